@@ -1,0 +1,99 @@
+"""Error families, by who must act. Every message says thing, expected, got, next step.
+
+`code` is stable, so that console and CLI can word it in Chinese. A bug is an
+assertion, not one of these.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class JinbaoError(Exception):
+    """Root of all errors a person can act on; values stay as attributes."""
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self, thing: str, *, expected: object, got: object, next_step: str = "", **values: object
+    ) -> None:
+        """Keep the parts; the message is `thing: expected …, got …; next step`."""
+        self.thing, self.expected, self.got, self.next_step = thing, expected, got, next_step
+        self.values = values
+        tail = f"; {next_step}" if next_step else ""
+        super().__init__(f"{thing}: expected {expected}, got {got}{tail}")
+
+
+class PeerError(JinbaoError):
+    """The peer is at fault: refuse, record, tell it."""
+
+    code = "peer"
+
+
+class UnprovableError(PeerError):
+    """Hash, seal, chain or signer does not hold; the stream is held and alarmed."""
+
+    code = "unprovable"
+
+
+class SequenceGapError(UnprovableError):
+    """A header does not follow the one before it in its stream."""
+
+    code = "sequence_gap"
+
+
+class EquivocationError(UnprovableError):
+    """Two different headers claim one place in a stream."""
+
+    code = "equivocation"
+
+
+class StaleEpochError(UnprovableError):
+    """A holder of an older epoch speaks for an identity that was granted to another."""
+
+    code = "stale_epoch"
+
+
+class IdentityError(PeerError):
+    """A caller or server is not who the topology's row says."""
+
+    code = "identity"
+
+
+class LinkError(JinbaoError):
+    """The way to the peer is at fault: pace retries."""
+
+    code = "link"
+    exit_code = 4
+
+
+class LocalError(JinbaoError):
+    """This node is at fault: disk, database, file; the operator acts."""
+
+    code = "local"
+
+
+class CorruptionError(LocalError):
+    """Something stored is not what was written: named, never used."""
+
+    code = "corruption"
+
+
+class SpaceError(LocalError):
+    """The disk reserve would be broken; capture waits, nothing unfetched is dropped."""
+
+    code = "space"
+
+
+class SourceError(LocalError):
+    """A business database cannot be read as its mapping says."""
+
+    code = "source"
+
+
+class SettingsError(JinbaoError):
+    """Configuration is wrong: do not start."""
+
+    code = "settings"
+    exit_code = 2

@@ -1,0 +1,40 @@
+"""Findings 问题 and verdicts: what the quality gate 质量关 says. A finding is a value, not an exception."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    """How much a rule must see before it can judge."""
+
+    ROW = "row"
+    BATCH = "batch"
+    SUBMISSION = "submission"
+    LIBRARY = "library"
+
+
+class Severity(StrEnum):
+    """What a finding does: an error quarantines its row, a warning only reports."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+class Verdict(StrEnum):
+    """The gate's word on a whole table or submission."""
+
+    ACCEPTED = "accepted"
+    WITH_QUARANTINE = "accepted-with-quarantine"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleCount:
+    """How many rows one rule found in one table; `key_min`/`key_max` bound them for people."""
+
+    table: str
+    rule: str
+    severity: Severity
+    rows: int

@@ -1,0 +1,72 @@
+"""Streams 流, marks 进度 and topics: what is followed, and how far a receiver has come.
+
+A stream is (origin endpoint, topic, audience). Its batches carry seq 1, 2, 3 …
+without gaps. A mark belongs to the receiver, one per stream, and names the head
+it has seen, so that a re-created or rolled-back origin cannot pass for the old one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from jinbao.model.zone import Endpoint
+
+LINE = "line"
+"""Audience of a stream that travels the whole main line in its topic's direction."""
+
+RECEIPTS = "receipts"
+"""Topic of signed receipts; travels down to the node named by the audience."""
+
+STANDARDS = "standards"
+"""Topic of standards; travels down the whole line."""
+
+RESOURCE_PREFIX = "resource."
+"""Topics of business tables as captured; only the backup site may follow them."""
+
+PUBLISHED_PREFIX = "published."
+"""Topics of packages an exchange zone publishes to its own decision zone."""
+
+DOWNWARD = frozenset({RECEIPTS, STANDARDS})
+
+_TOPIC = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StreamId:
+    """Name of one stream; `audience` is `line` or the name of one node."""
+
+    origin: Endpoint
+    topic: str
+    audience: str = LINE
+
+    def __post_init__(self) -> None:
+        """Refuse a topic that could not be a file name or a metric label."""
+        if not _TOPIC.fullmatch(self.topic) or len(self.topic) > 80:
+            msg = f"topic: expected lower-case words joined by dots, got {self.topic[:80]!r}"
+            raise ValueError(msg)
+
+    def __str__(self) -> str:
+        """Return `140100/production/pension_macro/line`."""
+        return f"{self.origin}/{self.topic}/{self.audience}"
+
+    @classmethod
+    def parse(cls, text: str) -> StreamId:
+        """Read the form `__str__` writes; raises ValueError on anything else."""
+        node, zone, topic, audience = text.split("/")
+        return cls(Endpoint.parse(f"{node}/{zone}"), topic, audience)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a receiver has come in one stream: the last header it holds.
+
+    `head` is the SHA-256 of that header's sealed payload, 32 bytes in hex;
+    seq 0 with an empty head means nothing was seen yet.
+    """
+
+    stream: StreamId
+    incarnation: str = ""
+    epoch: int = 0
+    seq: int = 0
+    head: str = ""

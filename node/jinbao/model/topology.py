@@ -1,0 +1,158 @@
+"""Topology 网络拓扑: who is whose parent, who dials whom, what a caller may see.
+
+One signed document; pure questions about it. Endpoints form a tree: production and
+decision hang on their node's exchange zone, exchange zones on their parent's. Every
+stream travels that tree along the only path there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from jinbao.model.stream import DOWNWARD, LINE, PUBLISHED_PREFIX, RESOURCE_PREFIX, StreamId
+from jinbao.model.zone import Border, Endpoint, Tier, Zone
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """One node: its tier, region and parent (empty for the root).
+
+    `zones` it runs; `carrier` those of them that meet exchange by files instead of a
+    line. `addresses` maps a zone to `host:port`. `dials` says which side opens the
+    connection to the parent: `parent` (it pulls) or `child` (firewall allows outward only).
+    `protects` names the nodes a backup follows; empty for all others.
+    """
+
+    node: str
+    name_zh: str
+    name_en: str
+    tier: Tier
+    region: str
+    parent: str
+    zones: tuple[Zone, ...]
+    carrier: tuple[Zone, ...]
+    addresses: tuple[tuple[Zone, str], ...]
+    epoch: int = 1
+    dials: str = "parent"
+    protects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Topology:
+    """All rows of one signed version; refuses to exist if they do not form one tree."""
+
+    trust_domain: str
+    version: int
+    rows: tuple[NodeRow, ...]
+
+    def __post_init__(self) -> None:
+        """Check names, single root, known parents and tiers that fit (a municipality sits under the ministry)."""
+        if len(self.by_node) != len(self.rows):
+            msg = "topology: expected each node once, got a repeated node"
+            raise ValueError(msg)
+        roots = [row.node for row in self.rows if not row.parent]
+        if len(roots) != 1:
+            msg = f"topology: expected one node without parent, got {roots or 'none'}"
+            raise ValueError(msg)
+        for row in self.rows:
+            self._check(row)
+
+    def _check(self, row: NodeRow) -> None:
+        if row.parent and row.parent not in self.by_node:
+            msg = f"topology: node {row.node}: expected a known parent, got {row.parent!r}"
+            raise ValueError(msg)
+        seen: set[str] = set()
+        node = row.node
+        while node:
+            if node in seen:
+                msg = f"topology: node {row.node}: expected a tree, got a cycle through {node}"
+                raise ValueError(msg)
+            seen.add(node)
+            node = self.by_node[node].parent
+
+    @cached_property
+    def by_node(self) -> dict[str, NodeRow]:
+        """Rows by node name."""
+        return {row.node: row for row in self.rows}
+
+    def row(self, node: str) -> NodeRow | None:
+        """The row of a node, or None if the topology does not know it."""
+        return self.by_node.get(node)
+
+    def knows(self, endpoint: Endpoint) -> bool:
+        """Whether the topology has this zone of this node."""
+        row = self.row(endpoint.node)
+        return row is not None and endpoint.zone in row.zones
+
+    def parent(self, endpoint: Endpoint) -> Endpoint | None:
+        """The endpoint above: a node's exchange for its other zones, the parent's exchange for exchange."""
+        row = self.by_node[endpoint.node]
+        if endpoint.zone is not Zone.EXCHANGE:
+            return Endpoint(endpoint.node, Zone.EXCHANGE)
+        return Endpoint(row.parent, Zone.EXCHANGE) if row.parent else None
+
+    def children(self, endpoint: Endpoint) -> tuple[Endpoint, ...]:
+        """Endpoints right below, sorted."""
+        return tuple(sorted(e for e in self.endpoints() if self.parent(e) == endpoint))
+
+    def neighbours(self, endpoint: Endpoint) -> tuple[Endpoint, ...]:
+        """Parent and children: everyone this endpoint may ever speak to on the line or by carrier."""
+        above = self.parent(endpoint)
+        return ((above,) if above else ()) + self.children(endpoint)
+
+    def border(self, a: Endpoint, b: Endpoint) -> Border:
+        """How two neighbours meet; carrier if either is a zone its node row lists under `carrier`."""
+        if a.node == b.node and {a.zone, b.zone} & set(self.by_node[a.node].carrier):
+            return Border.CARRIER
+        return Border.LINE
+
+    def address(self, endpoint: Endpoint) -> str:
+        """`host:port` of an endpoint's line listener, empty when it has none."""
+        return dict(self.by_node[endpoint.node].addresses).get(endpoint.zone, "")
+
+    def endpoints(self) -> Iterator[Endpoint]:
+        """Every zone of every node."""
+        for row in self.rows:
+            for zone in row.zones:
+                yield Endpoint(row.node, zone)
+
+    def in_subtree(self, endpoint: Endpoint, top: Endpoint) -> bool:
+        """Whether `top` is `endpoint` or above it."""
+        at: Endpoint | None = endpoint
+        while at is not None:
+            if at == top:
+                return True
+            at = self.parent(at)
+        return False
+
+    def _holds_node(self, top: Endpoint, node: str) -> bool:
+        """Whether some zone of `node` is `top` or below it."""
+        return any(self.in_subtree(e, top) for e in self.endpoints() if e.node == node)
+
+    def may_see(self, *, holder: Endpoint, caller: Endpoint, stream: StreamId) -> bool:
+        """Whether `holder` lists `stream` to its neighbour `caller` (invariant 4).
+
+        A stream never returns to the side it came from. Audience `line`: libraries go
+        to the parent, directives to the children. Audience of one node: the next hop
+        towards it, and every line zone of that node itself.
+        """
+        row = self.row(caller.node)
+        if row is not None and holder.node in row.protects:
+            return True
+        if caller not in self.neighbours(holder) or not self.knows(stream.origin):
+            return False
+        upward = self.parent(holder) == caller
+        came_from_caller = (
+            not self.in_subtree(stream.origin, holder) if upward else self.in_subtree(stream.origin, caller)
+        )
+        if came_from_caller or stream.topic.startswith(RESOURCE_PREFIX):
+            return False
+        if stream.topic.startswith(PUBLISHED_PREFIX) and caller.zone is not Zone.DECISION:
+            return False
+        if stream.audience == LINE:
+            return upward is not (stream.topic in DOWNWARD)
+        if upward:
+            return not self._holds_node(holder, stream.audience)
+        return self._holds_node(caller, stream.audience)
