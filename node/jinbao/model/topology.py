@@ -127,9 +127,9 @@ class Topology:
             at = self.parent(at)
         return False
 
-    def _holds_node(self, top: Endpoint, node: str) -> bool:
-        """Whether some zone of `node` is `top` or below it."""
-        return any(self.in_subtree(e, top) for e in self.endpoints() if e.node == node)
+    def _inside(self, top: Endpoint, node: str) -> list[bool]:
+        """For each zone of `node`, whether it is `top` or below it."""
+        return [self.in_subtree(e, top) for e in self.endpoints() if e.node == node]
 
     def may_see(self, *, holder: Endpoint, caller: Endpoint, stream: StreamId) -> bool:
         """Whether `holder` lists `stream` to its neighbour `caller` (invariant 4).
@@ -154,5 +154,5 @@ class Topology:
         if stream.audience == LINE:
             return upward is not (stream.topic in DOWNWARD)
         if upward:
-            return not self._holds_node(holder, stream.audience)
-        return self._holds_node(caller, stream.audience)
+            return not all(self._inside(holder, stream.audience) or [True])
+        return any(self._inside(caller, stream.audience))
