@@ -1,0 +1,230 @@
+"""Applying 入库: accepted batches become library rows, kept receipts or a decision package.
+
+The unit is the submission: nothing of it is visible before its manifest closes it, and
+then all of it is. A submission that is proved but not acceptable is refused by a signed
+receipt, and what follows it is not blocked. Each topic has one handler; a batch no
+handler wants is passed by.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from typing import Protocol
+
+import polars as pl
+
+from jinbao.flow.ports import (
+    Attestation,
+    Index,
+    Judge,
+    Ledger,
+    LibraryRoom,
+    Now,
+    Observer,
+    ReadHeader,
+    Shelf,
+    Submitted,
+)
+from jinbao.model import acts
+from jinbao.model.acts import Act, SegmentUse
+from jinbao.model.batch import Kind, VerifiedBatch
+from jinbao.model.failpoint import declare, hit
+from jinbao.model.receipt import Receipt, Stage
+from jinbao.model.standard import Standard
+from jinbao.model.stream import StreamId
+
+APPLIED = declare("apply.after_record", "a submission is applied, its receipt is not yet due")
+ATTESTED = declare("apply.after_attest", "the receipt of an applied submission is due, not sealed")
+
+
+class Handler(Protocol):
+    """What one topic's batches mean here."""
+
+    def wants(self, stream: StreamId) -> bool:
+        """Whether this handler reads the stream."""
+        ...
+
+    def apply(self, stream: StreamId, batches: Sequence[VerifiedBatch]) -> bool:
+        """Apply what can be applied of `batches`, in order; whether anything was."""
+        ...
+
+
+class Applier:
+    """Hands accepted batches to the handler of their topic, stream by stream."""
+
+    def __init__(
+        self, *, index: Index, ledger: Ledger, read: ReadHeader, handlers: Sequence[Handler], batches_max: int
+    ) -> None:
+        self._index, self._ledger, self._read = index, ledger, read
+        self._handlers = tuple(handlers)
+        self._batches_max = batches_max
+
+    def step(self) -> bool:
+        """One round over all streams; whether anything was applied."""
+        waiting = [self._read(sealed) for sealed in self._index.unapplied(self._batches_max)]
+        moved = False
+        for stream, batches in groupby(waiting, key=lambda batch: batch.header.stream):
+            moved |= self._apply(stream, list(batches))
+        return moved
+
+    def _apply(self, stream: StreamId, batches: Sequence[VerifiedBatch]) -> bool:
+        for handler in self._handlers:
+            if handler.wants(stream):
+                return handler.apply(stream, batches)
+        last = batches[-1]
+        self._ledger.record(acts.skipped(stream, last.header.seq, last.head))
+        return True
+
+
+class SubmissionHandler:
+    """Applies libraries in an exchange zone; `onward` turns an applied submission into more acts."""
+
+    def __init__(
+        self,
+        *,
+        me: Index,
+        ledger: Ledger,
+        shelf: Shelf,
+        room: LibraryRoom,
+        judge: Judge,
+        standards: Mapping[str, Standard],
+        onward: Callable[[VerifiedBatch, Sequence[SegmentUse], Kind], Sequence[Act]],
+        observer: Observer,
+        now: Now,
+    ) -> None:
+        self._index, self._ledger, self._shelf, self._room = me, ledger, shelf, room
+        self._judge, self._standards, self._onward = judge, standards, onward
+        self._observer, self._now = observer, now
+
+    def wants(self, stream: StreamId) -> bool:
+        """Every library of the standards held here."""
+        return stream.topic in self._standards
+
+    def apply(self, stream: StreamId, batches: Sequence[VerifiedBatch]) -> bool:
+        """Apply or refuse each submission that is closed; an open one waits for its manifest."""
+        moved, opened = False, 0
+        for at, batch in enumerate(batches):
+            if batch.header.kind in (Kind.MANIFEST, Kind.VOID):
+                self._close(stream, batches[opened : at + 1])
+                moved, opened = True, at + 1
+        return moved
+
+    def _close(self, stream: StreamId, submission: Sequence[VerifiedBatch]) -> None:
+        closing = submission[-1]
+        if closing.header.kind is Kind.VOID:
+            self._ledger.record(acts.skipped(stream, closing.header.seq, closing.head))
+            return
+        reason = self._objection(submission)
+        if reason:
+            self._refuse(stream, submission, reason)
+            return
+        header = closing.header
+        assert header.manifest is not None  # a manifest without totals was objected to
+        uses = [
+            SegmentUse(batch.header.seq, batch.header.kind, ref.table, ref.sha256, ref.rows, ref.bytes)
+            for batch in submission
+            for ref in batch.header.segments
+        ]
+        act = acts.applied(
+            stream=stream,
+            first=submission[0].header.seq,
+            seq=header.seq,
+            head=closing.head,
+            library=stream.topic,
+            standard=header.standard,
+            period=header.period,
+            segments=uses,
+            tables=header.manifest.tables,
+        )
+        kind = submission[0].header.kind if uses else Kind.CHANGE
+        self._ledger.record(act, *self._onward(closing, uses, kind))
+        hit(APPLIED)
+        rows = sum(use.rows for use in uses)
+        self._observer.event("submission_applied", stream=str(stream), topic=stream.topic, seq=header.seq, rows=rows)
+
+    def _refuse(self, stream: StreamId, submission: Sequence[VerifiedBatch], reason: str) -> None:
+        closing = submission[-1]
+        first, seq, head = submission[0].header.seq, closing.header.seq, closing.head
+        receipt = Receipt(self._index.me, stream, seq, head, Stage.REFUSED, 0, "", reason, self._now())
+        self._ledger.record(acts.refused(stream, first, seq, head, reason), acts.receipt_due(receipt))
+        self._observer.event("submission_refused", stream=str(stream), topic=stream.topic, seq=seq, reason=reason)
+
+    def _objection(self, submission: Sequence[VerifiedBatch]) -> str:
+        """Why this submission is not acceptable here; empty when it is."""
+        header = submission[-1].header
+        standard = self._standards[header.stream.topic]
+        if header.manifest is None:
+            return "manifest: expected control totals, got none"
+        if header.standard != standard.id:
+            return f"standard: expected {standard.id}, got {header.standard or 'none'}"
+        first = submission[0].header.seq
+        if header.manifest.first_seq != first:
+            return f"manifest: expected to close from #{first}, got #{header.manifest.first_seq}"
+        kinds = {batch.header.kind for batch in submission[:-1]}
+        if len(kinds) > 1:
+            return f"submission: expected one kind, got {', '.join(sorted(kinds))}"
+        known = {table.id for table in standard.tables}
+        unknown = {ref.table for batch in submission for ref in batch.header.segments} - known
+        if unknown:
+            return f"tables: expected those of {standard.id}, got {', '.join(sorted(unknown))}"
+        return self._judge.objection(standard, header.period, self._rows(submission))
+
+    def _rows(self, submission: Sequence[VerifiedBatch]) -> dict[str, pl.DataFrame]:
+        """The submission's rows by table, as its segments hold them."""
+        parts: dict[str, list[pl.DataFrame]] = {}
+        for batch in submission:
+            for ref in batch.header.segments:
+                parts.setdefault(ref.table, []).append(self._shelf.read(ref.sha256))
+        return {table: pl.concat(frames) for table, frames in parts.items()}
+
+    def attest(self) -> bool:
+        """Read back what is stored of every newly applied submission and say so; whether any was.
+
+        A digest that is not the promised one holds the stream and names tables and buckets.
+        """
+        moved = False
+        for submitted in self._room.unattested():
+            moved |= self._attest(submitted)
+        return moved
+
+    def _attest(self, submitted: Submitted) -> bool:
+        found = self._room.attest(submitted.library, submitted.stream.origin.node)
+        wrong = [
+            f"table {table}: expected {rows} rows with digest {root[:12]}, "
+            f"got {found.rows[table]} with {found.roots[table][:12]}"
+            for table, (rows, root) in sorted(submitted.promised.items())
+            if (found.rows[table], found.roots[table]) != (rows, root)
+        ]
+        if wrong:
+            reason = "; ".join(wrong)
+            held = self._index.held().get(submitted.stream)
+            if held is not None and held[2] == reason:
+                return False
+            self._ledger.record(acts.held(submitted.stream, submitted.seq, "digest_mismatch", reason, []))
+            self._observer.event(
+                "stream_held", stream=str(submitted.stream), seq=submitted.seq, code="digest_mismatch", reason=reason
+            )
+            return True
+        receipt = Receipt(
+            self._index.me,
+            submitted.stream,
+            submitted.seq,
+            submitted.head,
+            Stage.APPLIED,
+            sum(found.rows.values()),
+            submission_digest(found),
+            "",
+            self._now(),
+        )
+        self._ledger.record(acts.receipt_due(receipt))
+        hit(ATTESTED)
+        self._observer.event("submission_attested", stream=str(submitted.stream), seq=submitted.seq, rows=receipt.rows)
+        return True
+
+
+def submission_digest(found: Attestation) -> str:
+    """SHA-256 over the lines `<table> <rows> <root>` in order of table: one word for a whole library."""
+    lines = [f"{table} {found.rows[table]} {found.roots[table]}\n" for table in sorted(found.roots)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

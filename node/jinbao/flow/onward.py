@@ -1,0 +1,84 @@
+"""Onward: an applied submission is published to the node's own decision zone 决策区.
+
+The package is a sealed batch of the exchange zone that names the same segments the origin
+sealed: nothing is written twice, and the decision zone can prove what it computes from.
+It travels by carrier only (软交换).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jinbao.flow.ports import Index, Ledger, Now, SealHeader
+from jinbao.flow.sealing import StreamSealer
+from jinbao.model import acts
+from jinbao.model.acts import Act, SegmentUse
+from jinbao.model.batch import Kind, SegmentRef, VerifiedBatch
+from jinbao.model.failpoint import declare, hit
+from jinbao.model.stream import PUBLISHED_PREFIX, StreamId
+
+PACKAGED = declare("onward.after_package", "a decision zone has taken in a package")
+
+
+class Publisher:
+    """Makes the act that publishes an applied submission, recorded with it in one transaction."""
+
+    def __init__(self, *, index: Index, seal: SealHeader, epoch: int, now: Now) -> None:
+        self._index, self._seal, self._epoch, self._now = index, seal, epoch, now
+
+    def package(self, closing: VerifiedBatch, uses: Sequence[SegmentUse], kind: Kind) -> Sequence[Act]:
+        """Seal one package for the submission `closing` closes; `run` names where it comes from."""
+        header = closing.header
+        stream = StreamId(self._index.me, PUBLISHED_PREFIX + header.stream.topic, self._index.me.node)
+        sealer = StreamSealer(
+            self._index.head(stream),
+            incarnation=self._index.incarnation(),
+            epoch=self._epoch,
+            seal=self._seal,
+            now=self._now,
+        )
+        sealed = sealer.next(
+            kind,
+            segments=[SegmentRef(use.table, use.sha256, use.bytes, use.rows) for use in uses],
+            run=f"{header.stream}#{header.seq}",
+            period=header.period,
+            standard=header.standard,
+        )
+        return [acts.sealed(sealed)]
+
+
+class PackageHandler:
+    """Takes published packages into a decision zone."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def wants(self, stream: StreamId) -> bool:
+        """Every stream of published packages."""
+        return stream.topic.startswith(PUBLISHED_PREFIX)
+
+    def apply(self, stream: StreamId, batches: Sequence[VerifiedBatch]) -> bool:
+        """Record each package in order."""
+        for batch in batches:
+            self._ledger.record(_packaged(stream, batch))
+            hit(PACKAGED)
+        return True
+
+
+def _packaged(stream: StreamId, batch: VerifiedBatch) -> Act:
+    header = batch.header
+    submission, _, seq = header.run.partition("#")
+    return acts.packaged(
+        stream=stream,
+        seq=header.seq,
+        head=batch.head,
+        library=stream.topic.removeprefix(PUBLISHED_PREFIX),
+        standard=header.standard,
+        origin=StreamId.parse(submission).origin.node,
+        origin_seq=int(seq),
+        period=header.period,
+        segments=[
+            SegmentUse(header.seq, header.kind, ref.table, ref.sha256, ref.rows, ref.bytes)
+            for ref in header.segments
+        ],
+    )

@@ -1,0 +1,214 @@
+"""What flow needs of the rooms, as Protocols; `appliance/assembly.py` hands in the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import polars as pl
+
+from jinbao.model.acts import Act, CapturedTable
+from jinbao.model.batch import Header, SealedBatch, SegmentRef, VerifiedBatch
+from jinbao.model.receipt import Receipt
+from jinbao.model.standard import Standard
+from jinbao.model.stream import Mark, StreamId
+from jinbao.model.zone import Endpoint
+
+Now = Callable[[], str]
+"""UTC now, RFC 3339; for people and headers, never for order."""
+
+SealHeader = Callable[[Header], SealedBatch]
+"""Signs a header with this zone's key."""
+
+VerifyBatch = Callable[[SealedBatch], VerifiedBatch | None]
+"""Proves a sealed batch against the mark of its stream; None if it was accepted before."""
+
+ReadHeader = Callable[[SealedBatch], VerifiedBatch]
+"""Reads back a batch this zone itself accepted and stored, verified at that time."""
+
+
+class Peer(Protocol):
+    """A neighbour whose streams are followed, over the line or by carrier."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Who it is, proved."""
+        ...
+
+    def headers(self, marks: Sequence[Mark], limit: int, wait_s: float) -> list[SealedBatch]:
+        """Sealed batches beyond the marks, in order per stream; waits up to `wait_s` for one."""
+        ...
+
+    def fetch(self, stream: StreamId, seq: int, ref: SegmentRef, offset: int) -> Iterator[bytes]:
+        """Bytes of a segment from `offset` on."""
+        ...
+
+
+class Ledger(Protocol):
+    """Records acts with everything they mean, in one transaction."""
+
+    def record(self, *acts: Act) -> None:
+        """All of them durable, or none."""
+        ...
+
+
+class Index(Protocol):
+    """What the journal knows."""
+
+    @property
+    def me(self) -> Endpoint:
+        """The endpoint this journal belongs to."""
+        ...
+
+    def incarnation(self) -> str:
+        """The incarnation this store chose."""
+        ...
+
+    def head(self, stream: StreamId) -> Mark:
+        """The newest header held of a stream."""
+        ...
+
+    def marks(self) -> list[Mark]:
+        """How far accepting has come, per stream."""
+        ...
+
+    def held(self) -> Mapping[StreamId, tuple[int, str, str]]:
+        """Streams that wait, with seq, code and reason."""
+        ...
+
+    def unapplied(self, limit: int) -> list[SealedBatch]:
+        """Accepted batches above their stream's apply mark, in order per stream."""
+        ...
+
+    def receipts_due(self, limit: int) -> list[tuple[int, str, Receipt]]:
+        """Receipts not yet sealed: place, audience, receipt."""
+        ...
+
+
+class Shelf(Protocol):
+    """Where segments lie, named by content."""
+
+    def write(self, frame: pl.DataFrame) -> tuple[str, int]:
+        """Store columns as a segment; returns hash and bytes, durable on return."""
+        ...
+
+    def receive(self, ref: SegmentRef, chunks: Callable[[int], Iterator[bytes]]) -> None:
+        """Store a peer's segment unless it is there; asks `chunks` from the offset it has.
+
+        Raises CorruptionError if the bytes are not those promised, which are then forgotten.
+        """
+        ...
+
+    def read(self, sha256: str) -> pl.DataFrame:
+        """A stored segment as columns."""
+        ...
+
+
+class LibraryRoom(Protocol):
+    """Stored records."""
+
+    def attest(self, library: str, origin: str) -> Attestation:
+        """Rows and digests of what is stored of an origin, read back from the database."""
+        ...
+
+    def unattested(self) -> list[Submitted]:
+        """Applied submissions for which this zone issued no receipt yet."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """What a zone stores of one origin's library: rows and roots by table, buckets for the search."""
+
+    rows: Mapping[str, int]
+    roots: Mapping[str, str]
+    buckets: Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """One applied submission: where it stands and what its manifest promised, root by table."""
+
+    stream: StreamId
+    seq: int
+    head: str
+    library: str
+    promised: Mapping[str, tuple[int, str]]
+
+
+class Capture(Protocol):
+    """The production zone's business databases."""
+
+    def run(self, run: str) -> Captured:
+        """Read all tables under one snapshot per source; durable files, nothing recorded yet."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """One capture run: tables as they are now, and the segments of what changed in them."""
+
+    tables: tuple[CapturedTable, ...]
+    changes: Mapping[tuple[str, str], SegmentRef]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A library converted and judged: frames by table, what was stopped, and the verdict.
+
+    `passed` holds the standard's columns sorted by key; `quarantine` and `findings` have the
+    quarantine room's columns.
+    """
+
+    verdict: str
+    source_rows: Mapping[str, int]
+    passed: Mapping[str, pl.DataFrame]
+    quarantined: Mapping[str, int]
+    quarantine: pl.DataFrame
+    findings: pl.DataFrame
+
+
+class Judge(Protocol):
+    """Conversion and gate over the captured tables."""
+
+    def judge(self, standard: Standard, period: str, tables: Sequence[CapturedTable]) -> Judged:
+        """Convert and judge one library for a period."""
+        ...
+
+    def objection(self, standard: Standard, period: str, tables: Mapping[str, pl.DataFrame]) -> str:
+        """Why a received submission is not acceptable; empty when it is."""
+        ...
+
+
+class SealedState(Protocol):
+    """What the production zone sealed last."""
+
+    def captured_tables(self) -> list[CapturedTable]:
+        """The newest capture of every table."""
+        ...
+
+    def last_run(self) -> int:
+        """Number of the newest capture run, 0 if none."""
+        ...
+
+    def last_sealed(self, library: str) -> SealedLibrary | None:
+        """The library as last sealed, or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SealedLibrary:
+    """A library as last sealed: standard and period, and the segment of all rows of each table."""
+
+    standard: str
+    period: str
+    tables: Mapping[str, str]
+
+
+class Observer(Protocol):
+    """Told what happened; writes the log line and moves the metric."""
+
+    def event(self, name: str, **values: Any) -> None:  # noqa: ANN401  # values are logged as they are
+        """One fact, in the past tense, without personal data."""
+        ...

@@ -1,0 +1,97 @@
+"""Receipts 回执 on their way down: due ones are sealed in batches, others' are filed as they pass.
+
+A receipts batch has the node the receipts are for as its audience, so it reaches that
+node alone, by the only path there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import polars as pl
+
+from jinbao.flow.ports import Index, Ledger, Now, SealHeader, Shelf
+from jinbao.flow.sealing import StreamSealer
+from jinbao.model import acts
+from jinbao.model.batch import Kind, SegmentRef, VerifiedBatch
+from jinbao.model.failpoint import declare, hit
+from jinbao.model.receipt import Receipt
+from jinbao.model.stream import RECEIPTS, StreamId
+
+SEALED = declare("receipts.after_seal", "due receipts are sealed in the journal, nobody fetched them")
+KEPT = declare("receipts.after_keep", "receipts that passed are filed and the mark moved")
+
+_SCHEMA = {
+    "receiver": pl.String(),
+    "stream": pl.String(),
+    "seq": pl.Int64(),
+    "head": pl.String(),
+    "stage": pl.String(),
+    "rows": pl.Int64(),
+    "digest": pl.String(),
+    "reason": pl.String(),
+    "at": pl.String(),
+}
+
+
+class ReceiptSealer:
+    """Seals due receipts, one batch per node they are for."""
+
+    def __init__(
+        self, *, index: Index, ledger: Ledger, shelf: Shelf, seal: SealHeader, epoch: int, now: Now, receipts_max: int
+    ) -> None:
+        self._index, self._ledger, self._shelf = index, ledger, shelf
+        self._seal, self._epoch, self._now = seal, epoch, now
+        self._receipts_max = receipts_max
+
+    def step(self) -> bool:
+        """Seal the oldest due receipts; whether there were any."""
+        due = self._index.receipts_due(self._receipts_max)
+        for audience in sorted({audience for _, audience, _ in due}):
+            chosen = [(lsn, receipt) for lsn, to, receipt in due if to == audience]
+            self._seal_for(audience, chosen)
+        return bool(due)
+
+    def _seal_for(self, audience: str, chosen: Sequence[tuple[int, Receipt]]) -> None:
+        stream = StreamId(self._index.me, RECEIPTS, audience)
+        frame = pl.DataFrame([_row(receipt) for _, receipt in chosen], schema=_SCHEMA)
+        sha256, size = self._shelf.write(frame)
+        sealer = StreamSealer(
+            self._index.head(stream),
+            incarnation=self._index.incarnation(),
+            epoch=self._epoch,
+            seal=self._seal,
+            now=self._now,
+        )
+        ref = SegmentRef(RECEIPTS, sha256, size, frame.height)
+        sealed = sealer.next(Kind.CHANGE, segments=[ref])
+        self._ledger.record(acts.sealed(sealed, receipts=[lsn for lsn, _ in chosen]))
+        hit(SEALED)
+
+
+def _row(receipt: Receipt) -> dict[str, object]:
+    return asdict(receipt) | {
+        "receiver": str(receipt.receiver),
+        "stream": str(receipt.stream),
+        "stage": str(receipt.stage),
+    }
+
+
+class ReceiptHandler:
+    """Files the receipts that pass here, for this node and for those below."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def wants(self, stream: StreamId) -> bool:
+        """Every stream of receipts."""
+        return stream.topic == RECEIPTS
+
+    def apply(self, stream: StreamId, batches: Sequence[VerifiedBatch]) -> bool:
+        """File all batches in one transaction."""
+        last = batches[-1]
+        segments = [ref.sha256 for batch in batches for ref in batch.header.segments]
+        self._ledger.record(acts.receipts_kept(stream, last.header.seq, last.head, segments))
+        hit(KEPT)
+        return True

@@ -1,0 +1,175 @@
+"""Questions about the journal: heads, marks, batches waiting to be applied, receipts due.
+
+Reads only. What a peer may see is asked of the topology, for every call anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from jinbao.journal.projection import ACCEPTED, APPLIED
+from jinbao.journal.segments import SegmentShelf
+from jinbao.journal.tables import HEADER, HOLD, MARK, PAUSE, RECEIPT, RECEIPT_DUE, SEGMENT, STREAM, ZONE
+from jinbao.model.acts import envelope_of
+from jinbao.model.batch import SealedBatch
+from jinbao.model.receipt import Receipt, Stage
+from jinbao.model.stream import DOWNWARD, Mark, StreamId
+from jinbao.model.topology import Topology
+from jinbao.model.zone import Endpoint
+from jinbao.store.engine import Store
+
+
+class JournalIndex:
+    """Reads of one zone's journal; `me` is the endpoint it belongs to."""
+
+    def __init__(self, me: Endpoint, store: Store, shelf: SegmentShelf) -> None:
+        self.me = me
+        self.shelf = shelf
+        self._store = store
+
+    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        with self._store.read() as connection:
+            return connection.execute(query).all()
+
+    def incarnation(self) -> str:
+        """The incarnation this store chose at its creation; empty before `created` is recorded."""
+        rows = self._rows(sa.select(ZONE.c.incarnation))
+        return str(rows[0].incarnation) if rows else ""
+
+    def head(self, stream: StreamId) -> Mark:
+        """The newest header held of a stream, own or accepted."""
+        return self._mark(sa.select(STREAM).where(STREAM.c.stream == str(stream)), stream)
+
+    def mark(self, stream: StreamId, stage: str = ACCEPTED) -> Mark:
+        """How far this zone has come in a stream at a stage."""
+        query = sa.select(MARK).where(MARK.c.stage == stage, MARK.c.stream == str(stream))
+        return self._mark(query, stream)
+
+    def _mark(self, query: sa.Select[Any], stream: StreamId) -> Mark:
+        rows = self._rows(query)
+        if not rows:
+            return Mark(stream)
+        row = rows[0]
+        return Mark(stream, row.incarnation, row.epoch, row.seq, row.head)
+
+    def marks(self, stage: str = ACCEPTED) -> list[Mark]:
+        """Marks of all streams at a stage, by stream."""
+        query = sa.select(MARK).where(MARK.c.stage == stage).order_by(MARK.c.stream)
+        return [
+            Mark(StreamId.parse(r.stream), r.incarnation, r.epoch, r.seq, r.head) for r in self._rows(query)
+        ]
+
+    def streams(self) -> list[Mark]:
+        """The newest header of every stream held, by stream."""
+        query = sa.select(STREAM).order_by(STREAM.c.stream)
+        return [
+            Mark(StreamId.parse(r.stream), r.incarnation, r.epoch, r.seq, r.head) for r in self._rows(query)
+        ]
+
+    def held(self) -> dict[StreamId, tuple[int, str, str]]:
+        """Streams that wait for a person: seq, error code and reason."""
+        return {StreamId.parse(r.stream): (r.seq, r.code, r.reason) for r in self._rows(sa.select(HOLD))}
+
+    def paused(self) -> dict[Endpoint, str]:
+        """Peers an operator paused, with the reason given."""
+        return {Endpoint.parse(r.peer): str(r.reason) for r in self._rows(sa.select(PAUSE))}
+
+    def batch(self, stream: StreamId, seq: int, head: str = "") -> SealedBatch | None:
+        """One sealed batch by its place, and by its head where given."""
+        query = sa.select(HEADER.c.envelope).where(HEADER.c.stream == str(stream), HEADER.c.seq == seq)
+        if head:
+            query = query.where(HEADER.c.head == head)
+        rows = self._rows(query.order_by(HEADER.c.lsn.desc()).limit(1))
+        return envelope_of(json.loads(rows[0].envelope)) if rows else None
+
+    def unapplied(self, limit: int) -> list[SealedBatch]:
+        """Accepted batches above the apply mark of their stream, in order per stream, small topics first."""
+        applied = sa.select(MARK).where(MARK.c.stage == APPLIED).subquery()
+        query = (
+            sa.select(HEADER.c.envelope, HEADER.c.stream)
+            .join(applied, applied.c.stream == HEADER.c.stream, isouter=True)
+            .where(HEADER.c.peer != "", HEADER.c.seq > sa.func.coalesce(applied.c.seq, 0))
+            .order_by(HEADER.c.bytes > 0, HEADER.c.stream, HEADER.c.seq)
+            .limit(limit)
+        )
+        rows = self._rows(query)
+        return [envelope_of(json.loads(r.envelope)) for r in rows]
+
+    def receipts_due(self, limit: int) -> list[tuple[int, str, Receipt]]:
+        """Receipts not yet sealed: journal place, audience, receipt."""
+        query = sa.select(RECEIPT_DUE).order_by(RECEIPT_DUE.c.lsn).limit(limit)
+        return [(r.lsn, r.audience, _receipt(json.loads(r.body))) for r in self._rows(query)]
+
+    def receipts(self, stream: StreamId, seq: int | None = None) -> list[Receipt]:
+        """All receipts known about a stream, or one batch of it, by seq."""
+        query = sa.select(RECEIPT).where(RECEIPT.c.stream == str(stream))
+        if seq is not None:
+            query = query.where(RECEIPT.c.seq == seq)
+        return [_receipt(r._mapping) for r in self._rows(query.order_by(RECEIPT.c.seq, RECEIPT.c.receiver))]  # noqa: SLF001  # SQLAlchemy's public row mapping
+
+
+def _receipt(row: Any) -> Receipt:  # a mapping of the receipt's columns
+    return Receipt(
+        Endpoint.parse(row["receiver"]),
+        StreamId.parse(row["stream"]),
+        row["seq"],
+        row["head"],
+        Stage(row["stage"]),
+        row["rows"],
+        row["digest"],
+        row["reason"],
+        row["at"],
+    )
+
+
+class Counter:
+    """What a peer may take from this journal: headers beyond its marks, segments those headers name."""
+
+    def __init__(self, index: JournalIndex, store: Store, topology: Callable[[], Topology]) -> None:
+        self._index = index
+        self._store = store
+        self._topology = topology
+
+    def headers(self, caller: Endpoint, marks: Sequence[Mark], limit: int) -> list[SealedBatch]:
+        """Sealed batches beyond the caller's marks in every stream it may see, directives first.
+
+        In order within each stream; at most `limit` in all.
+        """
+        known = {mark.stream: mark for mark in marks}
+        found: list[SealedBatch] = []
+        heads = [h for h in self._index.streams() if self._may_see(caller, h.stream)]
+        for head in sorted(heads, key=lambda h: (h.stream.topic not in DOWNWARD, h.stream)):
+            mark = known.get(head.stream, Mark(head.stream))
+            if (mark.incarnation, mark.seq) != (head.incarnation, head.seq):
+                found.extend(self._beyond(mark, limit - len(found)))
+            if len(found) >= limit:
+                break
+        return found
+
+    def _may_see(self, caller: Endpoint, stream: StreamId) -> bool:
+        return self._topology().may_see(holder=self._index.me, caller=caller, stream=stream)
+
+    def _beyond(self, mark: Mark, limit: int) -> list[SealedBatch]:
+        query = sa.select(HEADER.c.envelope).where(
+            HEADER.c.stream == str(mark.stream), HEADER.c.seq > mark.seq
+        )
+        with self._store.read() as connection:
+            rows = connection.execute(query.order_by(HEADER.c.seq, HEADER.c.lsn).limit(limit)).all()
+        return [envelope_of(json.loads(row.envelope)) for row in rows]
+
+    def open_segment(self, caller: Endpoint, stream: StreamId, seq: int, sha256: str) -> Path | None:
+        """The file of a segment, only through a header the caller may see; None is the answer to all else."""
+        if not self._may_see(caller, stream):
+            return None
+        query = sa.select(SEGMENT.c.sha256).where(
+            SEGMENT.c.stream == str(stream), SEGMENT.c.seq == seq, SEGMENT.c.sha256 == sha256
+        )
+        with self._store.read() as connection:
+            if connection.execute(query).first() is None:
+                return None
+        return self._index.shelf.open_path(sha256)

@@ -1,0 +1,175 @@
+"""How the journal's own tables follow from its acts: headers, segments, marks, holds, receipts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from jinbao.journal.segments import SegmentShelf
+from jinbao.journal.tables import (
+    HEADER,
+    HOLD,
+    MARK,
+    METADATA,
+    PAUSE,
+    RECEIPT,
+    RECEIPT_DUE,
+    SEGMENT,
+    STREAM,
+    ZONE,
+)
+from jinbao.model.acts import Act, envelope_of
+from jinbao.model.batch import Header
+from jinbao.model.stream import StreamId
+from jinbao.store.engine import Store, Transaction
+from jinbao.store.projection import Recorded
+from jinbao.store.stage import Stage
+from jinbao.trust.encoding import decode_header
+
+ACCEPTED = "accepted"
+APPLIED = "applied"
+
+
+def upsert(tx: Transaction, table: sa.Table, row: Mapping[str, Any]) -> None:
+    """Write one row by its primary key; what stood there is replaced."""
+    insert = sqlite.insert if tx.connection.dialect.name == "sqlite" else postgresql.insert
+    statement = insert(table).values(**row)
+    rest = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key}
+    tx.execute(statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=rest))
+
+
+class JournalProjection:
+    """Reads every act the journal room knows; see `tables` for what it writes."""
+
+    def __init__(self, shelf: SegmentShelf) -> None:
+        self._shelf = shelf
+        self._readings: dict[str, Callable[[Transaction, Recorded], None]] = {
+            "created": self._created,
+            "sealed": self._sealed,
+            "accepted": self._accepted,
+            "applied": self._moved,
+            "refused": self._moved,
+            "skipped": self._moved,
+            "packaged": self._moved,
+            "held": self._held,
+            "released": self._released,
+            "rebased": self._rebased,
+            "receipt_due": self._receipt_due,
+            "receipts_kept": self._receipts_kept,
+            "paused": self._paused,
+            "resumed": self._resumed,
+        }
+        self.kinds = frozenset(self._readings)
+        self.tables = tuple(t for t in METADATA.sorted_tables if t.name != "journal_act")
+
+    def stage(self, store: Store, act: Act) -> tuple[Stage, ...]:
+        """Receipts arrive by the dozen, not by the million: nothing is staged."""
+        del store, act
+        return ()
+
+    def project(self, tx: Transaction, recorded: Recorded, stages: tuple[Stage, ...]) -> None:
+        """Write what the act means for streams, marks, holds and receipts."""
+        del stages
+        self._readings[recorded.act.kind](tx, recorded)
+
+    def _created(self, tx: Transaction, recorded: Recorded) -> None:
+        body = recorded.act.body
+        tx.execute(ZONE.insert(), {"endpoint": body["endpoint"], "incarnation": body["incarnation"]})
+
+    def _sealed(self, tx: Transaction, recorded: Recorded) -> None:
+        self._header(tx, recorded, peer="")
+        for lsn in recorded.act.body["receipts"]:
+            tx.execute(RECEIPT_DUE.delete().where(RECEIPT_DUE.c.lsn == lsn))
+
+    def _accepted(self, tx: Transaction, recorded: Recorded) -> None:
+        header, head = self._header(tx, recorded, peer=recorded.act.body["peer"])
+        self._mark(tx, ACCEPTED, header.stream, header.incarnation, header.epoch, header.seq, head)
+        tx.execute(HOLD.delete().where(HOLD.c.stream == str(header.stream)))
+
+    def _header(self, tx: Transaction, recorded: Recorded, *, peer: str) -> tuple[Header, str]:
+        envelope = recorded.act.body["envelope"]
+        payload = envelope_of(envelope).payload
+        header, head = decode_header(payload), hashlib.sha256(payload).hexdigest()
+        stream = str(header.stream)
+        place = {"incarnation": header.incarnation, "epoch": header.epoch, "seq": header.seq, "head": head}
+        tx.execute(
+            HEADER.insert(),
+            place
+            | {
+                "stream": stream,
+                "kind": str(header.kind),
+                "period": header.period,
+                "standard": header.standard,
+                "rows": sum(s.rows for s in header.segments),
+                "bytes": sum(s.bytes for s in header.segments),
+                "made_at": header.made_at,
+                "peer": peer,
+                "envelope": json.dumps(envelope, sort_keys=True),
+                "lsn": recorded.lsn,
+            },
+        )
+        upsert(tx, STREAM, place | {"stream": stream, "lsn": recorded.lsn})
+        for ref in header.segments:
+            row = {"sha256": ref.sha256, "stream": stream, "seq": header.seq, "table": ref.table}
+            upsert(tx, SEGMENT, row | {"bytes": ref.bytes, "rows": ref.rows})
+        return header, head
+
+    def _mark(
+        self, tx: Transaction, stage: str, stream: StreamId, incarnation: str, epoch: int, seq: int, head: str
+    ) -> None:
+        row = {"stage": stage, "stream": str(stream), "incarnation": incarnation}
+        upsert(tx, MARK, row | {"epoch": epoch, "seq": seq, "head": head})
+
+    def _moved(self, tx: Transaction, recorded: Recorded) -> None:
+        body = recorded.act.body
+        at = tx.execute(
+            sa.select(HEADER.c.incarnation, HEADER.c.epoch).where(
+                HEADER.c.stream == body["stream"], HEADER.c.seq == body["seq"], HEADER.c.head == body["head"]
+            )
+        ).one()
+        stream = StreamId.parse(body["stream"])
+        self._mark(tx, APPLIED, stream, at.incarnation, at.epoch, body["seq"], body["head"])
+
+    def _held(self, tx: Transaction, recorded: Recorded) -> None:
+        body = recorded.act.body
+        row = {"stream": body["stream"], "seq": body["seq"], "code": body["code"]}
+        upsert(tx, HOLD, row | {"reason": body["reason"], "at": recorded.at})
+
+    def _released(self, tx: Transaction, recorded: Recorded) -> None:
+        tx.execute(HOLD.delete().where(HOLD.c.stream == recorded.act.body["stream"]))
+
+    def _rebased(self, tx: Transaction, recorded: Recorded) -> None:
+        body = recorded.act.body
+        stream = StreamId.parse(body["stream"])
+        for stage in (ACCEPTED, APPLIED):
+            self._mark(tx, stage, stream, body["incarnation"], body["epoch"], body["seq"], body["head"])
+        tx.execute(HOLD.delete().where(HOLD.c.stream == body["stream"]))
+
+    def _receipt_due(self, tx: Transaction, recorded: Recorded) -> None:
+        body = recorded.act.body
+        self._receipt(tx, body)
+        audience = StreamId.parse(body["stream"]).origin.node
+        row = {"lsn": recorded.lsn, "audience": audience, "body": json.dumps(body, sort_keys=True)}
+        tx.execute(RECEIPT_DUE.insert(), row)
+
+    def _receipts_kept(self, tx: Transaction, recorded: Recorded) -> None:
+        for sha256 in recorded.act.body["sha256"]:
+            for row in pl.read_parquet(self._shelf.open_path(sha256)).iter_rows(named=True):
+                self._receipt(tx, row)
+        self._moved(tx, recorded)
+
+    def _receipt(self, tx: Transaction, body: Mapping[str, Any]) -> None:
+        upsert(tx, RECEIPT, {c.name: body[c.name] for c in RECEIPT.columns})
+
+    def _paused(self, tx: Transaction, recorded: Recorded) -> None:
+        body = recorded.act.body
+        upsert(tx, PAUSE, {"peer": body["peer"], "reason": body["reason"], "at": recorded.at})
+
+    def _resumed(self, tx: Transaction, recorded: Recorded) -> None:
+        tx.execute(PAUSE.delete().where(PAUSE.c.peer == recorded.act.body["peer"]))

@@ -1,0 +1,147 @@
+"""The segment shelf: Parquet files named by the SHA-256 of their bytes.
+
+A file is on the shelf only after its contents, its name and its directory are durable,
+and only then may an act refer to it. Names come from hashes computed here, never from
+a peer. Does not read Parquet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinbao.model.errors import CorruptionError, SpaceError
+from jinbao.store.files import Files, discard, seal
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_BLOCK = 1 << 20
+
+
+def hash_of(path: Path) -> tuple[str, int]:
+    """SHA-256 in hex and size in bytes of a file, read in blocks."""
+    total, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            total.update(block)
+            size += len(block)
+    return total.hexdigest(), size
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One thing that is not what was written; `kind` is missing, truncated, altered or swapped."""
+
+    thing: str
+    kind: str
+    detail: str
+
+
+class SegmentShelf:
+    """Content-addressed files under one directory; `incoming` holds what is not durable yet."""
+
+    def __init__(self, root: Path, files: Files) -> None:
+        self.root = root
+        self.incoming = root / "incoming"
+        self._files = files
+        files.make_directory(root)
+        files.make_directory(self.incoming)
+
+    def path(self, sha256: str) -> Path:
+        """Where the segment of this hash lies, there or not; refuses anything but 64 hex digits."""
+        assert _SHA256.fullmatch(sha256), "a segment is named by its hash"
+        return self.root / sha256[:2] / f"{sha256}.parquet"
+
+    def has(self, sha256: str) -> bool:
+        """Whether the segment is on the shelf."""
+        return self.path(sha256).is_file()
+
+    def temporary(self, name: str) -> Path:
+        """A path for a file that is being written; `name` is ours, not a peer's."""
+        return self.incoming / name
+
+    def add(self, temporary: Path) -> tuple[str, int]:
+        """Put a written file on the shelf; returns its hash and bytes, durable on return."""
+        sha256, size = hash_of(temporary)
+        final = self.path(sha256)
+        if final.is_file():
+            discard(self._files, temporary)
+        else:
+            seal(self._files, temporary, final)
+        return sha256, size
+
+    def add_expected(self, temporary: Path, sha256: str, size: int) -> None:
+        """Put a fetched file on the shelf if its bytes are those that were promised.
+
+        Raises CorruptionError, and removes the file, if they are not.
+        """
+        got, got_size = hash_of(temporary)
+        if (got, got_size) != (sha256, size):
+            discard(self._files, temporary)
+            raise CorruptionError(
+                f"segment {sha256[:12]}",
+                expected=f"{size} bytes with SHA-256 {sha256}",
+                got=f"{got_size} bytes with {got}",
+                next_step="it is fetched again; see jinbao line status",
+            )
+        if not self.path(sha256).is_file():
+            seal(self._files, temporary, self.path(sha256))
+
+    def open_path(self, sha256: str) -> Path:
+        """The path of a segment that must be there; raises CorruptionError naming it if it is not."""
+        path = self.path(sha256)
+        if not path.is_file():
+            raise CorruptionError(
+                f"segment {sha256[:12]}",
+                expected=f"a file at {path.name}",
+                got="no file",
+                next_step="jinbao journal verify",
+            )
+        return path
+
+    def remove(self, sha256: str) -> None:
+        """Forget a segment nothing refers to any more."""
+        discard(self._files, self.path(sha256))
+
+    def stored(self) -> Iterator[str]:
+        """Hashes on the shelf, by name only."""
+        for path in sorted(self.root.glob("[0-9a-f][0-9a-f]/*.parquet")):
+            yield path.stem
+
+    def sweep(self) -> int:
+        """Remove what a killed process left under `incoming`; returns how many files."""
+        leftovers = [p for p in self.incoming.iterdir() if p.is_file()]
+        for path in leftovers:
+            discard(self._files, path)
+        return len(leftovers)
+
+    def examine(self, sha256: str, size: int) -> Damage | None:
+        """Read one segment and say what is wrong with it, if anything."""
+        path = self.path(sha256)
+        if not path.is_file():
+            return Damage(
+                f"segment {sha256}", "missing", f"expected {size} bytes at {path.name}, got no file"
+            )
+        got, got_size = hash_of(path)
+        if got == sha256:
+            return None
+        if got_size < size:
+            return Damage(f"segment {sha256}", "truncated", f"expected {size} bytes, got {got_size}")
+        if self.has(got):
+            return Damage(f"segment {sha256}", "swapped", f"expected its own bytes, got those of {got}")
+        return Damage(f"segment {sha256}", "altered", f"expected SHA-256 {sha256}, got {got}")
+
+
+def require_space(root: Path, reserve_bytes: int, needed_bytes: int = 0) -> None:
+    """Raise `SpaceError` if writing `needed_bytes` under `root` would break the reserve."""
+    free = shutil.disk_usage(root).free
+    if free - needed_bytes < reserve_bytes:
+        raise SpaceError(
+            "disk reserve",
+            expected=f"{reserve_bytes} bytes free after writing {needed_bytes}",
+            got=f"{free} bytes free",
+            next_step="free space or see jinbao journal retention; capture goes on by itself",
+        )

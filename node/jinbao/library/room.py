@@ -1,0 +1,204 @@
+"""The library room: applies submissions, counts, reads and digests what is stored.
+
+`LibraryProjection` writes; `Library` reads. Neither judges rows nor decides what to apply.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+import sqlalchemy as sa
+
+from jinbao.library.tables import METADATA, ORIGIN, SEQ, SUBMISSION, sql_table
+from jinbao.model.acts import Act
+from jinbao.model.batch import Kind
+from jinbao.model.standard import Standard, Table
+from jinbao.model.stream import StreamId
+from jinbao.store.engine import Store, Transaction
+from jinbao.store.projection import Recorded
+from jinbao.store.stage import Stage
+from jinbao.trust.digest import Digest, digest
+
+OP = "op"
+DELETE = "D"
+
+
+class Segments(Protocol):
+    """Where segments lie; the journal's shelf."""
+
+    def open_path(self, sha256: str) -> Path:
+        """The path of a segment that must be there."""
+        ...
+
+
+def _blocks(paths: Iterable[Path], columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    for path in paths:
+        yield pl.read_parquet(path).select(columns)
+
+
+class LibraryProjection:
+    """Reads `applied` and `refused`; writes library rows and the list of submissions."""
+
+    kinds = frozenset({"applied", "refused"})
+
+    def __init__(self, standards: Mapping[str, Standard], segments: Segments) -> None:
+        self._standards = standards
+        self._segments = segments
+        library_tables = [sql_table(s, t) for s in standards.values() for t in s.tables]
+        self._sql = {t.name: t for t in library_tables}
+        self.tables = (*METADATA.sorted_tables, *library_tables)
+
+    def ensure(self, store: Store) -> None:
+        """Create the tables of every standard this zone holds; adds columns a newer version brought."""
+        with store.writer.connect() as connection, connection.begin():
+            inspector = sa.inspect(connection)
+            for table in self._sql.values():
+                if not inspector.has_table(table.name):
+                    table.create(connection)
+                    continue
+                present = {c["name"] for c in inspector.get_columns(table.name)}
+                for column in table.columns:
+                    if column.name not in present:
+                        kind = column.type.compile(connection.dialect)
+                        connection.exec_driver_sql(
+                            f'ALTER TABLE {table.name} ADD COLUMN "{column.name}" {kind}'
+                        )
+
+    def stage(self, store: Store, act: Act) -> tuple[Stage, ...]:
+        """One stage per table of the submission, its segments one after the other, in table order."""
+        if act.kind != "applied":
+            return ()
+        standard = self._standards[act.body["library"]]
+        stages = []
+        for table, uses in _by_table(act.body["segments"]).items():
+            columns = (*standard.table(table).columns, OP)
+            paths = [self._segments.open_path(use["sha256"]) for use in uses]
+            stages.append(store.stage(columns, lambda p=paths, c=columns: _blocks(p, c)))  # type: ignore[misc]
+        return tuple(stages)
+
+    def project(self, tx: Transaction, recorded: Recorded, stages: tuple[Stage, ...]) -> None:
+        """Write the rows of an applied submission, or note a refused one."""
+        body = recorded.act.body
+        origin = StreamId.parse(body["stream"]).origin.node
+        if recorded.act.kind == "applied":
+            standard = self._standards[body["library"]]
+            by_table = _by_table(body["segments"])
+            for (name, uses), stage in zip(by_table.items(), stages, strict=True):
+                snapshot = any(use["kind"] == Kind.SNAPSHOT for use in uses)
+                self._merge(tx, standard, standard.table(name), stage, origin, body["seq"], snapshot=snapshot)
+        tx.execute(SUBMISSION.insert(), _submission(recorded, origin))
+
+    def _merge(
+        self,
+        tx: Transaction,
+        standard: Standard,
+        table: Table,
+        stage: Stage,
+        origin: str,
+        seq: int,
+        *,
+        snapshot: bool,
+    ) -> None:
+        target = self._sql[sql_table(standard, table).name]
+        rows = tx.staged(stage)
+        of_origin = target.c[ORIGIN] == origin
+        if snapshot:
+            tx.execute(target.delete().where(of_origin))
+        else:
+            same = sa.and_(*(rows.c[k] == target.c[k] for k in table.key))
+            tx.execute(target.delete().where(of_origin, sa.exists().where(same)))
+        names = [ORIGIN, *table.columns, SEQ]
+        chosen = sa.select(
+            sa.literal(origin), *(rows.c[c] for c in table.columns), sa.literal(seq, sa.BigInteger)
+        ).where(rows.c[OP] != DELETE)
+        tx.execute(target.insert().from_select(names, chosen))
+
+
+def _by_table(uses: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    grouped: dict[str, list[Mapping[str, Any]]] = {}
+    for use in uses:
+        grouped.setdefault(use["table"], []).append(use)
+    return grouped
+
+
+def _submission(recorded: Recorded, origin: str) -> dict[str, Any]:
+    body, was_applied = recorded.act.body, recorded.act.kind == "applied"
+    topic = StreamId.parse(body["stream"]).topic
+    return {
+        "stream": body["stream"],
+        "seq": body["seq"],
+        "first": body["first"],
+        "head": body["head"],
+        "origin": origin,
+        "library": body.get("library", topic),
+        "standard": body.get("standard", ""),
+        "period": body.get("period", ""),
+        "status": recorded.act.kind,
+        "reason": "" if was_applied else body["reason"],
+        "segments": json.dumps(body.get("segments", [])),
+        "tables": json.dumps(body.get("tables", [])),
+        "lsn": recorded.lsn,
+    }
+
+
+class Library:
+    """Reads of stored rows; `standards` by library id."""
+
+    def __init__(self, store: Store, standards: Mapping[str, Standard]) -> None:
+        self._store = store
+        self.standards = standards
+
+    def origins(self, library: str, table: str) -> dict[str, int]:
+        """Rows stored per origin node, by origin."""
+        sql = self._sql(library, table)
+        query = sa.select(sql.c[ORIGIN], sa.func.count()).group_by(sql.c[ORIGIN]).order_by(sql.c[ORIGIN])
+        with self._store.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def frame(
+        self,
+        library: str,
+        table: str,
+        *,
+        origin: str = "",
+        key: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+    ) -> pl.DataFrame:
+        """Stored rows: `_origin`, the standard's columns, `_seq`; of one origin, of one key, the first `limit`."""
+        standard = self.standards[library].table(table)
+        sql = self._sql(library, table)
+        query = sa.select(*sql.columns)
+        if origin:
+            query = query.where(sql.c[ORIGIN] == origin)
+        for name, value in (key or {}).items():
+            query = query.where(sql.c[name] == value)
+        if limit is not None:
+            query = query.order_by(sql.c[ORIGIN], *(sql.c[k] for k in standard.key)).limit(limit)
+        schema: dict[str, pl.DataType] = {ORIGIN: pl.String()}
+        schema |= {i.code: pl.String() if i.is_text else pl.Int64() for i in standard.items}
+        return self._store.frame(query, schema | {SEQ: pl.Int64()})
+
+    def digest(self, library: str, table: str, origin: str) -> Digest:
+        """Canonical digest of one origin's stored rows, read back from the database."""
+        standard = self.standards[library].table(table)
+        return digest([self.frame(library, table, origin=origin)], standard.columns, standard.key)
+
+    def submissions(self, library: str = "") -> list[dict[str, Any]]:
+        """Submissions applied or refused here, newest first."""
+        query = sa.select(SUBMISSION).order_by(SUBMISSION.c.lsn.desc())
+        if library:
+            query = query.where(SUBMISSION.c.library == library)
+        with self._store.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [
+            dict(row) | {"segments": json.loads(row["segments"]), "tables": json.loads(row["tables"])}
+            for row in rows
+        ]
+
+    def _sql(self, library: str, table: str) -> sa.Table:
+        standard = self.standards[library]
+        return sql_table(standard, standard.table(table))

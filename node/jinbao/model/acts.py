@@ -1,0 +1,267 @@
+"""Acts: every durable change of a zone, as one journal entry each (invariant 13).
+
+Flow decides on acts and records them; rooms project them into their tables. An act's
+body is plain JSON and names bulk rows by the hash of the segment that holds them, so
+that a journal and its segments are all it takes to build the zone again.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from jinbao.model.batch import Kind, SealedBatch, TableTotals, VerifiedBatch
+from jinbao.model.receipt import Receipt
+from jinbao.model.stream import StreamId
+from jinbao.model.zone import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One durable change: `kind` names it, `body` is JSON."""
+
+    kind: str
+    body: Mapping[str, Any]
+
+
+def _bytes(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")
+
+
+def envelope_json(sealed: SealedBatch) -> dict[str, Any]:
+    """A sealed batch as JSON; `envelope_of` reads it back byte for byte."""
+    return {
+        "suite": sealed.suite,
+        "payload_type": sealed.payload_type,
+        "payload": _bytes(sealed.payload),
+        "signature": _bytes(sealed.signature),
+        "certificates": [_bytes(c) for c in sealed.certificates],
+    }
+
+
+def envelope_of(body: Mapping[str, Any]) -> SealedBatch:
+    """Read what `envelope_json` wrote."""
+    return SealedBatch(
+        body["suite"],
+        body["payload_type"],
+        base64.b64decode(body["payload"]),
+        base64.b64decode(body["signature"]),
+        tuple(base64.b64decode(c) for c in body["certificates"]),
+    )
+
+
+def receipt_json(receipt: Receipt) -> dict[str, Any]:
+    """A receipt as JSON, endpoints and streams in their text forms."""
+    return asdict(receipt) | {
+        "receiver": str(receipt.receiver),
+        "stream": str(receipt.stream),
+        "stage": str(receipt.stage),
+    }
+
+
+def created(endpoint: Endpoint, incarnation: str) -> Act:
+    """A store came into being and chose its incarnation."""
+    return Act("created", {"endpoint": str(endpoint), "incarnation": incarnation})
+
+
+def sealed(batch: SealedBatch, *, receipts: Sequence[int] = ()) -> Act:
+    """This zone sealed a batch of its own; `receipts` are the due receipts it carries away."""
+    return Act("sealed", {"envelope": envelope_json(batch), "receipts": list(receipts)})
+
+
+def accepted(batch: VerifiedBatch, peer: Endpoint) -> Act:
+    """受理: a peer's batch is verified and its segments are durable here."""
+    return Act("accepted", {"envelope": envelope_json(batch.sealed), "peer": str(peer)})
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentUse:
+    """One segment of a submission, in the order it is applied."""
+
+    seq: int
+    kind: Kind
+    table: str
+    sha256: str
+    rows: int
+    bytes: int = 0
+
+
+def applied(
+    *,
+    stream: StreamId,
+    first: int,
+    seq: int,
+    head: str,
+    library: str,
+    standard: str,
+    period: str,
+    segments: Sequence[SegmentUse],
+    tables: Sequence[TableTotals],
+) -> Act:
+    """入库: the submission `first` … `seq` became this zone's library rows of that origin."""
+    return Act(
+        "applied",
+        {
+            "stream": str(stream),
+            "first": first,
+            "seq": seq,
+            "head": head,
+            "library": library,
+            "standard": standard,
+            "period": period,
+            "segments": [asdict(s) | {"kind": str(s.kind)} for s in segments],
+            "tables": [asdict(t) | {"totals": dict(t.totals)} for t in tables],
+        },
+    )
+
+
+def refused(stream: StreamId, first: int, seq: int, head: str, reason: str) -> Act:
+    """A provable submission was not acceptable; it is kept, its rows are not applied."""
+    return Act("refused", {"stream": str(stream), "first": first, "seq": seq, "head": head, "reason": reason})
+
+
+def skipped(stream: StreamId, seq: int, head: str) -> Act:
+    """A batch that has nothing to apply here passed by: the apply mark moves over it."""
+    return Act("skipped", {"stream": str(stream), "seq": seq, "head": head})
+
+
+def held(stream: StreamId, seq: int, code: str, reason: str, evidence: Sequence[SealedBatch]) -> Act:
+    """An unprovable batch stopped its stream; the sealed bytes are kept as proof."""
+    return Act(
+        "held",
+        {
+            "stream": str(stream),
+            "seq": seq,
+            "code": code,
+            "reason": reason,
+            "evidence": [envelope_json(e) for e in evidence],
+        },
+    )
+
+
+def released(stream: StreamId) -> Act:
+    """An operator, or the next provable batch, let a held stream go on."""
+    return Act("released", {"stream": str(stream)})
+
+
+def rebased(stream: StreamId, incarnation: str, epoch: int, seq: int, head: str, reason: str) -> Act:
+    """An operator set the receiver's mark, because the origin was created anew."""
+    return Act(
+        "rebased",
+        {
+            "stream": str(stream),
+            "incarnation": incarnation,
+            "epoch": epoch,
+            "seq": seq,
+            "head": head,
+            "reason": reason,
+        },
+    )
+
+
+def receipt_due(receipt: Receipt) -> Act:
+    """This zone owes the origin a receipt; the next receipts batch carries it."""
+    return Act("receipt_due", receipt_json(receipt))
+
+
+def receipts_kept(stream: StreamId, seq: int, head: str, sha256: Sequence[str]) -> Act:
+    """Receipts of others about streams that pass here were filed."""
+    return Act("receipts_kept", {"stream": str(stream), "seq": seq, "head": head, "sha256": list(sha256)})
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedTable:
+    """One business table after a capture run: where its current rows and its changes lie."""
+
+    source: str
+    table: str
+    current: str
+    rows: int
+    upserts: int
+    deletes: int
+    findings: tuple[str, ...] = ()
+
+
+def captured(run: str, tables: Sequence[CapturedTable]) -> Act:
+    """A capture run under one source snapshot ended."""
+    return Act("captured", {"run": run, "tables": [asdict(t) for t in tables]})
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedTable:
+    """One standard table as last sealed: the segment of all its passed rows."""
+
+    table: str
+    sha256: str
+    rows: int
+    digest: str
+    source_rows: int
+    quarantined: int
+
+
+def converted(
+    *,
+    library: str,
+    standard: str,
+    period: str,
+    run: str,
+    verdict: str,
+    tables: Sequence[ConvertedTable],
+    quarantine: str,
+    findings: str,
+) -> Act:
+    """A library was converted and judged; `quarantine` and `findings` name segments, or are empty."""
+    return Act(
+        "converted",
+        {
+            "library": library,
+            "standard": standard,
+            "period": period,
+            "run": run,
+            "verdict": verdict,
+            "tables": [asdict(t) for t in tables],
+            "quarantine": quarantine,
+            "findings": findings,
+        },
+    )
+
+
+def packaged(
+    *,
+    stream: StreamId,
+    seq: int,
+    head: str,
+    library: str,
+    standard: str,
+    origin: str,
+    origin_seq: int,
+    period: str,
+    segments: Sequence[SegmentUse],
+) -> Act:
+    """A decision zone took in one published package."""
+    return Act(
+        "packaged",
+        {
+            "stream": str(stream),
+            "seq": seq,
+            "head": head,
+            "library": library,
+            "standard": standard,
+            "origin": origin,
+            "origin_seq": origin_seq,
+            "period": period,
+            "segments": [asdict(s) | {"kind": str(s.kind)} for s in segments],
+        },
+    )
+
+
+def paused(peer: Endpoint, reason: str) -> Act:
+    """An operator stopped following a peer."""
+    return Act("paused", {"peer": str(peer), "reason": reason})
+
+
+def resumed(peer: Endpoint) -> Act:
+    """An operator let following a peer go on."""
+    return Act("resumed", {"peer": str(peer)})

@@ -1,0 +1,185 @@
+"""The store: one engine per zone database, one writer, readers that cannot write.
+
+SQLite: opened by this process's `sqlite3` alone (two SQLite libraries on one file lose
+committed rows), WAL, synchronous FULL; one connection writes and checkpoints, readers
+are `query_only` and never checkpoint. PostgreSQL: any SQLAlchemy URL of it. Bulk rows
+enter and leave as columns (`stage`, `frame`), never as Python rows.
+
+Invariant: everything inside one `transaction()` is committed together or not at all.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from jinbao.model.errors import LocalError, SpaceError
+from jinbao.model.failpoint import declare, hit
+from jinbao.store.stage import Frames, PostgresStage, SqliteStage, Stage, read_postgres, read_sqlite
+
+COMMIT_BEFORE = declare("store.before_commit", "rows are written in the transaction, not committed")
+COMMIT_AFTER = declare("store.after_commit", "the transaction is committed, nobody was told")
+_READERS_MAX = 8
+_BUSY_MS = 30_000
+
+
+class Transaction:
+    """What rooms are handed: execute SQL, merge staged rows; commits at the end of its `with`."""
+
+    def __init__(self, connection: sa.Connection, stages: Sequence[Stage]) -> None:
+        self.connection = connection
+        self._stages = tuple(stages)
+
+    def execute(
+        self,
+        statement: sa.Executable,
+        parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    ) -> sa.CursorResult[Any]:
+        """Run one statement inside this transaction."""
+        return self.connection.execute(statement, parameters)  # type: ignore[return-value]
+
+    def staged(self, stage: Stage) -> sa.TableClause:
+        """The staged rows as a table, readable only inside this transaction."""
+        assert stage in self._stages, "stage was not handed to this transaction"
+        return stage.load(self.connection)
+
+
+class Store:
+    """One zone's database. Close it; a second store on the same SQLite file is a bug."""
+
+    def __init__(self, url: str, stage_directory: Path) -> None:
+        self.url = sa.make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._stage_directory = stage_directory
+        stage_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for leftover in stage_directory.glob("stage-*"):  # of a process that was killed
+            leftover.unlink()
+        self._stages = 0
+        self._write_lock = threading.RLock()
+        self._stage_lock = threading.Lock()
+        self.writer = self._engine(writer=True)
+        self.reader = self._engine(writer=False)
+
+    def _engine(self, *, writer: bool) -> sa.Engine:
+        if not self.is_sqlite:
+            return sa.create_engine(self.url, pool_size=2 if writer else _READERS_MAX, pool_pre_ping=True)
+        engine = sa.create_engine(
+            self.url,
+            connect_args={"check_same_thread": False, "timeout": _BUSY_MS / 1000},
+            **(
+                {"poolclass": StaticPool}
+                if writer
+                else {"poolclass": QueuePool, "pool_size": _READERS_MAX, "max_overflow": 0}
+            ),
+        )
+
+        @sa.event.listens_for(engine, "connect")
+        def _prepare(connection: Any, _record: object) -> None:
+            connection.isolation_level = None  # BEGIN is ours, see below
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=FULL")
+            cursor.execute("PRAGMA foreign_keys=ON")
+            cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+            cursor.execute("PRAGMA cache_size=-65536")
+            if not writer:
+                cursor.execute("PRAGMA wal_autocheckpoint=0")
+                cursor.execute("PRAGMA query_only=ON")
+            cursor.close()
+
+        @sa.event.listens_for(engine, "begin")
+        def _begin(connection: sa.Connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+
+        return engine
+
+    def stage(self, columns: Sequence[str], frames: Frames) -> Stage:
+        """Prepare rows for a later transaction, block by block; there must be at least one block.
+
+        SQLite: a separate file, written and closed here, attached by the writer.
+        PostgreSQL: copied on the transaction's own connection when it is used.
+        """
+        with self._stage_lock:
+            self._stages += 1
+            name = f"stage_{self._stages}"
+        if self.is_sqlite:
+            return SqliteStage(name, columns, frames, self._stage_directory / f"{name.replace('_', '-')}.db")
+        return PostgresStage(name, columns, frames)
+
+    @contextmanager
+    def transaction(self, *stages: Stage) -> Iterator[Transaction]:
+        """One writing transaction; `stages` are readable in it through `Transaction.staged`.
+
+        Raises SpaceError when the disk is full and LocalError for any other refusal of the
+        database; nothing of the transaction is then stored.
+        """
+        with self._write_lock:
+            try:
+                with self.writer.connect() as connection, _attached(connection, stages):
+                    with connection.begin():
+                        yield Transaction(connection, stages)
+                        hit(COMMIT_BEFORE)
+                    hit(COMMIT_AFTER)
+            except (sa.exc.OperationalError, sa.exc.DatabaseError) as exc:
+                raise _local(exc, self.url) from exc
+            finally:
+                for stage in stages:
+                    stage.close()
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """One consistent view of what is committed; cannot write."""
+        with self.reader.connect() as connection, connection.begin():
+            yield connection
+
+    def frame(self, query: sa.Select[Any], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+        """The rows of `query` as columns of `schema` (order of the query)."""
+        compiled = str(query.compile(self.reader, compile_kwargs={"literal_binds": True}))
+        if not self.is_sqlite:
+            return read_postgres(self.url, compiled, schema)
+        with self._stage_lock:
+            self._stages += 1
+            path = self._stage_directory / f"stage-{self._stages}.db"
+        return read_sqlite(str(self.url.database), compiled, schema, path)
+
+    def close(self) -> None:
+        """Close readers first, so that the owner of checkpoints goes last."""
+        self.reader.dispose()
+        self.writer.dispose()
+
+
+@contextmanager
+def _attached(connection: sa.Connection, stages: Sequence[Stage]) -> Iterator[None]:
+    """Attach SQLite stages outside the transaction, where SQLite allows it, and detach them after."""
+    raw = connection.connection.driver_connection
+    attached = [stage for stage in stages if isinstance(stage, SqliteStage)]
+    for stage in attached:
+        raw.execute(f"ATTACH DATABASE ? AS {stage.name}", (str(stage.path),))  # type: ignore[union-attr]
+    try:
+        yield
+    finally:
+        for stage in attached:
+            raw.execute(f"DETACH DATABASE {stage.name}")  # type: ignore[union-attr]
+
+
+def _local(exc: sa.exc.DatabaseError, url: sa.URL) -> LocalError:
+    """Word a database's refusal for the operator, without the statement's parameters."""
+    cause = str(exc.orig)
+    where = url.render_as_string(hide_password=True)
+    if "disk is full" in cause or "No space left" in cause:
+        return SpaceError(
+            f"database {where}",
+            expected="room to write",
+            got=cause,
+            next_step="free space; the zone retries by itself",
+        )
+    return LocalError(
+        f"database {where}", expected="the transaction to commit", got=cause, next_step="jinbao status"
+    )
