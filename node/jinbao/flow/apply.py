@@ -142,14 +142,18 @@ class SubmissionHandler:
         self._ledger.record(act, *self._onward(closing, uses, kind))
         hit(APPLIED)
         rows = sum(use.rows for use in uses)
-        self._observer.event("submission_applied", stream=str(stream), topic=stream.topic, seq=header.seq, rows=rows)
+        self._observer.event(
+            "submission_applied", stream=str(stream), topic=stream.topic, seq=header.seq, rows=rows
+        )
 
     def _refuse(self, stream: StreamId, submission: Sequence[VerifiedBatch], reason: str) -> None:
         closing = submission[-1]
         first, seq, head = submission[0].header.seq, closing.header.seq, closing.head
         receipt = Receipt(self._index.me, stream, seq, head, Stage.REFUSED, 0, "", reason, self._now())
         self._ledger.record(acts.refused(stream, first, seq, head, reason), acts.receipt_due(receipt))
-        self._observer.event("submission_refused", stream=str(stream), topic=stream.topic, seq=seq, reason=reason)
+        self._observer.event(
+            "submission_refused", stream=str(stream), topic=stream.topic, seq=seq, reason=reason
+        )
 
     def _objection(self, submission: Sequence[VerifiedBatch]) -> str:
         """Why this submission is not acceptable here; empty when it is."""
@@ -204,7 +208,11 @@ class SubmissionHandler:
                 return False
             self._ledger.record(acts.held(submitted.stream, submitted.seq, "digest_mismatch", reason, []))
             self._observer.event(
-                "stream_held", stream=str(submitted.stream), seq=submitted.seq, code="digest_mismatch", reason=reason
+                "stream_held",
+                stream=str(submitted.stream),
+                seq=submitted.seq,
+                code="digest_mismatch",
+                reason=reason,
             )
             return True
         receipt = Receipt(
@@ -220,7 +228,9 @@ class SubmissionHandler:
         )
         self._ledger.record(acts.receipt_due(receipt))
         hit(ATTESTED)
-        self._observer.event("submission_attested", stream=str(submitted.stream), seq=submitted.seq, rows=receipt.rows)
+        self._observer.event(
+            "submission_attested", stream=str(submitted.stream), seq=submitted.seq, rows=receipt.rows
+        )
         return True
 
 

@@ -90,7 +90,15 @@ class Inbound:
         else:
             rows = sum(ref.rows for ref in header.segments)
             receipt = Receipt(
-                self._index.me, header.stream, header.seq, batch.head, Stage.ACCEPTED, rows, "", "", self._now()
+                self._index.me,
+                header.stream,
+                header.seq,
+                batch.head,
+                Stage.ACCEPTED,
+                rows,
+                "",
+                "",
+                self._now(),
             )
             self._ledger.record(act, acts.receipt_due(receipt))
         self._observer.event(
@@ -103,7 +111,9 @@ class Inbound:
             bytes=sum(ref.bytes for ref in header.segments),
         )
 
-    def _hold(self, peer: Peer, stream: StreamId, sealed: SealedBatch, exc: PeerError | CorruptionError) -> None:
+    def _hold(
+        self, peer: Peer, stream: StreamId, sealed: SealedBatch, exc: PeerError | CorruptionError
+    ) -> None:
         """Stop one stream, loudly, once; it goes on by itself when the next proof holds."""
         held: Mapping[StreamId, tuple[int, str, str]] = self._index.held()
         reason = str(exc)

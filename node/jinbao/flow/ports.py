@@ -209,6 +209,6 @@ class SealedLibrary:
 class Observer(Protocol):
     """Told what happened; writes the log line and moves the metric."""
 
-    def event(self, name: str, **values: Any) -> None:  # noqa: ANN401  # values are logged as they are
+    def event(self, name: str, **values: Any) -> None:  # values are logged as they are
         """One fact, in the past tense, without personal data."""
         ...

@@ -39,7 +39,15 @@ class ReceiptSealer:
     """Seals due receipts, one batch per node they are for."""
 
     def __init__(
-        self, *, index: Index, ledger: Ledger, shelf: Shelf, seal: SealHeader, epoch: int, now: Now, receipts_max: int
+        self,
+        *,
+        index: Index,
+        ledger: Ledger,
+        shelf: Shelf,
+        seal: SealHeader,
+        epoch: int,
+        now: Now,
+        receipts_max: int,
     ) -> None:
         self._index, self._ledger, self._shelf = index, ledger, shelf
         self._seal, self._epoch, self._now = seal, epoch, now

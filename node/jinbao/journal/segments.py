@@ -2,18 +2,23 @@
 
 A file is on the shelf only after its contents, its name and its directory are durable,
 and only then may an act refer to it. Names come from hashes computed here, never from
-a peer. Does not read Parquet.
+a peer.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
+from jinbao.model.batch import SegmentRef
 from jinbao.model.errors import CorruptionError, SpaceError
 from jinbao.store.files import Files, discard, seal
 
@@ -47,6 +52,8 @@ class SegmentShelf:
         self.root = root
         self.incoming = root / "incoming"
         self._files = files
+        self._lock = threading.Lock()
+        self._written = 0
         files.make_directory(root)
         files.make_directory(self.incoming)
 
@@ -90,6 +97,36 @@ class SegmentShelf:
         if not self.path(sha256).is_file():
             seal(self._files, temporary, self.path(sha256))
 
+    def write(self, frame: pl.DataFrame) -> tuple[str, int]:
+        """Store columns as a Parquet segment (zstd); returns hash and bytes, durable on return."""
+        with self._lock:
+            self._written += 1
+            temporary = self.temporary(f"write-{os.getpid()}-{self._written}.tmp")
+        frame.write_parquet(temporary, compression="zstd", compression_level=1, statistics=True)
+        return self.add(temporary)
+
+    def read(self, sha256: str) -> pl.DataFrame:
+        """A stored segment as columns."""
+        return pl.read_parquet(self.open_path(sha256))
+
+    def receive(self, ref: SegmentRef, chunks: Callable[[int], Iterator[bytes]]) -> None:
+        """Store a peer's segment unless it is there; asks `chunks` from the offset it already has.
+
+        Never keeps more than the promised bytes. Raises CorruptionError if they are not those
+        promised; a broken link leaves what came, and the next call goes on from there.
+        """
+        if self.has(ref.sha256):
+            return
+        partial = self.temporary(f"{self.path(ref.sha256).stem}.part")
+        have = partial.stat().st_size if partial.is_file() else 0
+        with partial.open("ab") as file:
+            for chunk in chunks(have) if have < ref.bytes else ():
+                have += len(chunk)
+                if have > ref.bytes:
+                    break
+                file.write(chunk)
+        self.add_expected(partial, ref.sha256, ref.bytes)
+
     def open_path(self, sha256: str) -> Path:
         """The path of a segment that must be there; raises CorruptionError naming it if it is not."""
         path = self.path(sha256)
@@ -112,8 +149,8 @@ class SegmentShelf:
             yield path.stem
 
     def sweep(self) -> int:
-        """Remove what a killed process left under `incoming`; returns how many files."""
-        leftovers = [p for p in self.incoming.iterdir() if p.is_file()]
+        """Remove what a killed process was writing; returns how many files. Partial fetches stay and go on."""
+        leftovers = [p for p in self.incoming.iterdir() if p.is_file() and p.suffix != ".part"]
         for path in leftovers:
             discard(self._files, path)
         return len(leftovers)

@@ -187,6 +187,10 @@ class Library:
         standard = self.standards[library].table(table)
         return digest([self.frame(library, table, origin=origin)], standard.columns, standard.key)
 
+    def digests(self, library: str, origin: str) -> dict[str, Digest]:
+        """Digest of every table of one origin's library, by table id."""
+        return {table.id: self.digest(library, table.id, origin) for table in self.standards[library].tables}
+
     def submissions(self, library: str = "") -> list[dict[str, Any]]:
         """Submissions applied or refused here, newest first."""
         query = sa.select(SUBMISSION).order_by(SUBMISSION.c.lsn.desc())

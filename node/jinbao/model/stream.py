@@ -29,6 +29,7 @@ PUBLISHED_PREFIX = "published."
 
 DOWNWARD = frozenset({RECEIPTS, STANDARDS})
 
+_TOPIC_CHARACTERS_MAX = 80
 _TOPIC = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 
 
@@ -42,8 +43,10 @@ class StreamId:
 
     def __post_init__(self) -> None:
         """Refuse a topic that could not be a file name or a metric label."""
-        if not _TOPIC.fullmatch(self.topic) or len(self.topic) > 80:
-            msg = f"topic: expected lower-case words joined by dots, got {self.topic[:80]!r}"
+        if not _TOPIC.fullmatch(self.topic) or len(self.topic) > _TOPIC_CHARACTERS_MAX:
+            msg = (
+                f"topic: expected lower-case words joined by dots, got {self.topic[:_TOPIC_CHARACTERS_MAX]!r}"
+            )
             raise ValueError(msg)
 
     def __str__(self) -> str:

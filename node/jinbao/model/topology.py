@@ -147,9 +147,10 @@ class Topology:
         came_from_caller = (
             not self.in_subtree(stream.origin, holder) if upward else self.in_subtree(stream.origin, caller)
         )
-        if came_from_caller or stream.topic.startswith(RESOURCE_PREFIX):
-            return False
-        if stream.topic.startswith(PUBLISHED_PREFIX) and caller.zone is not Zone.DECISION:
+        not_for_caller = stream.topic.startswith(RESOURCE_PREFIX) or (
+            stream.topic.startswith(PUBLISHED_PREFIX) and caller.zone is not Zone.DECISION
+        )
+        if came_from_caller or not_for_caller:
             return False
         if stream.audience == LINE:
             return upward is not (stream.topic in DOWNWARD)

@@ -108,12 +108,17 @@ class Quarantine:
         if table:
             query = query.where(ROW.c.table == table)
         with self._store.read() as connection:
-            rows = [dict(r) for r in connection.execute(query.order_by(ROW.c.table, ROW.c.key).limit(limit)).mappings()]
+            rows = [
+                dict(r)
+                for r in connection.execute(query.order_by(ROW.c.table, ROW.c.key).limit(limit)).mappings()
+            ]
             for row in rows:
                 found = sa.select(FINDING).where(
                     FINDING.c.library == library, FINDING.c.table == row["table"], FINDING.c.key == row["key"]
                 )
-                row["findings"] = [dict(f) for f in connection.execute(found.order_by(FINDING.c.n)).mappings()]
+                row["findings"] = [
+                    dict(f) for f in connection.execute(found.order_by(FINDING.c.n)).mappings()
+                ]
         return rows
 
     def findings(self, library: str) -> list[dict[str, Any]]:
@@ -124,6 +129,10 @@ class Quarantine:
 
     def releases(self, library: str) -> list[dict[str, Any]]:
         """Rows that left quarantine, newest first."""
-        query = sa.select(RELEASE).where(RELEASE.c.library == library).order_by(RELEASE.c.at.desc(), RELEASE.c.key)
+        query = (
+            sa.select(RELEASE)
+            .where(RELEASE.c.library == library)
+            .order_by(RELEASE.c.at.desc(), RELEASE.c.key)
+        )
         with self._store.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]

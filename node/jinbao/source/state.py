@@ -1,0 +1,92 @@
+"""What the production zone captured and sealed last: the state the next run compares with.
+
+A projection of the acts `captured` and `converted`; the rows themselves lie in segments.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from jinbao.model.acts import Act, CapturedTable
+from jinbao.model.finding import Verdict
+from jinbao.source.tables import CAPTURED, METADATA, SEALED, VERDICT
+from jinbao.store.engine import Store, Transaction
+from jinbao.store.projection import Recorded
+from jinbao.store.stage import Stage
+
+
+class StateProjection:
+    """Reads `captured` and `converted`; a refused conversion leaves what was sealed last as it was."""
+
+    kinds = frozenset({"captured", "converted"})
+    tables = tuple(METADATA.sorted_tables)
+
+    def stage(self, store: Store, act: Act) -> tuple[Stage, ...]:
+        """Nothing is staged: one row per table."""
+        del store, act
+        return ()
+
+    def project(self, tx: Transaction, recorded: Recorded, stages: tuple[Stage, ...]) -> None:
+        """Replace the state of the tables the act names."""
+        del stages
+        if recorded.act.kind == "captured":
+            self._captured(tx, recorded)
+        else:
+            self._converted(tx, recorded)
+
+    def _captured(self, tx: Transaction, recorded: Recorded) -> None:
+        run = int(recorded.act.body["run"].rpartition("-")[2])
+        for table in recorded.act.body["tables"]:
+            place = sa.and_(CAPTURED.c.source == table["source"], CAPTURED.c.table == table["table"])
+            tx.execute(CAPTURED.delete().where(place))
+            row = dict(table) | {"run": run, "findings": json.dumps(table["findings"]), "at": recorded.at}
+            tx.execute(CAPTURED.insert(), row)
+
+    def _converted(self, tx: Transaction, recorded: Recorded) -> None:
+        body: Mapping[str, Any] = recorded.act.body
+        library = body["library"]
+        tx.execute(VERDICT.delete().where(VERDICT.c.library == library))
+        verdict = {"library": library, "run": body["run"], "period": body["period"]}
+        tx.execute(VERDICT.insert(), verdict | {"verdict": body["verdict"], "at": recorded.at})
+        if body["verdict"] == Verdict.REFUSED:
+            return
+        tx.execute(SEALED.delete().where(SEALED.c.library == library))
+        common = {key: body[key] for key in ("library", "standard", "period", "run")}
+        for table in body["tables"]:
+            row = {key: table[key] for key in ("table", "rows", "digest", "source_rows", "quarantined")}
+            tx.execute(SEALED.insert(), common | row | {"segment": table["sha256"]})
+
+
+class SourceState:
+    """Reads of what was captured and sealed last."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def _rows(self, query: sa.Select[Any]) -> list[sa.RowMapping]:
+        with self._store.read() as connection:
+            return list(connection.execute(query).mappings())
+
+    def captured_tables(self) -> list[CapturedTable]:
+        """The newest capture of every table, by source and table."""
+        rows = self._rows(sa.select(CAPTURED).order_by(CAPTURED.c.source, CAPTURED.c.table))
+        names = ("source", "table", "current", "rows", "upserts", "deletes")
+        return [CapturedTable(*(r[n] for n in names), tuple(json.loads(r["findings"]))) for r in rows]
+
+    def last_run(self) -> int:
+        """Number of the newest capture run; 0 before the first."""
+        rows = self._rows(sa.select(sa.func.max(CAPTURED.c.run).label("run")))
+        return int(rows[0]["run"] or 0)
+
+    def sealed(self, library: str) -> list[dict[str, Any]]:
+        """The tables of a library as last sealed, by table; empty before the first."""
+        query = sa.select(SEALED).where(SEALED.c.library == library).order_by(SEALED.c.table)
+        return [dict(row) for row in self._rows(query)]
+
+    def verdicts(self) -> list[dict[str, Any]]:
+        """The newest verdict of every library."""
+        return [dict(row) for row in self._rows(sa.select(VERDICT).order_by(VERDICT.c.library))]
