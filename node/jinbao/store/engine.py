@@ -69,7 +69,10 @@ class Store:
 
     def _engine(self, *, writer: bool) -> sa.Engine:
         if not self.is_sqlite:
-            return sa.create_engine(self.url, pool_size=2 if writer else _READERS_MAX, pool_pre_ping=True)
+            # Writers are one by our own lock; readers see one snapshot, as in SQLite.
+            level = "READ COMMITTED" if writer else "REPEATABLE READ"
+            size = 2 if writer else _READERS_MAX
+            return sa.create_engine(self.url, pool_size=size, pool_pre_ping=True, isolation_level=level)
         engine = sa.create_engine(
             self.url,
             connect_args={"check_same_thread": False, "timeout": _BUSY_MS / 1000},
