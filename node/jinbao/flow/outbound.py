@@ -10,6 +10,7 @@ that records batches, quarantine and the new last-sealed state together.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import polars as pl
 
@@ -165,11 +166,9 @@ class Outbound:
         ]
         sealer = self._sealer(StreamId(self._index.me, standard.library))
         first = sealer.seq + 1
-        common = {"run": run, "period": period, "standard": standard.id}
+        seal = partial(sealer.next, run=run, period=period, standard=standard.id)
         batches = [
-            sealer.next(
-                kind, segments=[self._segment(table, part)], slice_index=at, slices=len(slices), **common
-            )
+            seal(kind, segments=[self._segment(table, part)], slice_index=at, slices=len(slices))
             for at, (table, part) in enumerate(slices)
         ]
         totals = tuple(
@@ -177,7 +176,7 @@ class Outbound:
             for table, kept in zip(standard.tables, now_sealed, strict=True)
         )
         manifest = Manifest(first, totals, sum(judged.quarantined.values()))
-        return [*batches, sealer.next(Kind.MANIFEST, manifest=manifest, **common)]
+        return [*batches, seal(Kind.MANIFEST, manifest=manifest)]
 
     def _difference(self, table: Table, passed: pl.DataFrame, last: SealedLibrary | None) -> pl.DataFrame:
         """Rows to send, with `op`: all of them, or those that are new, changed or gone since `last`."""

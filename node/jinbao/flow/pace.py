@@ -41,7 +41,7 @@ class Pace:
     def after_failure(self) -> float:
         """Seconds to wait after a failed round: doubled each time, with jitter, bounded."""
         self.failures += 1
-        wait = min(self._limits.backoff_s * 2 ** min(self.failures - 1, 30), self._limits.backoff_max_s)
+        wait = min(self._limits.backoff_s * 2.0 ** min(self.failures - 1, 30), self._limits.backoff_max_s)
         return wait * (1 + self._limits.jitter_share * (2 * self._rng.random() - 1))
 
 

@@ -74,8 +74,18 @@ class SourceState:
     def captured_tables(self) -> list[CapturedTable]:
         """The newest capture of every table, by source and table."""
         rows = self._rows(sa.select(CAPTURED).order_by(CAPTURED.c.source, CAPTURED.c.table))
-        names = ("source", "table", "current", "rows", "upserts", "deletes")
-        return [CapturedTable(*(r[n] for n in names), tuple(json.loads(r["findings"]))) for r in rows]
+        return [
+            CapturedTable(
+                r["source"],
+                r["table"],
+                r["current"],
+                r["rows"],
+                r["upserts"],
+                r["deletes"],
+                tuple(json.loads(r["findings"])),
+            )
+            for r in rows
+        ]
 
     def last_run(self) -> int:
         """Number of the newest capture run; 0 before the first."""

@@ -43,7 +43,7 @@ class Transaction:
         parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     ) -> sa.CursorResult[Any]:
         """Run one statement inside this transaction."""
-        return self.connection.execute(statement, parameters)  # type: ignore[return-value]
+        return self.connection.execute(statement, parameters)
 
     def staged(self, stage: Stage) -> sa.TableClause:
         """The staged rows as a table, readable only inside this transaction."""

@@ -1,0 +1,1 @@
+"""Proofs: seals, identities, chains and digests (floor 2). Pure: no files, sockets, clock or randomness."""

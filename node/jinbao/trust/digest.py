@@ -1,4 +1,4 @@
-"""Canonical digest 规范摘要: one encoding of rows, equal in Polars, SQLite and PostgreSQL.
+r"""Canonical digest 规范摘要: one encoding of rows, equal in Polars, SQLite and PostgreSQL.
 
 Clauses D1-D5 are the specification and are cited by the vectors in
 `tests/trust/test_digest.py`. The digest is computed from stored rows, so that

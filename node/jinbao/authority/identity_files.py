@@ -1,0 +1,69 @@
+"""A zone's key and certificates on disk: `key.pem` (0600), `chain.pem` (leaf first), `anchors.pem`.
+
+The key never leaves its file but to sign; it is in no log, argument or environment.
+"""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+
+from jinbao.model.errors import SettingsError
+
+KEY, CHAIN, ANCHORS = "key.pem", "chain.pem", "anchors.pem"
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+@dataclass(frozen=True)
+class ZoneIdentity:
+    """Key, chain and anchors of one zone; signs seals and challenges."""
+
+    key: ec.EllipticCurvePrivateKey
+    chain: tuple[x509.Certificate, ...]
+    anchors: tuple[x509.Certificate, ...]
+    directory: Path
+
+    @property
+    def certificates(self) -> tuple[bytes, ...]:
+        """The chain as DER, leaf first."""
+        return tuple(certificate.public_bytes(Encoding.DER) for certificate in self.chain)
+
+    def sign(self, message: bytes) -> bytes:
+        """ECDSA P-256 SHA-256 signature, DER."""
+        return self.key.sign(message, ec.ECDSA(hashes.SHA256()))
+
+    def pem(self, name: str) -> bytes:
+        """One of the files as it lies on disk, for the TLS library."""
+        return (self.directory / name).read_bytes()
+
+
+def load_identity(directory: Path) -> ZoneIdentity:
+    """Read a zone's identity; refuses to start on a missing file, another key type or a readable key."""
+    for name in (KEY, CHAIN, ANCHORS):
+        if not (directory / name).is_file():
+            raise SettingsError(
+                f"identity file {directory / name}",
+                expected="a PEM file",
+                got="none",
+                next_step="enrol this zone",
+            )
+    mode = stat.S_IMODE((directory / KEY).stat().st_mode)
+    if mode & _OTHERS:
+        raise SettingsError(
+            f"key file {directory / KEY}",
+            expected="mode 0600",
+            got=f"{mode:04o}",
+            next_step=f"chmod 600 {directory / KEY}",
+        )
+    key = load_pem_private_key((directory / KEY).read_bytes(), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise SettingsError(f"key file {directory / KEY}", expected="a P-256 key", got=type(key).__name__)
+    chain = x509.load_pem_x509_certificates((directory / CHAIN).read_bytes())
+    anchors = x509.load_pem_x509_certificates((directory / ANCHORS).read_bytes())
+    return ZoneIdentity(key, tuple(chain), tuple(anchors), directory)

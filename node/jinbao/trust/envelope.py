@@ -1,0 +1,117 @@
+"""Seals 签封: a DSSE-style envelope over bytes that are never re-encoded.
+
+What is signed is the pre-authentication encoding of type and payload, so that a
+signature of one kind of document never passes for another. The suite id names hash and
+signature and is part of what a receiver checks. Knows nothing of who may sign what.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Protocol
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from jinbao.model.batch import Header, SealedBatch
+from jinbao.model.errors import UnprovableError
+from jinbao.trust.encoding import HEADER_TYPE, PAYLOAD_BYTES_MAX, encode_header
+
+SUITE = "p256-sha256"
+"""ECDSA over P-256 with SHA-256: the one certificate of a zone serves TLS and seals."""
+
+CERTIFICATES_MAX = 4
+_CERTIFICATE_BYTES_MAX = 8192
+_SIGNATURE_BYTES_MAX = 128
+
+
+class Signer(Protocol):
+    """A zone's private key and its certificate chain, leaf first, DER."""
+
+    @property
+    def certificates(self) -> tuple[bytes, ...]:
+        """The chain that goes into every envelope."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """ECDSA P-256 SHA-256 signature, DER."""
+        ...
+
+
+def pae(payload_type: str, payload: bytes) -> bytes:
+    """Pre-authentication encoding of DSSE v1: lengths make every boundary unambiguous."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
+def seal_bytes(payload_type: str, payload: bytes, signer: Signer) -> SealedBatch:
+    """Seal any document of the contract."""
+    signature = signer.sign(pae(payload_type, payload))
+    return SealedBatch(SUITE, payload_type, payload, signature, signer.certificates)
+
+
+def seal(header: Header, signer: Signer) -> SealedBatch:
+    """Seal a header."""
+    return seal_bytes(HEADER_TYPE, encode_header(header), signer)
+
+
+def head_of(sealed: SealedBatch) -> str:
+    """SHA-256 of the payload in hex: the batch's name in its chain."""
+    return hashlib.sha256(sealed.payload).hexdigest()
+
+
+def check_bounds(sealed: SealedBatch) -> None:
+    """Refuse an envelope that is larger than any of ours, before anything of it is parsed."""
+    sizes = [
+        ("payload", len(sealed.payload), PAYLOAD_BYTES_MAX),
+        ("signature", len(sealed.signature), _SIGNATURE_BYTES_MAX),
+        ("certificate chain", len(sealed.certificates), CERTIFICATES_MAX),
+        ("certificate", max(map(len, sealed.certificates), default=0), _CERTIFICATE_BYTES_MAX),
+    ]
+    for part, got, most in sizes:
+        if got > most:
+            raise UnprovableError(f"envelope: {part}", expected=f"at most {most}", got=got)
+    if not sealed.certificates:
+        raise UnprovableError("envelope: certificate chain", expected="at least the signer's", got="none")
+
+
+def signer_of(sealed: SealedBatch, payload_type: str) -> tuple[x509.Certificate, list[x509.Certificate]]:
+    """The signer's certificate and the rest of its chain, once the signature is proved.
+
+    Raises UnprovableError for another suite, another type, or bytes that were changed.
+    Whether the signer may be believed is `identity`'s question.
+    """
+    check_bounds(sealed)
+    if sealed.suite != SUITE:
+        raise UnprovableError("envelope: suite", expected=SUITE, got=sealed.suite[:40])
+    if sealed.payload_type != payload_type:
+        raise UnprovableError("envelope: payload type", expected=payload_type, got=sealed.payload_type[:80])
+    leaf, *rest = [parse_certificate(der) for der in sealed.certificates]
+    check_signature(leaf, sealed.signature, pae(sealed.payload_type, sealed.payload), thing="envelope")
+    return leaf, rest
+
+
+def parse_certificate(der: bytes) -> x509.Certificate:
+    """Read one DER certificate; raises UnprovableError if it is none."""
+    try:
+        return x509.load_der_x509_certificate(der)
+    except ValueError as exc:
+        raise UnprovableError("certificate", expected="DER", got=str(exc)) from exc
+
+
+def check_signature(leaf: x509.Certificate, signature: bytes, message: bytes, *, thing: str) -> None:
+    """Raise UnprovableError unless `leaf`'s key made `signature` over `message`."""
+    key = leaf.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise UnprovableError(f"{thing}: key", expected="P-256", got=type(key).__name__)
+    try:
+        key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature as exc:
+        raise UnprovableError(
+            f"{thing}: seal",
+            expected="the signer's over these bytes",
+            got="another",
+            next_step="fetch it again",
+        ) from exc

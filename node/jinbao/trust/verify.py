@@ -1,0 +1,121 @@
+"""Verification: the only place a `SealedBatch` becomes a `VerifiedBatch`.
+
+In this order, each before the next: bounds, suite and seal; the signer's chain; the
+signer is the stream's origin in the topology; the header follows the mark. Clauses 2.1,
+2.3, 4.1 and 4.2 of the wire contract. Never looks at segments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+
+from jinbao.model.batch import Header, SealedBatch, VerifiedBatch
+from jinbao.model.errors import EquivocationError, SequenceGapError, StaleEpochError, UnprovableError
+from jinbao.model.stream import Mark, StreamId
+from jinbao.model.topology import Topology
+from jinbao.trust.encoding import HEADER_TYPE, decode_header
+from jinbao.trust.envelope import head_of, signer_of
+from jinbao.trust.identity import check_chain, check_row, parse_identity
+
+CLOCK_TOLERANCE = timedelta(hours=24)
+"""A header may say it was made this much after our own time: clocks differ, certificates do not wait."""
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """Proves sealed batches; `anchors` are the authorities this zone trusts."""
+
+    anchors: Sequence[x509.Certificate]
+    topology: Callable[[], Topology]
+    now: Callable[[], datetime]
+
+    def verify(self, sealed: SealedBatch, mark_of: Callable[[StreamId], Mark]) -> VerifiedBatch | None:
+        """The batch, proved to follow the mark of its stream; None if it is the mark itself or before it.
+
+        Raises UnprovableError (a gap, equivocation, an older epoch, a broken seal) or
+        IdentityError (a signer that may not speak for the stream).
+        """
+        header = self.prove(sealed)
+        head, last = head_of(sealed), mark_of(header.stream)
+        if self._is_seen(header, head, last):
+            return None
+        check_follows(header, last)
+        return VerifiedBatch(sealed, header, head)
+
+    def prove(self, sealed: SealedBatch) -> Header:
+        """The header, once seal and signer are proved; says nothing of its place in the stream."""
+        leaf, rest = signer_of(sealed, HEADER_TYPE)
+        identity = parse_identity(leaf)
+        header = decode_header(sealed.payload)
+        # A relayed batch may be older than its signer's short certificate: what counts is
+        # that the certificate was in force when the batch says it was made, and that it
+        # does not claim to be made later than now.
+        check_chain(leaf, rest, self.anchors, self._made_at(header))
+        if identity.endpoint != header.stream.origin or identity.epoch != header.epoch:
+            raise UnprovableError(
+                f"{header.stream}#{header.seq}: signer",
+                expected=f"{header.stream.origin} at epoch {header.epoch}",
+                got=f"{identity.endpoint} at epoch {identity.epoch}",
+            )
+        row = self.topology().row(header.stream.origin.node)
+        if row is None or header.epoch >= row.epoch:
+            check_row(identity, self.topology())
+        return header
+
+    def _made_at(self, header: Header) -> datetime:
+        try:
+            made_at = datetime.fromisoformat(header.made_at)
+        except ValueError as exc:
+            raise UnprovableError("header time", expected="RFC 3339", got=header.made_at[:40]) from exc
+        if made_at.tzinfo is None or made_at > self.now() + CLOCK_TOLERANCE:
+            raise UnprovableError(
+                f"clock: {header.stream}#{header.seq}",
+                expected=f"a time before {self.now() + CLOCK_TOLERANCE:%Y-%m-%dT%H:%M:%SZ}",
+                got=header.made_at[:40],
+                next_step="compare the clocks of both nodes",
+            )
+        return made_at.astimezone(UTC)
+
+    @staticmethod
+    def _is_seen(header: Header, head: str, last: Mark) -> bool:
+        if header.seq > last.seq or header.incarnation != last.incarnation:
+            return False
+        if header.seq == last.seq and head != last.head:
+            raise EquivocationError(
+                f"{header.stream}#{header.seq}", expected=f"head {last.head[:12]}", got=head[:12]
+            )
+        return True
+
+
+def check_follows(header: Header, last: Mark) -> None:
+    """Check that `header` follows the mark in the same stream, with nothing between.
+
+    Raises SequenceGapError, StaleEpochError, EquivocationError or UnprovableError. The seal
+    of `header` is already verified. Source: clauses 2.1 and 2.3.
+    """
+    place = f"{header.stream}#{header.seq}"
+    if header.epoch < last.epoch:
+        raise StaleEpochError(place, expected=f"epoch {last.epoch} or later", got=header.epoch)
+    if last.seq and (header.incarnation, header.epoch) != (last.incarnation, last.epoch):
+        _check_continues(header, last, place)
+    if header.seq != last.seq + 1:
+        raise SequenceGapError(f"{header.stream}", expected=f"batch {last.seq + 1}", got=header.seq)
+    if header.previous != last.head:
+        raise EquivocationError(
+            place, expected=f"to follow head {last.head[:12] or 'none'}", got=header.previous[:12] or "none"
+        )
+
+
+def _check_continues(header: Header, last: Mark, place: str) -> None:
+    if header.continues == last:
+        return
+    raise UnprovableError(
+        place,
+        expected=f"incarnation {last.incarnation[:8]} at epoch {last.epoch}, or one that continues it",
+        got=f"incarnation {header.incarnation[:8]} at epoch {header.epoch}",
+        next_step="jinbao line rebase --plan",
+    )
