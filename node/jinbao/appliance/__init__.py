@@ -1,0 +1,1 @@
+"""The appliance: settings, the assembly of every room once, observers, the demo network (floor 7)."""

@@ -1,0 +1,245 @@
+"""Settings of a node: file < environment `JINBAO_*` < flag. What is wrong does not start.
+
+Every limit has a name, a unit, a default and a reason (its description). Secrets are never
+settings, only the directories that hold them. Reads one TOML file; touches nothing else.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from jinbao.model.errors import SettingsError
+from jinbao.model.zone import Border, Endpoint, Tier, Zone
+
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ZoneSettings(_Strict):
+    """One zone of this node."""
+
+    border: Border = Field(
+        Border.LINE, description="How this zone meets exchange: `line`, or `carrier` (软交换)."
+    )
+    listen: str = Field(
+        "", description="host:port of the line listener; empty: the address the topology gives."
+    )
+    http: str = Field("127.0.0.1:0", description="host:port of /metrics and health; 0 picks a free port.")
+    database: str = Field("", description="SQLAlchemy URL; empty: SQLite in the zone's directory.")
+
+
+class SourceSettings(_Strict):
+    """One business database the production zone reads."""
+
+    name: str = Field(pattern=r"[a-z][a-z0-9_]{0,31}", description="Name in topics, logs and findings.")
+    url: str = Field(
+        description="SQLAlchemy URL; read only. Put passwords into the driver's own password file."
+    )
+    encoding: Literal["utf-8", "gb18030"] = Field("utf-8", description="Encoding of its text columns.")
+    keys: dict[str, list[str]] = Field(
+        default_factory=dict, description="Key columns of tables that declare none."
+    )
+
+
+class Limits(_Strict):
+    """Bounds; a limit that is reached is an error with its name, never a silent loss."""
+
+    segment_rows_max: Positive = Field(
+        200_000, description="Rows per segment: about 20 MB, one worker's memory."
+    )
+    headers_max: Positive = Field(
+        500, description="Headers per follow answer: small, so that directives are not late."
+    )
+    receipts_max: Positive = Field(5_000, description="Receipts sealed in one batch.")
+    apply_batches_max: Positive = Field(20_000, description="Accepted batches looked at per apply round.")
+    disk_reserve_bytes: Positive = Field(
+        256 << 20, description="Kept free: a full disk also blocks its own cure."
+    )
+    fetches_per_peer_max: Positive = Field(4, description="Fetches at once per peer: one starves no other.")
+
+
+class Paces(_Strict):
+    """When rounds run."""
+
+    follow_wait_s: Seconds = Field(10.0, description="How long a follow call waits for news.")
+    interval_s: Seconds = Field(1.0, description="Pause after a round with nothing to do.")
+    backoff_max_s: Seconds = Field(60.0, description="Longest pause after failures in a row.")
+    capture_cron: str = Field(
+        "30 1 * * *", description="When capture runs, Asia/Shanghai; empty: only on command."
+    )
+
+
+class Settings(BaseSettings):
+    """A node's settings, whole."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix="JINBAO_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    node: str = Field(pattern=r"[0-9]{6}(-backup)?", description="Region code of this node.")
+    tier: Tier = Field(description="ministry, province or city.")
+    role: Literal["node", "backup"] = Field("node", description="`backup` follows the nodes it protects.")
+    data_directory: Path = Field(description="Holds one private directory per zone.")
+    topology_file: Path = Field(description="The signed topology.")
+    standards_directory: Path | None = Field(
+        None, description="Standards and mappings; empty: those installed."
+    )
+    zones: dict[Zone, ZoneSettings] = Field(description="The zones this node runs.")
+    sources: tuple[SourceSettings, ...] = Field((), description="Business databases; production zone only.")
+    period: str = Field(
+        "", pattern=r"([0-9]{6})?", description="YYYYMM to report; empty: the month before this."
+    )
+    limits: Limits = Field(default_factory=Limits)
+    pace: Paces = Field(default_factory=Paces)
+
+    @classmethod
+    def settings_customise_sources(cls, *_args: Any, init_settings: Any, **_kwargs: Any) -> tuple[Any, ...]:
+        """Only what `load` merged: origins stay known."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if Zone.EXCHANGE not in self.zones:
+            msg = "zones: expected an exchange zone, got " + ", ".join(self.zones)
+            raise ValueError(msg)
+        names = [source.name for source in self.sources]
+        if len(set(names)) != len(names):
+            msg = f"sources: expected each name once, got {', '.join(names)}"
+            raise ValueError(msg)
+        return self
+
+    def endpoint(self, zone: Zone) -> Endpoint:
+        """This node's endpoint of a zone; raises SettingsError if the node does not run it."""
+        if zone not in self.zones:
+            raise SettingsError(f"node {self.node}: zone", expected=" or ".join(self.zones), got=zone)
+        return Endpoint(self.node, zone)
+
+    def directory(self, zone: Zone) -> Path:
+        """The zone's private directory."""
+        return self.data_directory / zone
+
+    def carrier_directory(self, source: Zone, target: Zone) -> Path:
+        """Where packages from one zone of this node to another are laid."""
+        return self.data_directory / "carrier" / f"{source}-to-{target}"
+
+    def database(self, zone: Zone) -> str:
+        """The zone's database URL."""
+        return self.zones[zone].database or f"sqlite:///{self.directory(zone) / 'zone.db'}"
+
+
+def load(path: Path, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Read a node's settings; raises SettingsError naming file, key, expected, got and the nearest key."""
+    merged = _merge(_file(path), _environment(), flags or {})
+    try:
+        return Settings(**merged)
+    except ValidationError as exc:
+        raise _worded(path, exc) from exc
+
+
+def origins(path: Path, flags: Mapping[str, Any] | None = None) -> list[tuple[str, str, str]]:
+    """Every setting in force: key, value, and where it comes from (default, file, environment or flag)."""
+    settings = load(path, flags)
+    layers = [("flag", flags or {}), ("environment", _environment()), (str(path), _file(path))]
+    said = [(name, dict(_flat(layer))) for name, layer in layers]
+    rows = []
+    for key, value in _flat(settings.model_dump(mode="json")):
+        origin = next((name for name, layer in said if key in layer), "default")
+        rows.append((key, _plain(value), origin))
+    return rows
+
+
+def _plain(value: Any) -> str:
+    text = "" if value is None else str(value)
+    scheme, at, rest = text.partition("://")
+    if at and "@" in rest:  # a password in a URL is never shown
+        return f"{scheme}://***@{rest.rpartition('@')[2]}"
+    return text
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as exc:
+        raise SettingsError(
+            f"settings file {path}", expected="a TOML file", got="none", next_step="jinbao --help"
+        ) from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"settings file {path}", expected="TOML", got=str(exc)) from exc
+
+
+def _environment() -> dict[str, Any]:
+    """`JINBAO_LIMITS__HEADERS_MAX=10` and the like; those of other tools of the house are not settings."""
+    other = {"JINBAO_FAILPOINT", "JINBAO_CONFIG", "JINBAO_LANG", "JINBAO_ZONE"}
+    names = [name for name in os.environ if name.startswith("JINBAO_") and name not in other]
+    found = EnvSettingsSource(Settings)()
+    for name in names:  # an unknown variable is an unknown key
+        key = name.removeprefix("JINBAO_").lower().split("__")[0]
+        if key not in Settings.model_fields:
+            found[key] = os.environ[name]
+    return found
+
+
+def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+            merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _flat(layer: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in layer.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name}.")
+        elif isinstance(value, (list, tuple)) and value and isinstance(value[0], Mapping):
+            for at, item in enumerate(value):
+                yield from _flat(item, f"{name}[{at}].")
+        else:
+            yield name, value
+
+
+def _worded(path: Path, exc: ValidationError) -> SettingsError:
+    """The first thing that is wrong, in the house's words."""
+    # A misspelt key also leaves its right name missing: the misspelling is the news.
+    first = min(exc.errors(), key=lambda error: error["type"] != "extra_forbidden")
+    key = ".".join(str(part) for part in first["loc"]) or "settings"
+    thing = f"{path}: {key}"
+    if first["type"] == "extra_forbidden":
+        known = dict(_known(Settings)).get(
+            tuple(str(p) for p in first["loc"][:-1] if not isinstance(p, int)), []
+        )
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+        return SettingsError(thing, expected="a known key", got=str(first["loc"][-1]), next_step=hint)
+    if first["type"] == "missing":
+        return SettingsError(thing, expected="a value", got="none", next_step=f"set {key} in {path}")
+    return SettingsError(thing, expected=first["msg"], got=repr(first.get("input"))[:120])
+
+
+def _known(model: type[BaseModel], at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    yield at, list(model.model_fields)
+    nested: dict[str, type[BaseModel]] = {"limits": Limits, "pace": Paces, "sources": SourceSettings}
+    if model is Settings:
+        for name, kind in nested.items():
+            yield from _known(kind, (*at, name))
+        for zone in Zone:
+            yield from _known(ZoneSettings, (*at, "zones", zone))
