@@ -109,7 +109,14 @@ class Settings(BaseSettings):
     pace: Paces = Field(default_factory=Paces)
 
     @classmethod
-    def settings_customise_sources(cls, *_args: Any, init_settings: Any, **_kwargs: Any) -> tuple[Any, ...]:
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only what `load` merged: origins stay known."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
