@@ -54,6 +54,7 @@ class Code:
     name_zh: str
     valid_from: int = 0
     valid_to: int = 99991231
+    successors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +82,19 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When the gate refuses a table whole: more bad rows than both allow."""
+    """When the gate refuses a table whole, by count and by share.
 
+    More than `bad_rows_max` bad rows, or a larger share than `bad_share_max` once there are
+    more than `bad_rows_min`: below that a share of a small table says nothing.
+    """
+
+    bad_rows_min: int
     bad_rows_max: int
     bad_share_max: float
+
+    def refuse(self, rows: int, bad: int) -> bool:
+        """Whether a table of `rows` rows with `bad` bad ones is refused whole."""
+        return bad > self.bad_rows_max or (bad > self.bad_rows_min and bad > self.bad_share_max * rows)
 
 
 @dataclass(frozen=True)
