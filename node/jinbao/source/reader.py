@@ -1,0 +1,243 @@
+"""Readers of business databases: SQLite and PostgreSQL as columns through ADBC, any other by SQLAlchemy.
+
+One snapshot holds for all tables of a run: SQLite `BEGIN` on one read-only connection,
+PostgreSQL `REPEATABLE READ READ ONLY`, others a transaction at the isolation their
+dialect offers (Oracle: `SET TRANSACTION READ ONLY`). Text is cast in the database, so
+that no driver guesses a type and a column may change its mind in mid-table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+import pyarrow as pa
+import sqlalchemy as sa
+
+from jinbao.model.errors import SourceError
+from jinbao.source.decode import decode_columns
+
+BATCH_ROWS = 65_536
+"""Rows read at once: about 30 MB of a wide table; more is no faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableShape:
+    """One business table as the database declares it; `key` may be empty."""
+
+    name: str
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+
+
+class Snapshot(Protocol):
+    """All tables of one database as of one moment."""
+
+    def tables(self) -> dict[str, TableShape]:
+        """Tables by upper-case name."""
+        ...
+
+    def batches(self, shape: TableShape) -> Iterator[pl.DataFrame]:
+        """Rows of a table, every column as text, in the order the database gives them."""
+        ...
+
+
+class Source:
+    """One business database; `name` is the operator's word for it."""
+
+    def __init__(self, name: str, url: str, encoding: str = "utf-8") -> None:
+        self.name = name
+        self.url = sa.make_url(url)
+        self.encoding = encoding
+
+    def error(self, expected: str, got: object, next_step: str = "") -> SourceError:
+        """An error about this source; the URL's password is never part of it."""
+        return SourceError(f"source {self.name}", expected=expected, got=got, next_step=next_step)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Open one consistent view; raises SourceError if the database cannot be read."""
+        kind = self.url.get_backend_name()
+        try:
+            if kind == "sqlite":
+                yield from self._sqlite()
+            elif kind == "postgresql":
+                yield from self._postgresql()
+            else:
+                yield from self._other()
+        except (sa.exc.SQLAlchemyError, OSError) as exc:
+            raise self.error(
+                "a database that answers", str(exc).splitlines()[0], "jinbao config show"
+            ) from exc
+
+    def _sqlite(self) -> Iterator[Snapshot]:
+        import adbc_driver_sqlite.dbapi as adbc  # noqa: PLC0415  # only where there is one
+
+        path = Path(str(self.url.database))
+        if not path.is_file():
+            raise self.error("a SQLite file", f"none at {path}", "mount it, or correct sources.url")
+        with self._driver_errors(adbc), adbc.connect(f"file:{path}?mode=ro") as connection:
+            yield AdbcSnapshot(self, connection, SqliteCatalogue())
+
+    def _postgresql(self) -> Iterator[Snapshot]:
+        import adbc_driver_postgresql.dbapi as adbc  # noqa: PLC0415
+
+        uri = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with self._driver_errors(adbc), adbc.connect(uri) as connection:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield AdbcSnapshot(self, connection, PostgresCatalogue())
+
+    def _other(self) -> Iterator[Snapshot]:
+        engine = sa.create_engine(self.url)
+        try:
+            with engine.connect() as connection:
+                if engine.dialect.name == "oracle":
+                    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+                yield RowSnapshot(self, connection)
+        finally:
+            engine.dispose()
+
+    @contextmanager
+    def _driver_errors(self, driver: Any) -> Iterator[None]:
+        try:
+            yield
+        except driver.Error as exc:
+            raise self.error("a database that answers", str(exc).splitlines()[0], "jinbao status") from exc
+
+
+class Catalogue(Protocol):
+    """How one kind of database names its tables and casts to text."""
+
+    def shapes(self, cursor: Any) -> Iterator[TableShape]:
+        """Tables of the database's default schema."""
+        ...
+
+    def text(self, column: str, *, raw: bool) -> str:
+        """SQL that gives a column as text, or as its bytes."""
+        ...
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+class SqliteCatalogue:
+    """SQLite: any column may hold any type, so each value is cast by itself."""
+
+    def shapes(self, cursor: Any) -> Iterator[TableShape]:
+        """Ordinary tables."""
+        cursor.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+        )
+        for name in cursor.fetch_arrow_table().column(0).to_pylist():
+            cursor.execute(f"PRAGMA table_info({_quoted(name)})")
+            info = cursor.fetch_arrow_table().to_pylist()
+            key = tuple(c["name"] for c in sorted(info, key=lambda c: c["pk"]) if c["pk"])
+            yield TableShape(name, tuple(c["name"] for c in info), key)
+
+    def text(self, column: str, *, raw: bool) -> str:
+        """CAST in the database."""
+        return f"CAST({_quoted(column)} AS {'BLOB' if raw else 'TEXT'})"
+
+
+class PostgresCatalogue:
+    """PostgreSQL: the schema's own text form of every type; numeric keeps its digits."""
+
+    def shapes(self, cursor: Any) -> Iterator[TableShape]:
+        """Ordinary and partitioned tables of the current schema."""
+        cursor.execute(_POSTGRES_COLUMNS)
+        tables: dict[str, list[tuple[str, bool]]] = {}
+        for row in cursor.fetch_arrow_table().to_pylist():
+            tables.setdefault(row["tab"], []).append((row["col"], bool(row["is_key"])))
+        for name, columns in tables.items():
+            yield TableShape(name, tuple(c for c, _ in columns), tuple(c for c, is_key in columns if is_key))
+
+    def text(self, column: str, *, raw: bool) -> str:
+        """CAST in the database; it always speaks UTF-8 to us."""
+        del raw
+        return f"CAST({_quoted(column)} AS text)"
+
+
+_POSTGRES_COLUMNS = """
+SELECT c.relname::text AS tab, a.attname::text AS col,
+       coalesce(a.attnum = ANY (i.indkey::int2[]), false) AS is_key
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = current_schema()
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
+ORDER BY c.relname, a.attnum
+"""
+
+
+class AdbcSnapshot:
+    """A snapshot read as Arrow."""
+
+    def __init__(self, source: Source, connection: Any, catalogue: Catalogue) -> None:
+        self._source, self._connection, self._catalogue = source, connection, catalogue
+
+    def tables(self) -> dict[str, TableShape]:
+        """Tables by upper-case name."""
+        with self._connection.cursor() as cursor:
+            return {shape.name.upper(): shape for shape in self._catalogue.shapes(cursor)}
+
+    def batches(self, shape: TableShape) -> Iterator[pl.DataFrame]:
+        """Rows as text, decoded if the source is not UTF-8."""
+        raw = self._source.encoding != "utf-8" and isinstance(self._catalogue, SqliteCatalogue)
+        chosen = ", ".join(f"{self._catalogue.text(c, raw=raw)} AS {_quoted(c)}" for c in shape.columns)
+        with self._connection.cursor() as cursor:
+            cursor.adbc_statement.set_options(**self._options())
+            cursor.execute(f"SELECT {chosen} FROM {_quoted(shape.name)}")
+            for batch in cursor.fetch_record_batch():
+                yield self._shaped(shape, batch, raw=raw)
+
+    def _options(self) -> dict[str, str]:
+        sqlite = isinstance(self._catalogue, SqliteCatalogue)
+        name = "adbc.sqlite.query.batch_rows" if sqlite else "adbc.postgresql.batch_size_hint_bytes"
+        return {name: str(BATCH_ROWS if sqlite else 28 << 20)}
+
+    def _shaped(self, shape: TableShape, batch: pa.RecordBatch, *, raw: bool) -> pl.DataFrame:
+        if raw:
+            return decode_columns(batch, self._source.encoding)
+        # A batch of NULLs alone has no type of its own.
+        arrays = [batch.column(at).cast(pa.large_string()) for at in range(batch.num_columns)]
+        frame = pl.from_arrow(pa.table(arrays, names=list(shape.columns)))
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+
+class RowSnapshot:
+    """A snapshot read by rows, in bounded blocks, for databases without a columnar driver."""
+
+    def __init__(self, source: Source, connection: sa.Connection) -> None:
+        self._source, self._connection = source, connection
+
+    def tables(self) -> dict[str, TableShape]:
+        """Tables by upper-case name."""
+        inspector = sa.inspect(self._connection)
+        shapes = {}
+        for name in inspector.get_table_names():
+            columns = tuple(c["name"] for c in inspector.get_columns(name))
+            key = tuple(inspector.get_pk_constraint(name)["constrained_columns"])
+            shapes[name.upper()] = TableShape(name, columns, key)
+        return shapes
+
+    def batches(self, shape: TableShape) -> Iterator[pl.DataFrame]:
+        """Rows as text; the driver's own text form of each value."""
+        table = sa.table(shape.name, *(sa.column(c) for c in shape.columns))
+        result = self._connection.execution_options(yield_per=BATCH_ROWS).execute(sa.select(table))
+        for block in result.partitions():
+            columns = zip(*block, strict=True)
+            yield pl.DataFrame(
+                {name: _texts(values) for name, values in zip(shape.columns, columns, strict=True)},
+                schema=dict.fromkeys(shape.columns, pl.String()),
+            )
+
+
+def _texts(values: Sequence[Any]) -> list[str | None]:
+    return [None if value is None else value if isinstance(value, str) else str(value) for value in values]
