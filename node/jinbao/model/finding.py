@@ -38,3 +38,10 @@ class RuleCount:
     rule: str
     severity: Severity
     rows: int
+
+
+FINDING_COLUMNS = ("table", "key", "item", "rule", "severity", "value")
+"""Columns of a frame of findings, all text: one line per broken rule and row.
+
+`key` is the values of the key joined by `|`; `value` may be personal and never leaves the zone.
+"""

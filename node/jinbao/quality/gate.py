@@ -12,19 +12,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from jinbao.model.finding import Scope, Severity, Verdict
+from jinbao.model.finding import FINDING_COLUMNS, Scope, Severity, Verdict
 from jinbao.model.standard import CodeList, Rule, Standard, Table
 from jinbao.quality.rules import CHECKS, Context, general_checks, id_column
 
-FINDING_SCHEMA = {
-    "table": pl.String(),
-    "key": pl.String(),
-    "item": pl.String(),
-    "rule": pl.String(),
-    "severity": pl.String(),
-    "value": pl.String(),
-}
-"""One line per broken rule and row; `key` is the key's values joined by `|`."""
+_FINDINGS = pl.DataFrame(schema=dict.fromkeys(FINDING_COLUMNS, pl.String()))
 
 _N = "__n"
 
@@ -56,7 +48,7 @@ def judge(
     """Judge all rows of one table by the rules of `scopes`.
 
     `barred` are findings conversion already made for this table (columns of
-    `FINDING_SCHEMA`): an item they name is not judged again in that row.
+    `FINDING_COLUMNS`): an item they name is not judged again in that row.
     """
     rows = (
         id_column(frame.select(table.columns)).with_row_index(_N).with_columns(key_text(table).alias("key"))
@@ -66,7 +58,7 @@ def judge(
     broken += _rules(table, rows, context, scopes, _clean(table, broken, before))
     findings = _findings(table, rows, broken)
     if barred is not None:
-        findings = pl.concat([barred.select(FINDING_SCHEMA), findings])
+        findings = pl.concat([barred.select(FINDING_COLUMNS), findings])
     bad = findings.filter(pl.col("severity") == Severity.ERROR).get_column("key").unique()
     is_bad = pl.col("key").is_in(bad.implode())
     stopped = rows.filter(is_bad)
@@ -164,7 +156,7 @@ def _findings(table: Table, rows: pl.DataFrame, broken: list[_Broken]) -> pl.Dat
         )
         for found in broken
     ]
-    return pl.concat([pl.DataFrame(schema=FINDING_SCHEMA), *parts])
+    return pl.concat([_FINDINGS, *parts])
 
 
 def judge_submission(

@@ -88,7 +88,7 @@ def _write(url: str, tables: dict[str, pl.DataFrame]) -> None:
                 connection.exec_driver_sql(f'CREATE TABLE "{name}" ({body})')
             if parsed.get_backend_name() == "postgresql":
                 for name, frame in tables.items():
-                    _copy(connection, name, frame.select(TABLES[name]))
+                    _copy(connection, name, frame.select(list(TABLES[name])))
     finally:
         engine.dispose()
     if parsed.get_backend_name() == "sqlite":
@@ -107,7 +107,7 @@ def _ingest(database: str, tables: dict[str, pl.DataFrame]) -> None:
         with connection.cursor() as cursor:
             for name, frame in tables.items():
                 if frame.height:
-                    cursor.adbc_ingest(name, frame.select(TABLES[name]).to_arrow(), mode="append")
+                    cursor.adbc_ingest(name, frame.select(list(TABLES[name])).to_arrow(), mode="append")
         connection.commit()
 
 
