@@ -18,6 +18,9 @@ from jinbao.model.mapping import Column, LibraryMapping, Part, TableMapping
 from jinbao.model.standard import Item, Standard, Table
 
 UNDECODABLE = "__undecodable"
+PERIOD = "@period"
+"""In the `where` of an aggregate: the month that is converted."""
+
 _KEY = "__key_text"
 
 _FINDINGS = pl.DataFrame(schema=dict.fromkeys(FINDING_COLUMNS, pl.String()))
@@ -107,7 +110,8 @@ def _text(
     if not (column.count or column.total):
         return joined, pl.lit(column.constant)
     name, (head, _, tail) = f"__{item.code}", (column.count or column.total).partition(".")
-    grouped = _where(sources[head], column.where).group_by(column.by)
+    where = {name: str(period) if value == PERIOD else value for name, value in column.where.items()}
+    grouped = _where(sources[head], where).group_by(column.by)
     amount = (
         pl.len()
         if column.count

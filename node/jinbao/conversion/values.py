@@ -73,7 +73,9 @@ def _date(item: Item, filled: pl.Expr) -> Converted:
 
 def _number(item: Item, filled: pl.Expr) -> Converted:
     """Exact: decimal text to an integer scaled by 10**scale; more decimals than the item has are a finding."""
-    exact = filled.cast(pl.Decimal(38, item.scale + 4), strict=False)
+    # Twenty digits hold any 64-bit integer; more would overflow the product and stop the whole library.
+    plain = filled.str.contains(rf"^[+-]?[0-9]{{0,20}}(\.[0-9]{{0,{item.scale}}}0*)?$")
+    exact = pl.when(plain).then(filled).cast(pl.Decimal(38, item.scale + 4), strict=False)
     scaled = exact * 10**item.scale
     value = scaled.cast(pl.Int64, strict=False)
     fits = exact.is_not_null() & (value.cast(pl.Decimal(38, item.scale + 4)) == scaled)
