@@ -88,13 +88,13 @@ class JournalIndex:
         return envelope_of(json.loads(rows[0].envelope)) if rows else None
 
     def unapplied(self, limit: int) -> list[SealedBatch]:
-        """Accepted batches above the apply mark of their stream, in order per stream, small topics first."""
+        """Accepted batches above the apply mark of their stream, in order per stream."""
         applied = sa.select(MARK).where(MARK.c.stage == APPLIED).subquery()
         query = (
             sa.select(HEADER.c.envelope, HEADER.c.stream)
             .join(applied, applied.c.stream == HEADER.c.stream, isouter=True)
             .where(HEADER.c.peer != "", HEADER.c.seq > sa.func.coalesce(applied.c.seq, 0))
-            .order_by(HEADER.c.bytes > 0, HEADER.c.stream, HEADER.c.seq)
+            .order_by(HEADER.c.stream, HEADER.c.seq)
             .limit(limit)
         )
         rows = self._rows(query)

@@ -78,7 +78,9 @@ def _age(years: int) -> Callable[[Editor], None]:
         serial = "981" if row["AAC004"] == "M" else "982"
         number = number_of(row["AAC002"][:6], born, serial)
         first = editor.city.period
-        editor.set("AC01", key, {"AAC002": number, "AAC006": born, "AAC007": (born // 10_000 + 15) * 10_000 + 901})
+        editor.set(
+            "AC01", key, {"AAC002": number, "AAC006": born, "AAC007": (born // 10_000 + 15) * 10_000 + 901}
+        )
         editor.set("AC02", key, {"AAC049": first, "AAC032": first, "AAE201": 0})
 
     return edit

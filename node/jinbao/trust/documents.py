@@ -1,4 +1,4 @@
-"""Signed documents that are no batches: the topology. Signed by the root of the tree's exchange zone."""
+"""Signed documents that are no batches: the topology, and the marks a carrier brings back."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from cryptography import x509
 
 from jinbao.model.batch import SealedBatch
 from jinbao.model.errors import IdentityError
+from jinbao.model.stream import Mark
 from jinbao.model.topology import Topology
-from jinbao.model.zone import Zone
-from jinbao.trust.encoding import TOPOLOGY_TYPE, decode_topology, encode_topology
+from jinbao.model.zone import Endpoint, Zone
+from jinbao.trust.encoding import TOPOLOGY_TYPE, decode_topology, encode_topology, mark_message, mark_of
 from jinbao.trust.envelope import Signer, seal_bytes, signer_of
 from jinbao.trust.identity import check_chain, check_row, parse_identity
+from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
+
+MARKS_TYPE = "application/vnd.jinbao.marks.v1+protobuf"
 
 
 def seal_topology(topology: Topology, signer: Signer) -> SealedBatch:
@@ -37,3 +41,26 @@ def open_topology(sealed: SealedBatch, anchors: Sequence[x509.Certificate], at: 
             "topology: signer", expected="the exchange zone of the root node", got=str(identity.endpoint)
         )
     return topology
+
+
+def seal_marks(marks: Sequence[Mark], signer: Signer) -> SealedBatch:
+    """Seal the marks of a receiver, so that the sender may take away what was taken."""
+    payload = wire.FollowRequest(marks=[mark_message(mark) for mark in marks])
+    return seal_bytes(MARKS_TYPE, payload.SerializeToString(deterministic=True), signer)
+
+
+def open_marks(
+    sealed: SealedBatch,
+    receiver: Endpoint,
+    anchors: Sequence[x509.Certificate],
+    topology: Topology,
+    at: datetime,
+) -> list[Mark]:
+    """The marks of `receiver`, once they are proved to be its own; raises UnprovableError or IdentityError."""
+    leaf, rest = signer_of(sealed, MARKS_TYPE)
+    check_chain(leaf, rest, anchors, at)
+    identity = parse_identity(leaf)
+    check_row(identity, topology)
+    if identity.endpoint != receiver:
+        raise IdentityError("marks: signer", expected=str(receiver), got=str(identity.endpoint))
+    return [mark_of(mark) for mark in wire.FollowRequest.FromString(sealed.payload).marks]

@@ -1,0 +1,198 @@
+"""Adapters: real rooms in the shapes flow asks for. Wiring only; every decision is in flow or a room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import polars as pl
+
+from jinbao.appliance.settings import SourceSettings
+from jinbao.conversion.convert import convert
+from jinbao.flow.ports import Attestation, Captured, Judged, SealedLibrary, Submitted
+from jinbao.journal.index import JournalIndex
+from jinbao.journal.segments import SegmentShelf, require_space
+from jinbao.library.room import Library
+from jinbao.model.acts import CapturedTable
+from jinbao.model.batch import SegmentRef
+from jinbao.model.finding import Scope
+from jinbao.model.mapping import LibraryMapping
+from jinbao.model.receipt import Stage
+from jinbao.model.standard import Standard
+from jinbao.model.stream import StreamId
+from jinbao.quality.gate import judge_submission, verdict_of
+from jinbao.quarantine.room import FINDING_COLUMNS, ROW_COLUMNS
+from jinbao.source.capture import capture_table, find_table, key_of, require_columns
+from jinbao.source.decode import UNDECODABLE
+from jinbao.source.reader import Snapshot, Source
+from jinbao.source.state import SourceState
+
+
+class SourceCapture:
+    """The production zone's sources as flow's `Capture`."""
+
+    def __init__(
+        self,
+        sources: Sequence[SourceSettings],
+        needed: Mapping[str, set[str]],
+        state: SourceState,
+        shelf: SegmentShelf,
+        reserve_bytes: int,
+    ) -> None:
+        self._sources, self._needed, self._state = tuple(sources), needed, state
+        self._shelf, self._reserve_bytes = shelf, reserve_bytes
+
+    def run(self, run: str) -> Captured:
+        """Read every needed table of every source, each source under one snapshot."""
+        del run
+        require_space(self._shelf.root, self._reserve_bytes)
+        previous = {(t.source, t.table): t for t in self._state.captured_tables()}
+        tables: list[CapturedTable] = []
+        changes: dict[tuple[str, str], SegmentRef] = {}
+        with ExitStack() as stack:
+            opened = [(s, stack.enter_context(_source(s).snapshot())) for s in self._sources]
+            for settings, snapshot in opened:
+                for table, ref in self._capture(settings, snapshot, previous):
+                    tables.append(table)
+                    if ref is not None:
+                        changes[table.source, table.table] = ref
+        return Captured(tuple(tables), changes)
+
+    def _capture(
+        self, settings: SourceSettings, snapshot: Snapshot, previous: Mapping[tuple[str, str], CapturedTable]
+    ) -> Iterator[tuple[CapturedTable, SegmentRef | None]]:
+        present = snapshot.tables()
+        for name in sorted(self._needed):
+            shape = find_table(present, settings.name, name)
+            require_columns(shape, settings.name, sorted(self._needed[name]))
+            key = key_of(shape, settings.name, settings.keys.get(name, ()))
+            last = previous.get((settings.name, name))
+            before = self._shelf.open_path(last.current) if last else None
+            files = capture_table(snapshot, shape, key, before, self._shelf.incoming)
+            current = self._shelf.add(files.current)[0] if files.current else None
+            if current is None:
+                assert last is not None  # only an earlier file can say it all
+                current = last.current
+            captured = CapturedTable(
+                settings.name, name, current, files.rows, files.upserts, files.deletes, files.findings
+            )
+            yield captured, self._ref(name, files.changes, files.upserts + files.deletes)
+
+    def _ref(self, table: str, changes: Path | None, rows: int) -> SegmentRef | None:
+        if changes is None:
+            return None
+        sha256, size = self._shelf.add(changes)
+        return SegmentRef(table.lower(), sha256, size, rows)
+
+
+def _source(settings: SourceSettings) -> Source:
+    return Source(settings.name, settings.url, settings.encoding)
+
+
+class ConvertAndJudge:
+    """Conversion and gate as flow's `Judge`."""
+
+    def __init__(self, mappings: Mapping[str, LibraryMapping], shelf: SegmentShelf) -> None:
+        self._mappings, self._shelf = mappings, shelf
+
+    def judge(self, standard: Standard, period: str, tables: Sequence[CapturedTable]) -> Judged:
+        """Convert the captured tables and judge them by all rules."""
+        mapping = self._mappings[standard.library]
+        converted = convert(mapping, standard, int(period), self._sources(mapping, tables))
+        found = judge_submission(standard, int(period), converted.frames, converted.findings)
+        stopped = [_quarantine(table, judgement.quarantined) for table, judgement in found.items()]
+        findings = pl.concat([judgement.findings for judgement in found.values()]).with_row_index("n")
+        return Judged(
+            verdict=verdict_of(found),
+            source_rows={table: frame.height for table, frame in converted.frames.items()},
+            passed={table: judgement.passed for table, judgement in found.items()},
+            quarantined={table: judgement.quarantined.height for table, judgement in found.items()},
+            quarantine=pl.concat(stopped).select(ROW_COLUMNS),
+            findings=findings.with_columns(pl.col("n").cast(pl.Int64)).select(FINDING_COLUMNS),
+        )
+
+    def _sources(self, mapping: LibraryMapping, tables: Sequence[CapturedTable]) -> dict[str, pl.DataFrame]:
+        """The newest capture of every needed table, all sources of the city one below the other."""
+        needed = mapping.source_tables()
+        parts: dict[str, list[pl.DataFrame]] = {}
+        for table in tables:
+            if table.table in needed:
+                columns = [*sorted(needed[table.table]), UNDECODABLE]
+                path = self._shelf.open_path(table.current)
+                parts.setdefault(table.table, []).append(pl.read_parquet(path, columns=columns))
+        return {name: pl.concat(frames) for name, frames in parts.items()}
+
+    def objection(self, standard: Standard, period: str, tables: Mapping[str, pl.DataFrame]) -> str:
+        """Why received rows are not acceptable: rows that break row or batch rules beyond the limits."""
+        rows = {name: frame.filter(pl.col("op") == "U") for name, frame in tables.items()}
+        scopes = frozenset({Scope.ROW, Scope.BATCH})
+        found = judge_submission(standard, int(period), rows, scopes=scopes)
+        for table, judgement in found.items():
+            if judgement.quarantined.height:
+                rules = judgement.findings.get_column("rule").unique().sort().to_list()
+                broken = f"{judgement.quarantined.height} that break {', '.join(rules)}"
+                return f"table {table}: expected rows that pass {standard.id}, got {broken}"
+        return ""
+
+
+def _quarantine(table: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """Stopped rows in the quarantine room's columns; `n` tells rows of one key apart."""
+    return rows.select(
+        pl.lit(table).alias("table"),
+        pl.col("key"),
+        pl.int_range(pl.len()).over("key").cast(pl.Int64).alias("n"),
+        pl.struct(pl.exclude("key")).struct.json_encode().alias("row"),
+    )
+
+
+class LibraryAdapter:
+    """The library room as flow's `LibraryRoom`."""
+
+    def __init__(self, library: Library, index: JournalIndex) -> None:
+        self._library, self._index = library, index
+
+    def attest(self, library: str, origin: str) -> Attestation:
+        """Digests of stored rows, table by table."""
+        found = self._library.digests(library, origin)
+        return Attestation(
+            {table: digest.rows for table, digest in found.items()},
+            {table: digest.root for table, digest in found.items()},
+            {table: digest.buckets for table, digest in found.items()},
+        )
+
+    def unattested(self) -> list[Submitted]:
+        """The newest applied submission of each stream, if this zone has not attested it yet."""
+        newest: dict[str, Submitted] = {}
+        for row in self._library.submissions():
+            if row["status"] == "applied" and row["stream"] not in newest:
+                promised = {t["table"]: (t["rows"], t["digest"]) for t in row["tables"]}
+                stream = StreamId.parse(row["stream"])
+                newest[row["stream"]] = Submitted(stream, row["seq"], row["head"], row["library"], promised)
+        return [one for one in newest.values() if not self._is_attested(one)]
+
+    def _is_attested(self, one: Submitted) -> bool:
+        receipts = self._index.receipts(one.stream, one.seq)
+        return any(r.receiver == self._index.me and r.stage is Stage.APPLIED for r in receipts)
+
+
+class StateAdapter:
+    """The source room's state as flow's `SealedState`."""
+
+    def __init__(self, state: SourceState) -> None:
+        self._state = state
+
+    def captured_tables(self) -> list[CapturedTable]:
+        """The newest capture of every table."""
+        return self._state.captured_tables()
+
+    def last_run(self) -> int:
+        """Number of the newest capture run."""
+        return self._state.last_run()
+
+    def last_sealed(self, library: str) -> SealedLibrary | None:
+        """The library as last sealed, or None."""
+        rows = self._state.sealed(library)
+        if not rows:
+            return None
+        return SealedLibrary(rows[0]["standard"], rows[0]["period"], {r["table"]: r["segment"] for r in rows})

@@ -1,0 +1,329 @@
+"""The assembly: every room of a zone built once, in order, a sentence before each part.
+
+`open_zone` builds a zone that reads and records but calls nobody; `serve.ZoneService` gives
+it its listener, its workers and its web port. Nothing else constructs a room.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jinbao.appliance.adapters import ConvertAndJudge, LibraryAdapter, SourceCapture, StateAdapter
+from jinbao.appliance.metrics import Metrics
+from jinbao.appliance.observers import ZoneObserver
+from jinbao.appliance.settings import Settings
+from jinbao.authority.identity_files import ZoneIdentity, load_identity
+from jinbao.decision.room import Decision, DecisionProjection
+from jinbao.flow.apply import Applier, Handler, SubmissionHandler
+from jinbao.flow.inbound import Inbound
+from jinbao.flow.onward import PackageHandler, Publisher
+from jinbao.flow.outbound import Outbound
+from jinbao.flow.receipts import ReceiptHandler, ReceiptSealer
+from jinbao.journal.index import Counter, JournalIndex
+from jinbao.journal.ledger import Ledger
+from jinbao.journal.projection import JournalProjection
+from jinbao.journal.segments import SegmentShelf
+from jinbao.library.room import Library, LibraryProjection
+from jinbao.model import acts
+from jinbao.model.batch import Header, SealedBatch, VerifiedBatch
+from jinbao.model.errors import LocalError, SettingsError
+from jinbao.model.mapping import LibraryMapping
+from jinbao.model.places import tiers_directory
+from jinbao.model.standard import Standard
+from jinbao.model.stream import StreamId
+from jinbao.model.topology import Topology
+from jinbao.model.zone import Endpoint, Zone
+from jinbao.quarantine.room import Quarantine, QuarantineProjection
+from jinbao.registry.mappings import load_mappings
+from jinbao.registry.standards import load_standards
+from jinbao.source.state import SourceState, StateProjection
+from jinbao.store.engine import Store
+from jinbao.store.files import Files
+from jinbao.store.migrations import upgrade
+from jinbao.store.projection import Projection
+from jinbao.trust.documents import open_topology
+from jinbao.trust.encoding import decode_header, envelope_of
+from jinbao.trust.envelope import head_of, seal
+from jinbao.trust.verify import Verifier
+from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
+
+ROOMS = ("journal", "library", "quarantine", "source", "decision")
+"""Rooms with tables; each brings its migrations."""
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+def rfc3339(moment: datetime) -> str:
+    """UTC to the millisecond."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What a simulator replaces: clock, files, randomness."""
+
+    now: Callable[[], datetime] = utc_now
+    files: Files = field(default_factory=Files)
+    rng: random.Random = field(default_factory=random.Random)
+    incarnation: Callable[[], str] = lambda: uuid.uuid4().hex
+
+    def now_text(self) -> str:
+        """UTC now as headers carry it."""
+        return rfc3339(self.now())
+
+
+@dataclass
+class OpenZone:
+    """One zone, whole: its rooms and the steps of its flow. Close it when done."""
+
+    settings: Settings
+    me: Endpoint
+    ports: Ports
+    topology: Topology
+    identity: ZoneIdentity
+    standards: dict[str, Standard]
+    mappings: dict[str, LibraryMapping]
+    store: Store
+    shelf: SegmentShelf
+    index: JournalIndex
+    counter: Counter
+    ledger: Ledger
+    projections: tuple[Projection, ...]
+    library: Library
+    quarantine: Quarantine
+    state: SourceState
+    decision: Decision
+    verifier: Verifier
+    metrics: Metrics
+    observer: ZoneObserver
+    inbound: Inbound
+    applier: Applier
+    submissions: SubmissionHandler
+    receipts: ReceiptSealer
+    outbound: Outbound | None
+    unlock: Callable[[], None]
+
+    def close(self) -> None:
+        """Close the database and let go of the lock."""
+        self.store.close()
+        self.unlock()
+
+    def seal(self, header: Header) -> SealedBatch:
+        """Seal a header with this zone's key."""
+        return seal(header, self.identity)
+
+
+def lock(directory: Path) -> Callable[[], None]:
+    """Make this process the only one that opens the zone; raises LocalError naming who holds it."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.chmod(0o700)
+    path = directory / "lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        raise LocalError(
+            f"zone directory {directory}",
+            expected="no other process",
+            got=f"process {holder or 'unknown'}",
+            next_step="speak to the running zone, or stop it first",
+        ) from exc
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return lambda: os.close(descriptor)
+
+
+def read_topology(path: Path, identity: ZoneIdentity, now: datetime) -> Topology:
+    """The signed topology, proved by the zone's anchors."""
+    try:
+        sealed = envelope_of(wire.Envelope.FromString(path.read_bytes()))
+    except OSError as exc:
+        raise SettingsError(f"topology {path}", expected="a signed file", got=str(exc)) from exc
+    return open_topology(sealed, identity.anchors, now)
+
+
+def open_zone(settings: Settings, zone: Zone, ports: Ports | None = None) -> OpenZone:
+    """Build one zone of a node. Raises SettingsError, LocalError or IdentityError and leaves nothing open."""
+    me, directory = settings.endpoint(zone), settings.directory(zone)
+    unlock = lock(directory)
+    try:
+        return _build(settings, me, directory, ports or Ports(), unlock)
+    except BaseException:
+        unlock()
+        raise
+
+
+def _build(
+    settings: Settings, me: Endpoint, directory: Path, ports: Ports, unlock: Callable[[], None]
+) -> OpenZone:
+    # Who we are, and who everybody is: keys, anchors, the signed topology.
+    identity = load_identity(directory / "identity")
+    topology = read_topology(settings.topology_file, identity, ports.now())
+    if not topology.knows(me):
+        raise SettingsError(f"topology {settings.topology_file}", expected=f"a row with {me}", got="none")
+    # What is exchanged: standards and mappings, the same files on every tier.
+    tiers = settings.standards_directory or tiers_directory()
+    standards = load_standards(tiers / "standards")
+    mappings = load_mappings(tiers / "mappings", standards)
+    # Where it is kept: segments by content, one database, its schema at the newest revision.
+    shelf = SegmentShelf(directory / "segments", ports.files)
+    shelf.sweep()
+    store = Store(settings.database(me.zone), directory / "stage")
+    package = Path(__file__).parent.parent
+    upgrade(store.writer, [package / room / "migrations" for room in ROOMS])
+    libraries = LibraryProjection(standards, shelf)
+    libraries.ensure(store)
+    # The journal and what every room reads from it.
+    projections: tuple[Projection, ...] = (
+        JournalProjection(shelf),
+        libraries,
+        QuarantineProjection(shelf),
+        StateProjection(),
+        DecisionProjection(),
+    )
+    ledger = Ledger(store, projections, ports.now_text)
+    index = JournalIndex(me, store, shelf)
+    if not index.incarnation():
+        ledger.record(acts.created(me, ports.incarnation()))
+    # What is told: one observer for log and metrics.
+    metrics = Metrics(list)
+    observer = ZoneObserver(me, metrics)
+    # The flow, room by room as it needs them.
+    library, state = Library(store, standards), SourceState(store)
+    verifier = Verifier(identity.anchors, lambda: topology, ports.now)
+    judge = ConvertAndJudge(mappings, shelf)
+    epoch = topology.by_node[me.node].epoch
+
+    def seal_header(header: Header) -> SealedBatch:
+        return seal(header, identity)
+
+    publisher = Publisher(index=index, seal=seal_header, epoch=epoch, now=ports.now_text)
+    submissions = SubmissionHandler(
+        me=index,
+        ledger=ledger,
+        shelf=shelf,
+        room=LibraryAdapter(library, index),
+        judge=judge,
+        standards=standards,
+        onward=publisher.package if _has_decision(topology, me) else lambda _closing, _uses, _kind: (),
+        observer=observer,
+        now=ports.now_text,
+    )
+    handlers: list[Handler] = [ReceiptHandler(ledger)]
+    if me.zone is Zone.EXCHANGE:
+        handlers.append(submissions)
+    if me.zone is Zone.DECISION:
+        handlers.append(PackageHandler(ledger))
+    limits = settings.limits
+    outbound = None
+    if me.zone is Zone.PRODUCTION and settings.sources:
+        outbound = Outbound(
+            capture=SourceCapture(
+                settings.sources, _needed(mappings), state, shelf, limits.disk_reserve_bytes
+            ),
+            judge=judge,
+            index=index,
+            state=StateAdapter(state),
+            ledger=ledger,
+            shelf=shelf,
+            standards=[standards[name] for name in sorted(mappings)],
+            seal=seal_header,
+            epoch=epoch,
+            backup=_backup(topology, me),
+            observer=observer,
+            now=ports.now_text,
+            segment_rows_max=limits.segment_rows_max,
+        )
+    return OpenZone(
+        settings=settings,
+        me=me,
+        ports=ports,
+        topology=topology,
+        identity=identity,
+        standards=standards,
+        mappings=mappings,
+        store=store,
+        shelf=shelf,
+        index=index,
+        counter=Counter(index, store, lambda: topology),
+        ledger=ledger,
+        projections=projections,
+        library=library,
+        quarantine=Quarantine(store),
+        state=state,
+        decision=Decision(store),
+        verifier=verifier,
+        metrics=metrics,
+        observer=observer,
+        inbound=Inbound(
+            index=index,
+            ledger=ledger,
+            shelf=shelf,
+            verify=lambda sealed: verifier.verify(sealed, index.mark),
+            stream_of=stream_of,
+            observer=observer,
+            now=ports.now_text,
+            headers_max=limits.headers_max,
+        ),
+        applier=Applier(
+            index=index,
+            ledger=ledger,
+            read=stored_batch,
+            handlers=handlers,
+            batches_max=limits.apply_batches_max,
+        ),
+        submissions=submissions,
+        receipts=ReceiptSealer(
+            index=index,
+            ledger=ledger,
+            shelf=shelf,
+            seal=seal_header,
+            epoch=epoch,
+            now=ports.now_text,
+            receipts_max=limits.receipts_max,
+        ),
+        outbound=outbound,
+        unlock=unlock,
+    )
+
+
+def stream_of(sealed: SealedBatch) -> StreamId:
+    """The stream a sealed batch says it belongs to; believed only after verification."""
+    return decode_header(sealed.payload).stream
+
+
+def stored_batch(sealed: SealedBatch) -> VerifiedBatch:
+    """A batch as this zone verified it before it was recorded."""
+    return Verifier.stored(sealed, decode_header(sealed.payload), head_of(sealed))
+
+
+def _has_decision(topology: Topology, me: Endpoint) -> bool:
+    return me.zone is Zone.EXCHANGE and topology.knows(Endpoint(me.node, Zone.DECISION))
+
+
+def _needed(mappings: dict[str, LibraryMapping]) -> dict[str, set[str]]:
+    """Business tables and columns all mappings together need."""
+    needed: dict[str, set[str]] = {}
+    for mapping in mappings.values():
+        for table, columns in mapping.source_tables().items():
+            needed.setdefault(table, set()).update(columns)
+    return needed
+
+
+def _backup(topology: Topology, me: Endpoint) -> str:
+    """The node that protects ours; without one, the name its backup site will have."""
+    protecting = [row.node for row in topology.rows if me.node in row.protects]
+    parent = topology.by_node[me.node].parent
+    return protecting[0] if protecting else f"{parent or me.node}-backup"

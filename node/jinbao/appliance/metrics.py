@@ -1,0 +1,99 @@
+"""The metrics of a zone: one table is the source of the registry, of the events they count, and of the docs.
+
+Labels are bounded: neighbours, topics, reasons by error code. Never a person, a file or a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from jinbao import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric. A counter moves by 1, or by the event's value `amount`, at `event`."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    text_en: str
+    text_zh: str
+    event: str = ""
+    amount: str = ""
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric("jinbao_build_info", "gauge", ("version",), "Release of this zone.", "本分区的版本。"),
+    Metric("jinbao_batches_accepted_total", "counter", ("peer", "topic"), "Batches accepted.", "受理的批次数。", "batch_accepted"),
+    Metric("jinbao_segment_bytes_accepted_total", "counter", ("peer", "topic"), "Bytes of accepted segments.", "受理的段字节数。", "batch_accepted", "bytes"),
+    Metric("jinbao_rows_accepted_total", "counter", ("peer", "topic"), "Rows of accepted batches.", "受理的记录数。", "batch_accepted", "rows"),
+    Metric("jinbao_submissions_applied_total", "counter", ("topic",), "Submissions applied.", "入库的报送数。", "submission_applied"),
+    Metric("jinbao_submissions_refused_total", "counter", ("topic",), "Submissions refused.", "拒绝的报送数。", "submission_refused"),
+    Metric("jinbao_streams_held_total", "counter", ("code",), "Times a stream was held.", "流被暂停的次数。", "stream_held"),
+    Metric("jinbao_peers_refused_total", "counter", ("code",), "Callers refused.", "拒绝的来访次数。", "peer_refused"),
+    Metric("jinbao_steps_failed_total", "counter", ("worker", "code"), "Rounds that failed and are retried.", "失败并将重试的轮次。", "step_failed"),
+    Metric("jinbao_captures_total", "counter", (), "Capture runs finished.", "完成的采集次数。", "capture_finished"),
+    Metric("jinbao_streams_held", "gauge", (), "Streams that wait for a person.", "等待人工处理的流数。"),
+    Metric("jinbao_journal_acts", "gauge", (), "Acts in the journal.", "流水条数。"),
+    Metric("jinbao_unapplied_batches", "gauge", (), "Batches accepted and not yet applied.", "已受理未入库的批次数。"),
+    Metric("jinbao_receipts_due", "gauge", (), "Receipts not yet sealed.", "待签发的回执数。"),
+    Metric("jinbao_quarantine_findings", "gauge", ("library", "rule"), "Findings of the newest run.", "最近一次运行的问题数。"),
+    Metric("jinbao_disk_free_bytes", "gauge", (), "Bytes free where segments lie.", "段目录所在磁盘的可用字节数。"),
+    Metric("jinbao_disk_reserve_bytes", "gauge", (), "Bytes kept free.", "保留的磁盘字节数。"),
+    Metric("jinbao_step_last_success_age_seconds", "gauge", ("worker",), "Seconds since the worker's last good round.", "该工作线程上次成功以来的秒数。"),
+    Metric("jinbao_peer_clock_offset_seconds", "gauge", ("peer",), "Peer's clock minus ours at the last hello.", "对端时钟与本机之差（秒）。"),
+)  # fmt: skip
+
+Sample = tuple[str, Mapping[str, str], float]
+"""Name, labels and value of a gauge when it is read."""
+
+
+class Metrics(Collector):
+    """A registry of `METRICS`; gauges are asked of `read` at each scrape."""
+
+    def __init__(self, read: Callable[[], Iterable[Sample]]) -> None:
+        self.registry = CollectorRegistry()
+        self._read = read
+        self._counters = {
+            m.name: Counter(m.name.removesuffix("_total"), m.text_en, m.labels, registry=self.registry)
+            for m in METRICS
+            if m.kind == "counter"
+        }
+        build = Gauge("jinbao_build_info", METRICS[0].text_en, ["version"], registry=self.registry)
+        build.labels(__version__).set(1)
+        self.registry.register(self)
+
+    def count(self, event: str, values: Mapping[str, Any]) -> None:
+        """Move every counter of an event."""
+        for metric in METRICS:
+            if metric.event == event:
+                counter = self._counters[metric.name]
+                chosen = [str(values[label]) for label in metric.labels]
+                moved = counter.labels(*chosen) if chosen else counter
+                moved.inc(float(values[metric.amount]) if metric.amount else 1.0)
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Gauges as they are now."""
+        samples = list(self._read()) if self._counters else []
+        for metric in METRICS[1:]:
+            if metric.kind == "gauge":
+                family = GaugeMetricFamily(metric.name, metric.text_en, labels=metric.labels)
+                for name, labels, value in samples:
+                    if name == metric.name:
+                        family.add_metric([labels[label] for label in metric.labels], value)
+                yield family
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Nothing before the zone is up: the registry need not ask."""
+        return []
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        return generate_latest(self.registry)

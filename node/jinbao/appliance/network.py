@@ -1,0 +1,156 @@
+"""A whole network on one machine: directories, settings, certificates and the signed topology of several nodes.
+
+For the demonstration and for tests. Every zone gets its own private directory and
+certificate from the demo authority; a real network is deployed node by node instead.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinbao.appliance.settings import Settings
+from jinbao.authority.demo import DemoAuthority
+from jinbao.authority.identity_files import load_identity
+from jinbao.model.topology import NodeRow, Topology
+from jinbao.model.zone import Border, Endpoint, Tier, Zone
+from jinbao.trust.documents import seal_topology
+from jinbao.trust.encoding import envelope_message
+
+TRUST_DOMAIN = "jinbao.demo"
+ALL_ZONES = (Zone.PRODUCTION, Zone.EXCHANGE, Zone.DECISION)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedNode:
+    """One node of a network to be made; `sources` as in settings."""
+
+    node: str
+    name_zh: str
+    name_en: str
+    tier: Tier
+    parent: str
+    sources: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def zones(self) -> tuple[Zone, ...]:
+        """Cities have all three zones, the tiers above exchange and decision."""
+        return ALL_ZONES if self.tier is Tier.CITY else ALL_ZONES[1:]
+
+
+DEMO_NODES = (
+    PlannedNode("100000", "部级数据中心", "Ministry", Tier.MINISTRY, ""),
+    PlannedNode("140000", "山西省数据中心", "Shanxi", Tier.PROVINCE, "100000"),
+    PlannedNode("140100", "太原市数据中心", "Taiyuan", Tier.CITY, "140000"),
+    PlannedNode("140200", "大同市数据中心", "Datong", Tier.CITY, "140000"),
+)
+
+
+def free_port() -> int:
+    """A loopback port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def plan_topology(nodes: Sequence[PlannedNode]) -> Topology:
+    """The topology of planned nodes, exchange zones on free loopback ports."""
+    rows = [
+        NodeRow(
+            node=node.node,
+            name_zh=node.name_zh,
+            name_en=node.name_en,
+            tier=node.tier,
+            region=node.node,
+            parent=node.parent,
+            zones=node.zones,
+            carrier=(Zone.DECISION,),
+            addresses=tuple((z, f"127.0.0.1:{free_port()}") for z in node.zones if z is not Zone.DECISION),
+        )
+        for node in nodes
+    ]
+    return Topology(TRUST_DOMAIN, 1, tuple(rows))
+
+
+def make_network(
+    directory: Path, nodes: Sequence[PlannedNode], *, overrides: Mapping[str, Any] | None = None
+) -> tuple[Topology, dict[str, Settings]]:
+    """Write identities and the signed topology under `directory`; returns settings by node."""
+    topology = plan_topology(nodes)
+    authority = DemoAuthority()
+    settings = {}
+    for node in nodes:
+        home = directory / node.node
+        for zone in node.zones:
+            authority.issue(Endpoint(node.node, zone), topology, home / zone / "identity")
+            (home / zone).chmod(0o700)
+        settings[node.node] = _settings(node, home, directory / "topology.sealed", overrides or {})
+    root = next(node.node for node in nodes if not node.parent)
+    signer = load_identity(directory / root / Zone.EXCHANGE / "identity")
+    sealed = seal_topology(topology, signer)
+    (directory / "topology.sealed").write_bytes(envelope_message(sealed).SerializeToString())
+    for node in nodes:
+        text = to_toml(settings[node.node].model_dump(mode="json", exclude_defaults=True))
+        (directory / node.node / "node.toml").write_text(text, encoding="utf-8")
+    return topology, settings
+
+
+def _settings(node: PlannedNode, home: Path, topology: Path, overrides: Mapping[str, Any]) -> Settings:
+    zones = {
+        zone: {
+            "border": Border.CARRIER if zone is Zone.DECISION else Border.LINE,
+            "http": f"127.0.0.1:{free_port()}",
+        }
+        for zone in node.zones
+    }
+    body: dict[str, Any] = {
+        "node": node.node,
+        "tier": node.tier,
+        "data_directory": home,
+        "topology_file": topology,
+        "zones": zones,
+        "sources": list(node.sources),
+    }
+    return Settings(**(body | dict(overrides)))
+
+
+def to_toml(body: Mapping[str, Any]) -> str:
+    """A settings dictionary as TOML: plain keys first, then tables."""
+    lines = [f"{key} = {_value(value)}" for key, value in body.items() if not _is_table(value)]
+    for key, value in body.items():
+        if isinstance(value, Mapping):
+            lines += _table(key, value)
+        elif _is_table(value):
+            for item in value:
+                lines += ["", f"[[{key}]]", *(f"{k} = {_value(v)}" for k, v in item.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping) or (
+        isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
+    )
+
+
+def _table(name: str, body: Mapping[str, Any]) -> list[str]:
+    plain = {k: v for k, v in body.items() if not isinstance(v, Mapping)}
+    lines = ["", f"[{name}]", *(f"{k} = {_value(v)}" for k, v in plain.items())] if plain else []
+    for key, value in body.items():
+        if isinstance(value, Mapping):
+            lines += _table(f"{name}.{key}", value)
+    return lines
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(_value(v) for v in value) + "]"
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{k} = {_value(v)}" for k, v in value.items()) + " }"
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,64 @@
+"""Observers: one fact, one event, read by log and metric alike. Never a person's data, never a key.
+
+Logs are JSON lines on stderr, event names in the past tense. Anything that looks like an
+identity number is masked before it is written, wherever it comes from.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+from jinbao.appliance.metrics import Metrics
+from jinbao.model.masking import mask
+from jinbao.model.zone import Endpoint
+
+_ID_NUMBER = re.compile(r"(?<![0-9A-Za-z])([0-9]{17}[0-9Xx]|[0-9]{15})(?![0-9A-Za-z])")
+_ALARMS = frozenset({"stream_held", "peer_refused", "submission_refused", "step_failed", "zone_failed"})
+
+
+def masked(value: Any) -> Any:  # whatever is logged
+    """The value with every identity number in it masked."""
+    if isinstance(value, str):
+        return _ID_NUMBER.sub(lambda found: mask(found[0]), value)
+    return value
+
+
+def _mask_all(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {key: masked(value) for key, value in event.items()}
+
+
+def configure_logging() -> None:
+    """JSON lines on stderr; colours when a person looks."""
+    person = sys.stderr.isatty()
+    renderer = (
+        structlog.dev.ConsoleRenderer() if person else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _mask_all,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+class ZoneObserver:
+    """Writes the line and moves the metric of each event of one zone."""
+
+    def __init__(self, me: Endpoint, metrics: Metrics) -> None:
+        self._log = structlog.get_logger().bind(zone=str(me))
+        self._metrics = metrics
+
+    def event(self, name: str, **values: Any) -> None:
+        """One fact."""
+        self._metrics.count(name, values)
+        (self._log.warning if name in _ALARMS else self._log.info)(name, **values)

@@ -1,0 +1,170 @@
+"""Outbox and inbox: one directory per package, the receiver's signed marks beside the packages it sends.
+
+Writer: whatever lies beyond the receiver's marks is laid down once, and taken away when the
+marks have passed it. Reader: offers packages as a `Peer`, like a line. Names are made
+from numbers and hashes computed here; nothing a peer says becomes a path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from jinbao.model.batch import SealedBatch, SegmentRef
+from jinbao.model.errors import CorruptionError, UnprovableError
+from jinbao.model.failpoint import declare, hit
+from jinbao.model.stream import Mark, StreamId
+from jinbao.model.zone import Endpoint
+from jinbao.store.files import Files, seal
+from jinbao.trust.encoding import HEADER_TYPE, PAYLOAD_BYTES_MAX, decode_header, envelope_message, envelope_of
+from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
+
+WRITTEN = declare("carrier.before_publish", "a package is written under a temporary name")
+PUBLISHED = declare("carrier.after_publish", "a package has its name in the outbox")
+CLEARED = declare("carrier.after_clear", "a package the receiver has passed is gone from the outbox")
+
+ENVELOPE, MARKS = "envelope.bin", "marks.bin"
+ENVELOPE_BYTES_MAX = PAYLOAD_BYTES_MAX + (64 << 10)
+_PACKAGE = re.compile(r"p-[0-9a-f]{64}")
+_BLOCK = 1 << 20
+
+
+class Offer(Protocol):
+    """What the receiver may take; the journal's counter."""
+
+    def headers(self, caller: Endpoint, marks: Sequence[Mark], limit: int) -> list[SealedBatch]:
+        """Batches beyond the marks that the caller may see."""
+        ...
+
+    def open_segment(self, caller: Endpoint, stream: StreamId, seq: int, sha256: str) -> Path | None:
+        """The file of a segment the caller may see, or None."""
+        ...
+
+
+def _read_envelope(path: Path) -> SealedBatch:
+    """Read an envelope file of bounded size; raises UnprovableError on anything that is none."""
+    if path.stat().st_size > ENVELOPE_BYTES_MAX:
+        raise UnprovableError(
+            f"package {path.parent.name}",
+            expected=f"at most {ENVELOPE_BYTES_MAX} bytes",
+            got=path.stat().st_size,
+        )
+    try:
+        return envelope_of(wire.Envelope.FromString(path.read_bytes()))
+    except ValueError as exc:
+        raise UnprovableError(f"package {path.parent.name}", expected="an envelope", got=str(exc)) from exc
+
+
+class SpoolWriter:
+    """Lays packages for one receiver into `outbox`; `receiver_marks` gives the marks it proved last."""
+
+    def __init__(
+        self,
+        receiver: Endpoint,
+        outbox: Path,
+        *,
+        offer: Offer,
+        receiver_marks: Callable[[], Sequence[Mark]],
+        files: Files,
+        packages_max: int,
+    ) -> None:
+        self._receiver, self._outbox, self._offer = receiver, outbox, offer
+        self._receiver_marks, self._files, self._packages_max = receiver_marks, files, packages_max
+        outbox.mkdir(mode=0o770, parents=True, exist_ok=True)
+
+    def step(self) -> bool:
+        """Lay down what is new, take away what has been taken; whether anything was done."""
+        wanted = self._offer.headers(self._receiver, self._receiver_marks(), self._packages_max)
+        names = {_name(sealed): sealed for sealed in wanted}
+        there = {path.name for path in self._outbox.iterdir() if _PACKAGE.fullmatch(path.name)}
+        for name, sealed in names.items():
+            if name not in there:
+                self._write(name, sealed)
+        for name in sorted(there - names.keys()):
+            shutil.rmtree(self._outbox / name)
+            hit(CLEARED)
+        return bool(names.keys() ^ there)
+
+    def write_marks(self, sealed: SealedBatch) -> None:
+        """Lay down this zone's own signed marks, for the other side's writer."""
+        temporary = self._outbox / "tmp-marks"
+        temporary.write_bytes(envelope_message(sealed).SerializeToString())
+        seal(self._files, temporary, self._outbox / MARKS)
+
+    def _write(self, name: str, sealed: SealedBatch) -> None:
+        header = decode_header(sealed.payload)
+        temporary = self._outbox / f"tmp-{name}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(mode=0o770)
+        for ref in header.segments:
+            path = self._offer.open_segment(self._receiver, header.stream, header.seq, ref.sha256)
+            if path is None:
+                raise CorruptionError(
+                    f"segment {ref.sha256[:12]}", expected="one the receiver may see", got="none"
+                )
+            target = temporary / f"{ref.sha256}.parquet"
+            shutil.copyfile(path, target)
+            self._files.sync(target)
+        envelope = temporary / ENVELOPE
+        envelope.write_bytes(envelope_message(sealed).SerializeToString())
+        self._files.sync(envelope)
+        self._files.sync_directory(temporary)
+        hit(WRITTEN)
+        self._files.rename(temporary, self._outbox / name)
+        self._files.sync_directory(self._outbox)
+        hit(PUBLISHED)
+
+
+def _name(sealed: SealedBatch) -> str:
+    return "p-" + hashlib.sha256(sealed.payload).hexdigest()
+
+
+class SpoolPeer:
+    """The packages of one sender as a peer that can be followed."""
+
+    def __init__(self, sender: Endpoint, inbox: Path) -> None:
+        self.endpoint = sender
+        self._inbox = inbox
+        self._where: dict[tuple[StreamId, int], Path] = {}
+
+    def headers(self, marks: Sequence[Mark], limit: int, wait_s: float) -> list[SealedBatch]:
+        """Sealed batches beyond the marks, in order per stream; a carrier does not wait."""
+        del wait_s
+        known = {mark.stream: mark.seq for mark in marks}
+        found: list[tuple[StreamId, int, SealedBatch]] = []
+        self._where.clear()
+        for path in sorted(self._inbox.glob("p-*")):
+            if not _PACKAGE.fullmatch(path.name) or not (path / ENVELOPE).is_file():
+                continue
+            sealed = _read_envelope(path / ENVELOPE)
+            if sealed.payload_type != HEADER_TYPE:
+                raise UnprovableError(
+                    f"package {path.name}", expected=HEADER_TYPE, got=sealed.payload_type[:80]
+                )
+            header = decode_header(sealed.payload)
+            self._where[header.stream, header.seq] = path
+            if header.seq > known.get(header.stream, 0):
+                found.append((header.stream, header.seq, sealed))
+        found.sort(key=lambda line: line[:2])
+        return [sealed for _, _, sealed in found[:limit]]
+
+    def fetch(self, stream: StreamId, seq: int, ref: SegmentRef, offset: int) -> Iterator[bytes]:
+        """Bytes of a segment from `offset` on."""
+        path = self._where[stream, seq] / f"{ref.sha256}.parquet"
+        if not path.is_file():
+            raise CorruptionError(
+                f"package of {stream}#{seq}", expected=f"segment {ref.sha256[:12]}", got="none"
+            )
+        with path.open("rb") as file:
+            file.seek(offset)
+            while block := file.read(_BLOCK):
+                yield block
+
+    def marks(self) -> SealedBatch | None:
+        """The sender's own signed marks, or None before the first."""
+        path = self._inbox / MARKS
+        return _read_envelope(path) if path.is_file() else None

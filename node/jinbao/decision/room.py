@@ -1,0 +1,74 @@
+"""The decision room: packages taken in, in the order their origins sealed them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from jinbao.decision.tables import METADATA, PACKAGE
+from jinbao.model.acts import Act
+from jinbao.store.engine import Store, Transaction
+from jinbao.store.projection import Recorded
+from jinbao.store.stage import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedSegment:
+    """One segment of a published submission: a snapshot replaces what its origin sent before."""
+
+    library: str
+    origin: str
+    table: str
+    origin_seq: int
+    kind: str
+    period: str
+    sha256: str
+
+
+class DecisionProjection:
+    """Reads `packaged`."""
+
+    kinds = frozenset({"packaged"})
+    tables = tuple(METADATA.sorted_tables)
+
+    def stage(self, store: Store, act: Act) -> tuple[Stage, ...]:
+        """Nothing is staged: rows stay in their segments."""
+        del store, act
+        return ()
+
+    def project(self, tx: Transaction, recorded: Recorded, stages: tuple[Stage, ...]) -> None:
+        """One row per segment."""
+        del stages
+        body: Mapping[str, Any] = recorded.act.body
+        names = ("library", "origin", "origin_seq", "period", "standard")
+        common = {name: body[name] for name in names} | {"lsn": recorded.lsn}
+        for at, use in enumerate(body["segments"]):
+            row = {name: use[name] for name in ("table", "kind", "sha256", "rows")}
+            tx.execute(PACKAGE.insert(), common | row | {"n": at})
+
+
+class Decision:
+    """Reads of what was taken in."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def segments(self, library: str) -> list[PackagedSegment]:
+        """Segments of a library that still count, by origin, table and order: none before the last snapshot."""
+        query = sa.select(PACKAGE).where(PACKAGE.c.library == library)
+        order = (PACKAGE.c.origin, PACKAGE.c.table, PACKAGE.c.origin_seq, PACKAGE.c.n)
+        with self._store.read() as connection:
+            rows = connection.execute(query.order_by(*order)).mappings().all()
+        last: dict[tuple[str, str], int] = {}
+        for row in rows:
+            if row["kind"] == "snapshot":
+                last[row["origin"], row["table"]] = row["origin_seq"]
+        names = ("library", "origin", "table", "origin_seq", "kind", "period", "sha256")
+        return [
+            PackagedSegment(*(row[name] for name in names))
+            for row in rows
+            if row["origin_seq"] >= last.get((row["origin"], row["table"]), 0)
+        ]
