@@ -55,6 +55,7 @@ check: .venv/.installed  ## format, lint, types, import contracts, wire contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint proto
+	@$(BIN)/python -m tests.house.measures
 
 bench: .venv/.installed  ## measures, printed; nothing is judged
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python "$$bench" || exit 1; done
