@@ -97,3 +97,10 @@ class SettingsError(JinbaoError):
 
     code = "settings"
     exit_code = 2
+
+
+class UsageError(JinbaoError):
+    """A person or program asked for something there is not: say what there is."""
+
+    code = "usage"
+    exit_code = 2
