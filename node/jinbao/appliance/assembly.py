@@ -198,7 +198,7 @@ def _build(
     if not index.incarnation():
         ledger.record(acts.created(me, ports.incarnation()))
     # What is told: one observer for log and metrics.
-    metrics = Metrics(list)
+    metrics = Metrics()
     observer = ZoneObserver(me, metrics)
     # The flow, room by room as it needs them.
     library, state = Library(store, standards), SourceState(store)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -51,16 +51,18 @@ METRICS: tuple[Metric, ...] = (
     Metric("jinbao_peer_clock_offset_seconds", "gauge", ("peer",), "Peer's clock minus ours at the last hello.", "对端时钟与本机之差（秒）。"),
 )  # fmt: skip
 
+disable_created_metrics()  # a counter's birth is of no use to an alert, and doubles the page
+
 Sample = tuple[str, Mapping[str, str], float]
 """Name, labels and value of a gauge when it is read."""
 
 
 class Metrics(Collector):
-    """A registry of `METRICS`; gauges are asked of `read` at each scrape."""
+    """A registry of `METRICS`; gauges are asked of `read` at each scrape, once the zone set it."""
 
-    def __init__(self, read: Callable[[], Iterable[Sample]]) -> None:
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._read = read
+        self.read: Callable[[], Iterable[Sample]] = tuple
         self._counters = {
             m.name: Counter(m.name.removesuffix("_total"), m.text_en, m.labels, registry=self.registry)
             for m in METRICS
@@ -81,7 +83,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """Gauges as they are now."""
-        samples = list(self._read()) if self._counters else []
+        samples = list(self.read())
         for metric in METRICS[1:]:
             if metric.kind == "gauge":
                 family = GaugeMetricFamily(metric.name, metric.text_en, labels=metric.labels)

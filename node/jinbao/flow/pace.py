@@ -77,10 +77,14 @@ class Worker:
         """Run the next round now."""
         self._wake.set()
 
-    def stop(self, timeout_s: float) -> bool:
-        """Ask the thread to end after its round; whether it did within the time."""
+    def ask_to_stop(self) -> None:
+        """Ask the thread to end after its round."""
         self._stopped.set()
         self._wake.set()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Wait for the thread to end after its round; whether it did within the time."""
+        self.ask_to_stop()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         return not self._thread.is_alive()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 
 from jinbao.journal.projection import ACCEPTED, APPLIED
 from jinbao.journal.segments import SegmentShelf
-from jinbao.journal.tables import HEADER, HOLD, MARK, PAUSE, RECEIPT, RECEIPT_DUE, SEGMENT, STREAM, ZONE
+from jinbao.journal.tables import ACT, HEADER, HOLD, MARK, PAUSE, RECEIPT, RECEIPT_DUE, SEGMENT, STREAM, ZONE
 from jinbao.model.acts import envelope_of
 from jinbao.model.batch import SealedBatch
 from jinbao.model.receipt import Receipt, Stage
@@ -22,6 +23,18 @@ from jinbao.model.stream import DOWNWARD, Mark, StreamId
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint
 from jinbao.store.engine import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Counts of a journal at one moment."""
+
+    acts: int
+    held: int
+    unapplied: int
+    receipts_due: int
+    segments: int
+    segment_bytes: int
 
 
 class JournalIndex:
@@ -99,6 +112,25 @@ class JournalIndex:
         )
         rows = self._rows(query)
         return [envelope_of(json.loads(r.envelope)) for r in rows]
+
+    def overview(self) -> Overview:
+        """Counts, each by one query."""
+        applied = sa.select(MARK).where(MARK.c.stage == APPLIED).subquery()
+        waiting = (
+            sa.select(sa.func.count())
+            .select_from(HEADER.join(applied, applied.c.stream == HEADER.c.stream, isouter=True))
+            .where(HEADER.c.peer != "", HEADER.c.seq > sa.func.coalesce(applied.c.seq, 0))
+        )
+        counts = [
+            sa.select(sa.func.coalesce(sa.func.max(ACT.c.lsn), 0)),
+            sa.select(sa.func.count()).select_from(HOLD),
+            waiting,
+            sa.select(sa.func.count()).select_from(RECEIPT_DUE),
+            sa.select(sa.func.count(sa.distinct(SEGMENT.c.sha256))),
+            sa.select(sa.func.coalesce(sa.func.sum(SEGMENT.c.bytes), 0)),
+        ]
+        with self._store.read() as connection:
+            return Overview(*(int(connection.execute(query).scalar_one()) for query in counts))
 
     def receipts_due(self, limit: int) -> list[tuple[int, str, Receipt]]:
         """Receipts not yet sealed: journal place, audience, receipt."""

@@ -58,6 +58,7 @@ class LineClient:
         self._credentials, self._topology, self._now, self._limits = credentials, topology, now, limits
         self._channel: grpc.Channel | None = None
         self._made_at = 0.0
+        self._call: grpc.Call | None = None
         self.clock_offset_s = 0.0
 
     def headers(self, marks: Sequence[Mark], limit: int, wait_s: float) -> list[SealedBatch]:
@@ -71,7 +72,8 @@ class LineClient:
         )
         found: list[SealedBatch] = []
         with self._told("follow"):
-            for message in call(request, timeout=wait_s + self._limits.call_s):
+            self._call = call(request, timeout=wait_s + self._limits.call_s)
+            for message in self._call:
                 found.append(envelope_of(message))
                 if len(found) >= limit:
                     break
@@ -156,7 +158,7 @@ class LineClient:
 
     def _error(self, act: str, exc: grpc.RpcError) -> LinkError | IdentityError | CorruptionError:
         call: Any = exc
-        code, details = call.code(), str(call.details())[:300]
+        code, details = call.code(), str(call.details()).partition("; last error: ")[0][:300]
         thing = f"{act} {self.endpoint} at {self._address}"
         if code is grpc.StatusCode.PERMISSION_DENIED:
             return IdentityError(thing, expected="to be let in", got=details, next_step="jinbao topology")
@@ -170,6 +172,11 @@ class LineClient:
         return LinkError(
             thing, expected="an answer", got=f"{code.name}: {details}", next_step="jinbao line status"
         )
+
+    def cancel(self) -> None:
+        """End a call that waits, from another thread; it fails with a LinkError there."""
+        if self._call is not None:
+            self._call.cancel()
 
     def close(self) -> None:
         """Drop the connection; the next call makes another."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -258,6 +258,11 @@ class LineServer:
         self._loop.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-
-async def _wait(awaitable: Awaitable[None]) -> None:
-    await awaitable
+    @staticmethod
+    async def _end(server: grpc.aio.Server, grace_s: float) -> None:
+        """Stop the server, then whatever still runs on its loop."""
+        await server.stop(grace_s)
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)

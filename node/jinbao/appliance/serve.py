@@ -1,0 +1,317 @@
+"""A zone that serves: its listener, one worker per neighbour, one that applies, one that captures.
+
+Threads only call steps; every step can be killed and run again. A bug in a worker ends
+the process, because a zone that is half alive is worse than one that restarts.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, timedelta
+from typing import Protocol
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.cron import CronTrigger
+
+from jinbao.appliance.assembly import OpenZone
+from jinbao.appliance.metrics import Sample
+from jinbao.carrier.spool import SpoolPeer, SpoolWriter
+from jinbao.flow.pace import Pace, PaceLimits, Worker
+from jinbao.flow.ports import Peer
+from jinbao.journal.index import Overview
+from jinbao.link.caller import CallerCheck
+from jinbao.link.client import LineClient
+from jinbao.link.limits import LinkLimits
+from jinbao.link.server import LineServer
+from jinbao.model.errors import JinbaoError
+from jinbao.model.stream import Mark
+from jinbao.model.zone import Border, Endpoint
+from jinbao.trust.documents import open_marks, seal_marks
+
+_STOP_S = 15.0
+_CHINA = "Asia/Shanghai"
+_CARRIER_PACKAGES_MAX = 1000
+
+
+class Part(Protocol):
+    """Something that starts with the zone and stops with it: web port, admin sockets."""
+
+    def start(self) -> None:
+        """Begin."""
+        ...
+
+    def stop(self) -> None:
+        """End within seconds."""
+        ...
+
+
+@dataclass
+class Following:
+    """What is known of one neighbour right now; not durable."""
+
+    peer: Endpoint
+    border: Border
+    last_contact: float = 0.0
+    accepted: int = 0
+    client: LineClient | None = field(default=None, repr=False)
+
+
+class ZoneService:
+    """Everything of one zone that runs by itself."""
+
+    def __init__(self, zone: OpenZone) -> None:
+        self.zone = zone
+        self.started = time.monotonic()
+        self.stopped = threading.Event()
+        self.failure: BaseException | None = None
+        self.workers: dict[str, Worker] = {}
+        self.following: dict[Endpoint, Following] = {}
+        self.parts: list[Part] = []
+        self._asked = threading.Event()
+        self._scheduler = BackgroundScheduler(timezone=_CHINA)
+        self._limits = LinkLimits(
+            fetches_per_peer_max=zone.settings.limits.fetches_per_peer_max,
+            headers_max=zone.settings.limits.headers_max,
+        )
+        self.server = self._server()
+        zone.metrics.read = self._samples
+
+    def _server(self) -> LineServer | None:
+        zone = self.zone
+        address = zone.settings.zones[zone.me.zone].listen or zone.topology.address(zone.me)
+        if not address:
+            return None
+        check = CallerCheck(
+            zone.me, anchors=zone.identity.anchors, topology=lambda: zone.topology, now=zone.ports.now
+        )
+        return LineServer(
+            zone.me,
+            address,
+            counter=zone.counter,
+            credentials=zone.identity,
+            check=check,
+            standards=[standard.id for standard in zone.standards.values()],
+            now=zone.ports.now_text,
+            refused=self._refused,
+            limits=self._limits,
+        )
+
+    def _refused(self, caller: str, exc: JinbaoError) -> None:
+        self.zone.observer.event("peer_refused", caller=caller, code=exc.code, reason=str(exc))
+
+    def start(self) -> None:
+        """Listen, then follow, apply and capture."""
+        if self.server is not None:
+            self.server.start()
+        for part in self.parts:
+            part.start()
+        self._worker("apply", self._apply)
+        for neighbour in self.zone.topology.neighbours(self.zone.me):
+            self._follow(neighbour)
+        if self.zone.outbound is not None:
+            self._worker("capture", self._capture, wait=False)
+            self._schedule()
+        for worker in self.workers.values():
+            worker.start()
+        self.zone.observer.event("zone_started", incarnation=self.zone.index.incarnation())
+
+    def _worker(self, name: str, step: Callable[[], bool], *, wait: bool = True) -> None:
+        pace = self.zone.settings.pace
+        interval = pace.interval_s if wait else timedelta(days=36500).total_seconds()
+        limits = PaceLimits(interval_s=interval, backoff_max_s=pace.backoff_max_s)
+        self.workers[name] = Worker(
+            name, step, pace=Pace(limits, self.zone.ports.rng), observer=self.zone.observer, on_bug=self._bug
+        )
+
+    def _bug(self, exc: BaseException) -> None:
+        self.failure = exc
+        self.stopped.set()
+
+    def _follow(self, neighbour: Endpoint) -> None:
+        zone, border = self.zone, self.zone.topology.border(self.zone.me, neighbour)
+        known = self.following.setdefault(neighbour, Following(neighbour, border))
+        if border is Border.CARRIER:
+            self._worker(f"carry {neighbour}", self._carrying(known))
+            return
+        address = zone.topology.address(neighbour)
+        if not address:
+            return
+        known.client = LineClient(
+            zone.me,
+            neighbour,
+            address,
+            credentials=zone.identity,
+            topology=lambda: zone.topology,
+            now=zone.ports.now,
+            limits=self._limits,
+        )
+        client = known.client
+        self._worker(
+            f"follow {neighbour}", lambda: self._round(known, client, zone.settings.pace.follow_wait_s)
+        )
+
+    def _round(self, known: Following, peer: Peer, wait_s: float) -> bool:
+        """One follow round, unless an operator paused the neighbour."""
+        if known.peer in self.zone.index.paused():
+            return False
+        accepted = self.zone.inbound.step(peer, wait_s)
+        known.last_contact = time.monotonic()
+        known.accepted += accepted
+        if accepted:
+            self._news()
+        return accepted > 0
+
+    def _carrying(self, known: Following) -> Callable[[], bool]:
+        """Both directions of a carrier border: take in packages, lay down ours and our marks."""
+        zone, settings = self.zone, self.zone.settings
+        inbox = settings.carrier_directory(known.peer.zone, zone.me.zone)
+        peer = SpoolPeer(known.peer, inbox)
+
+        def receiver_marks() -> list[Mark]:
+            sealed = peer.marks()
+            if sealed is None:
+                return []
+            return open_marks(sealed, known.peer, zone.identity.anchors, zone.topology, zone.ports.now())
+
+        writer = SpoolWriter(
+            known.peer,
+            settings.carrier_directory(zone.me.zone, known.peer.zone),
+            offer=zone.counter,
+            receiver_marks=receiver_marks,
+            files=zone.ports.files,
+            packages_max=_CARRIER_PACKAGES_MAX,
+        )
+
+        def step() -> bool:
+            accepted = self._round(known, peer, 0.0)
+            if accepted:
+                writer.write_marks(seal_marks(zone.index.marks(), zone.identity))
+            return writer.step() or accepted
+
+        return step
+
+    def _apply(self) -> bool:
+        """Apply what was accepted, attest it, seal what is owed; news for followers if anything moved."""
+        moved = self.zone.applier.step()
+        moved |= self.zone.submissions.attest()
+        moved |= self.zone.receipts.step()
+        if moved:
+            self._news()
+        return moved
+
+    def _news(self) -> None:
+        """Wake whoever waits for what was just recorded."""
+        if self.server is not None:
+            self.server.wake()
+        for name, worker in self.workers.items():
+            if name == "apply" or name.startswith("carry"):
+                worker.wake()
+
+    def _schedule(self) -> None:
+        cron = self.zone.settings.pace.capture_cron
+        if cron:
+            trigger = CronTrigger.from_crontab(cron, timezone=_CHINA)
+            self._scheduler.add_job(
+                self.capture_now, trigger, coalesce=True, max_instances=1, misfire_grace_time=None
+            )
+            self._scheduler.start()
+
+    def _is_capture_due(self) -> bool:
+        """Whether the newest run is missing or was cut off before every library was judged."""
+        state = self.zone.state
+        newest = f"run-{state.last_run():06d}"
+        judged = {line["library"]: line["run"] for line in state.verdicts()}
+        return any(judged.get(library) != newest for library in self.zone.mappings)
+
+    def _capture(self) -> bool:
+        """Run when asked, and at the start only if the newest run was never finished."""
+        assert self.zone.outbound is not None
+        if not self._asked.is_set() and not self._is_capture_due():
+            return False
+        self._asked.clear()
+        self.zone.outbound.step(self.period())
+        self._news()
+        return False
+
+    def capture_now(self) -> None:
+        """Run a capture as soon as the last one is done."""
+        self._asked.set()
+        self.workers["capture"].wake()
+
+    def period(self) -> str:
+        """The month to report, YYYYMM: as set, or the month before this one in China."""
+        if self.zone.settings.period:
+            return self.zone.settings.period
+        china = self.zone.ports.now().astimezone(UTC) + timedelta(hours=8)
+        last = china.replace(day=1) - timedelta(days=1)
+        return f"{last:%Y%m}"
+
+    def readiness(self) -> list[str]:
+        """Why this zone is not ready; empty when it is."""
+        reasons = [f"{name}: {w.last_error}" for name, w in self.workers.items() if w.last_error is not None]
+        reasons += [
+            f"stream {s} held at #{seq}: {why}" for s, (seq, _, why) in self.zone.index.held().items()
+        ]
+        if self.failure is not None:
+            reasons.append(f"worker ended by {type(self.failure).__name__}")
+        return reasons
+
+    def overview(self) -> Overview:
+        """Counts of the journal as they are now."""
+        return self.zone.index.overview()
+
+    def _samples(self) -> Iterable[Sample]:
+        """Gauges as they are now."""
+        zone, none = self.zone, dict[str, str]()
+        counts, now = self.overview(), time.monotonic()
+        yield "jinbao_streams_held", none, counts.held
+        yield "jinbao_journal_acts", none, counts.acts
+        yield "jinbao_unapplied_batches", none, counts.unapplied
+        yield "jinbao_receipts_due", none, counts.receipts_due
+        yield "jinbao_disk_free_bytes", none, shutil.disk_usage(zone.shelf.root).free
+        yield "jinbao_disk_reserve_bytes", none, zone.settings.limits.disk_reserve_bytes
+        found: dict[tuple[str, str], int] = {}
+        for line in zone.quarantine.summary():
+            place = line["library"], line["rule"]
+            found[place] = found.get(place, 0) + line["rows"]
+        for (library, rule), rows in found.items():
+            yield "jinbao_quarantine_findings", {"library": library, "rule": rule}, rows
+        for name, worker in self.workers.items():
+            since = now - (worker.last_success_monotonic or self.started)
+            yield "jinbao_step_last_success_age_seconds", {"worker": name}, since
+        for known in self.following.values():
+            if known.client is not None:
+                yield (
+                    "jinbao_peer_clock_offset_seconds",
+                    {"peer": str(known.peer)},
+                    known.client.clock_offset_s,
+                )
+
+    def wait(self) -> None:
+        """Until `stop` is asked for or a worker failed."""
+        self.stopped.wait()
+
+    def stop(self) -> None:
+        """End every worker after its round, then the listener, then the database."""
+        self.stopped.set()
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+        for worker in self.workers.values():
+            worker.ask_to_stop()
+        for known in self.following.values():
+            if known.client is not None:
+                known.client.cancel()
+        for worker in self.workers.values():
+            worker.stop(_STOP_S)
+        for part in self.parts:
+            part.stop()
+        if self.server is not None:
+            self.server.stop()
+        for known in self.following.values():
+            if known.client is not None:
+                known.client.close()
+        self.zone.close()
