@@ -248,10 +248,8 @@ class LineServer:
     def stop(self, grace_s: float = 2.0) -> None:
         """End all calls within the grace and free the address."""
         if self._server is not None:
-            stopping: Awaitable[None] = self._server.stop(grace_s)
-            asyncio.run_coroutine_threadsafe(_wait(stopping), self._loop).result(
-                grace_s + self._limits.call_s
-            )
+            ending = asyncio.run_coroutine_threadsafe(self._end(self._server, grace_s), self._loop)
+            ending.result(grace_s + self._limits.call_s)
         self._loop.call_soon_threadsafe(self._loop.stop)
         if self._thread.is_alive():
             self._thread.join()
