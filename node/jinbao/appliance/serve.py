@@ -7,6 +7,7 @@ the process, because a zone that is half alive is worse than one that restarts.
 from __future__ import annotations
 
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -17,8 +18,12 @@ from typing import Protocol
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 
-from jinbao.appliance.assembly import OpenZone
+from jinbao.appliance.admin_server import AdminServer
+from jinbao.appliance.assembly import OpenZone, open_zone
 from jinbao.appliance.metrics import Sample
+from jinbao.appliance.questions import Asked, dispatch
+from jinbao.appliance.settings import Settings
+from jinbao.appliance.web import WebPort
 from jinbao.carrier.spool import SpoolPeer, SpoolWriter
 from jinbao.flow.pace import Pace, PaceLimits, Worker
 from jinbao.flow.ports import Peer
@@ -29,7 +34,7 @@ from jinbao.link.limits import LinkLimits
 from jinbao.link.server import LineServer
 from jinbao.model.errors import JinbaoError
 from jinbao.model.stream import Mark
-from jinbao.model.zone import Border, Endpoint
+from jinbao.model.zone import Border, Endpoint, Zone
 from jinbao.trust.documents import open_marks, seal_marks
 
 _STOP_S = 15.0
@@ -107,8 +112,6 @@ class ZoneService:
         """Listen, then follow, apply and capture."""
         if self.server is not None:
             self.server.start()
-        for part in self.parts:
-            part.start()
         self._worker("apply", self._apply)
         for neighbour in self.zone.topology.neighbours(self.zone.me):
             self._follow(neighbour)
@@ -117,6 +120,8 @@ class ZoneService:
             self._schedule()
         for worker in self.workers.values():
             worker.start()
+        for part in self.parts:
+            part.start()
         self.zone.observer.event("zone_started", incarnation=self.zone.index.incarnation())
 
     def _worker(self, name: str, step: Callable[[], bool], *, wait: bool = True) -> None:
@@ -315,3 +320,32 @@ class ZoneService:
             if known.client is not None:
                 known.client.close()
         self.zone.close()
+
+
+def run(settings: Settings, zone: Zone) -> int:
+    """Serve one zone until SIGTERM or SIGINT; returns the exit code.
+
+    Raises what keeps a zone from starting. The web port and the admin sockets come up last,
+    so that whoever finds them finds a zone that works.
+    """
+    service = ZoneService(open_zone(settings, zone))
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: service.stopped.set())
+    opened = service.zone
+    service.parts = [
+        WebPort(settings.zones[zone].http, metrics=opened.metrics.text, reasons=service.readiness),
+        AdminServer(
+            settings.run_directory(zone),
+            lambda name, arguments, authorised: dispatch(Asked(opened, service, authorised), name, arguments),
+        ),
+    ]
+    try:
+        service.start()
+        service.wait()
+    finally:
+        service.stop()
+    if service.failure is not None:
+        opened.observer.event("zone_failed", reason=f"{type(service.failure).__name__}: {service.failure}")
+        return 1
+    opened.observer.event("zone_stopped")
+    return 0

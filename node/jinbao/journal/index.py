@@ -113,6 +113,11 @@ class JournalIndex:
         rows = self._rows(query)
         return [envelope_of(json.loads(r.envelope)) for r in rows]
 
+    def segments(self) -> list[dict[str, Any]]:
+        """Segments the headers held here name, by stream and seq."""
+        query = sa.select(SEGMENT).order_by(SEGMENT.c.stream, SEGMENT.c.seq, SEGMENT.c.sha256)
+        return [dict(row._mapping) for row in self._rows(query)]  # noqa: SLF001  # SQLAlchemy's public row mapping
+
     def overview(self) -> Overview:
         """Counts, each by one query."""
         applied = sa.select(MARK).where(MARK.c.stage == APPLIED).subquery()
