@@ -1,0 +1,94 @@
+"""Retention plans: what lies on the shelf, who still needs it, and what may go.
+
+A plan deletes nothing. What a neighbour has not signed for is needed by that neighbour;
+what this zone's tables are rebuilt from is needed by this zone; only files that neither
+a header nor the next run names are superseded. `sweep` removes those and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from jinbao.journal.segments import SegmentShelf
+from jinbao.journal.tables import RECEIPT, SEGMENT
+from jinbao.model.receipt import Stage
+from jinbao.model.stream import StreamId
+from jinbao.model.topology import Topology
+from jinbao.model.zone import Endpoint
+from jinbao.store.engine import Store
+
+REBUILD = "rebuild"
+"""Needed by this zone itself: its tables are built again from it."""
+
+NEXT_RUN = "next run"
+"""Needed by this zone's next capture or conversion to compare with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One file of the shelf; `needed_by` is empty when it may go."""
+
+    sha256: str
+    bytes: int
+    stream: str
+    seq: int
+    needed_by: tuple[str, ...]
+
+
+def plan(
+    me: Endpoint, store: Store, shelf: SegmentShelf, topology: Topology, in_use: Sequence[str]
+) -> list[Line]:
+    """Every file on the shelf with who needs it; `in_use` are hashes the next run compares with."""
+    named, signed = _named(store), _signed(store)
+    wanted = set(in_use)
+    lines = []
+    for sha256 in shelf.stored():
+        size = shelf.path(sha256).stat().st_size
+        if sha256 in named:
+            stream, seq = named[sha256]
+            needed = (*_waiting(me, topology, stream, seq, signed), REBUILD)
+            lines.append(Line(sha256, size, str(stream), seq, needed))
+        else:
+            lines.append(Line(sha256, size, "", 0, (NEXT_RUN,) if sha256 in wanted else ()))
+    return lines
+
+
+def _named(store: Store) -> dict[str, tuple[StreamId, int]]:
+    """The newest header that names each segment."""
+    query = sa.select(SEGMENT.c.sha256, SEGMENT.c.stream, SEGMENT.c.seq).order_by(SEGMENT.c.seq)
+    with store.read() as connection:
+        return {r.sha256: (StreamId.parse(r.stream), r.seq) for r in connection.execute(query)}
+
+
+def _signed(store: Store) -> dict[tuple[str, str], int]:
+    """The highest seq each receiver signed for, by receiver and stream."""
+    query = (
+        sa.select(RECEIPT.c.receiver, RECEIPT.c.stream, sa.func.max(RECEIPT.c.seq))
+        .where(RECEIPT.c.stage == Stage.ACCEPTED)
+        .group_by(RECEIPT.c.receiver, RECEIPT.c.stream)
+    )
+    with store.read() as connection:
+        return {(row[0], row[1]): row[2] for row in connection.execute(query)}
+
+
+def _waiting(
+    me: Endpoint, topology: Topology, stream: StreamId, seq: int, signed: Mapping[tuple[str, str], int]
+) -> Iterator[str]:
+    """Neighbours that may see a batch and have not signed for it, and a backup site that is to come."""
+    for neighbour in topology.neighbours(me):
+        may = topology.may_see(holder=me, caller=neighbour, stream=stream)
+        if may and signed.get((str(neighbour), str(stream)), 0) < seq:
+            yield str(neighbour)
+
+
+def sweep(lines: Sequence[Line], shelf: SegmentShelf) -> int:
+    """Remove what nobody needs; returns the bytes that came free."""
+    freed = 0
+    for line in lines:
+        if not line.needed_by:
+            shelf.remove(line.sha256)
+            freed += line.bytes
+    return freed
