@@ -142,6 +142,10 @@ class Settings(BaseSettings):
         """The zone's private directory."""
         return self.data_directory / zone
 
+    def run_directory(self, zone: Zone) -> Path:
+        """Where the zone's sockets are."""
+        return self.directory(zone) / "run"
+
     def carrier_directory(self, source: Zone, target: Zone) -> Path:
         """Where packages from one zone of this node to another are laid."""
         return self.data_directory / "carrier" / f"{source}-to-{target}"
