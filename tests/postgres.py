@@ -40,4 +40,6 @@ def fresh_database() -> str:
         connection.execute(f"CREATE DATABASE {name}")
     base, _, query = uri.partition("?")
     head = base.rsplit("/", 1)[0]
-    return f"{head}/{name}".replace("postgresql://", "postgresql+psycopg://", 1) + (f"?{query}" if query else "")
+    return f"{head}/{name}".replace("postgresql://", "postgresql+psycopg://", 1) + (
+        f"?{query}" if query else ""
+    )

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.postgres import fresh_database
 
 from jinbao.store.engine import Store
-from tests.postgres import fresh_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

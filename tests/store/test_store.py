@@ -38,6 +38,8 @@ def people(store: Store) -> Store:
 
 
 def load(store: Store, *frames: pl.DataFrame) -> None:
+    """Stage frames and insert them in one transaction."""
+
     def blocks() -> Iterator[pl.DataFrame]:
         yield from frames
 
@@ -48,6 +50,7 @@ def load(store: Store, *frames: pl.DataFrame) -> None:
 
 
 def stored(store: Store) -> pl.DataFrame:
+    """All rows, by key."""
     return store.frame(sa.select(TABLE).order_by(TABLE.c.AAC001), SCHEMA)
 
 
@@ -62,9 +65,14 @@ def test_columns_come_back_as_they_went_in(people: Store) -> None:
 @pytest.mark.database
 def test_a_failed_transaction_leaves_nothing(people: Store) -> None:
     """Rows of a transaction that ends in an error are not there, and the next one works."""
-    with pytest.raises(RuntimeError, match="stop"), people.transaction() as tx:
-        tx.execute(TABLE.insert(), {"AAC001": "9", "AAC003": None, "AAE180": 0})
-        raise RuntimeError("stop")
+
+    def fail() -> None:
+        with people.transaction() as tx:
+            tx.execute(TABLE.insert(), {"AAC001": "9", "AAC003": None, "AAE180": 0})
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
 
     load(people, PEOPLE)
 

@@ -51,7 +51,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("jinbao_peer_clock_offset_seconds", "gauge", ("peer",), "Peer's clock minus ours at the last hello.", "对端时钟与本机之差（秒）。"),
 )  # fmt: skip
 
-disable_created_metrics()  # a counter's birth is of no use to an alert, and doubles the page
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a counter's birth is of no use to an alert, and doubles the page
 
 Sample = tuple[str, Mapping[str, str], float]
 """Name, labels and value of a gauge when it is read."""

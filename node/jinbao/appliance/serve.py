@@ -22,12 +22,12 @@ from jinbao.appliance.admin_server import AdminServer
 from jinbao.appliance.assembly import OpenZone, open_zone
 from jinbao.appliance.metrics import Sample
 from jinbao.appliance.questions import Asked, dispatch
+from jinbao.appliance.questions.registry import Contact
 from jinbao.appliance.settings import Settings
 from jinbao.appliance.web import WebPort
 from jinbao.carrier.spool import SpoolPeer, SpoolWriter
 from jinbao.flow.pace import Pace, PaceLimits, Worker
 from jinbao.flow.ports import Peer
-from jinbao.journal.index import Overview
 from jinbao.link.caller import CallerCheck
 from jinbao.link.client import LineClient
 from jinbao.link.limits import LinkLimits
@@ -265,14 +265,23 @@ class ZoneService:
             reasons.append(f"worker ended by {type(self.failure).__name__}")
         return reasons
 
-    def overview(self) -> Overview:
-        """Counts of the journal as they are now."""
-        return self.zone.index.overview()
+    def contacts(self) -> dict[str, Contact]:
+        """What is known of each neighbour, by endpoint."""
+        now = time.monotonic()
+        return {
+            str(peer): Contact(
+                str(known.border),
+                round(now - known.last_contact, 1) if known.last_contact else None,
+                known.accepted,
+                round(known.client.clock_offset_s, 3) if known.client else 0.0,
+            )
+            for peer, known in self.following.items()
+        }
 
     def _samples(self) -> Iterable[Sample]:
         """Gauges as they are now."""
         zone, none = self.zone, dict[str, str]()
-        counts, now = self.overview(), time.monotonic()
+        counts, now = zone.index.overview(), time.monotonic()
         yield "jinbao_streams_held", none, counts.held
         yield "jinbao_journal_acts", none, counts.acts
         yield "jinbao_unapplied_batches", none, counts.unapplied

@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(body)
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815  # the base class's word
 
     def log_message(self, *_args: Any) -> None:
         """Say nothing: a scrape is no event."""

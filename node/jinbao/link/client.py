@@ -176,7 +176,7 @@ class LineClient:
     def cancel(self) -> None:
         """End a call that waits, from another thread; it fails with a LinkError there."""
         if self._call is not None:
-            self._call.cancel()
+            self._call.cancel()  # type: ignore[no-untyped-call]  # grpc's own stub
 
     def close(self) -> None:
         """Drop the connection; the next call makes another."""

@@ -6,7 +6,7 @@ in a CLI that opened the stopped zone itself. Does not speak gRPC and prints not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,12 +28,34 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """One neighbour as the running process knows it: seconds since it answered, None if never."""
+
+    border: str
+    seconds_ago: float | None
+    accepted: int
+    clock_offset_s: float
+
+
 class Running(Protocol):
     """What only the running zone process knows."""
 
     @property
-    def workers(self) -> Sequence[Worker]:
+    def workers(self) -> Mapping[str, Worker]:
         """Its workers, by name."""
+        ...
+
+    def readiness(self) -> list[str]:
+        """Why the zone is not ready; empty when it is."""
+        ...
+
+    def capture_now(self) -> None:
+        """Run a capture as soon as the last one is done."""
+        ...
+
+    def contacts(self) -> Mapping[str, Contact]:
+        """What is known of each neighbour, by endpoint."""
         ...
 
 
