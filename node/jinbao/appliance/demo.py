@@ -43,6 +43,8 @@ class DemoNetwork:
     persons: int
     seed: int
     talk: Talk
+    nodes: tuple[PlannedNode, ...] = DEMO_NODES
+    environment: dict[Endpoint, dict[str, str]] = field(default_factory=dict)
     settings: dict[str, Settings] = field(default_factory=dict)
     planted: dict[str, set[tuple[str, str, str, str, str]]] = field(default_factory=dict)
     processes: dict[Endpoint, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -50,7 +52,7 @@ class DemoNetwork:
     def make(self) -> None:
         """Write sample cities, identities, topology and settings."""
         nodes: list[PlannedNode] = []
-        for at, node in enumerate(DEMO_NODES):
+        for at, node in enumerate(self.nodes):
             if node.tier is not Tier.CITY:
                 nodes.append(node)
                 continue
@@ -91,7 +93,11 @@ class DemoNetwork:
         command = [sys.executable, "-m", "jinbao.cli.main", "serve", "--config", str(home / "node.toml")]
         with (home / endpoint.zone / "log.jsonl").open("ab") as log:
             return subprocess.Popen(  # noqa: S603  # our own interpreter and module
-                [*command, "--zone", str(endpoint.zone)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*command, "--zone", str(endpoint.zone)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | self.environment.get(endpoint, {}),
             )
 
     def _is_up(self, endpoint: Endpoint) -> bool:
@@ -105,6 +111,9 @@ class DemoNetwork:
                 next_step=f"see {log}",
             )
         return is_running(self.settings[endpoint.node], endpoint.zone)
+
+    def _is_up_or_dead(self, endpoint: Endpoint) -> bool:
+        return self.processes[endpoint].poll() is not None or self._is_up(endpoint)
 
     @staticmethod
     def _await(done: Callable[[], bool], within_s: float, thing: str) -> None:

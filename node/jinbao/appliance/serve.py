@@ -32,6 +32,7 @@ from jinbao.link.caller import CallerCheck
 from jinbao.link.client import LineClient
 from jinbao.link.limits import LinkLimits
 from jinbao.link.server import LineServer
+from jinbao.model import acts
 from jinbao.model.errors import JinbaoError
 from jinbao.model.stream import Mark
 from jinbao.model.zone import Border, Endpoint, Zone
@@ -76,7 +77,6 @@ class ZoneService:
         self.workers: dict[str, Worker] = {}
         self.following: dict[Endpoint, Following] = {}
         self.parts: list[Part] = []
-        self._asked = threading.Event()
         self._scheduler = BackgroundScheduler(timezone=_CHINA)
         self._limits = LinkLimits(
             fetches_per_peer_max=zone.settings.limits.fetches_per_peer_max,
@@ -226,25 +226,27 @@ class ZoneService:
             self._scheduler.start()
 
     def _is_capture_due(self) -> bool:
-        """Whether the newest run is missing or was cut off before every library was judged."""
+        """Whether a run was asked for and not made, or was cut off before every library was judged."""
         state = self.zone.state
         newest = f"run-{state.last_run():06d}"
         judged = {line["library"]: line["run"] for line in state.verdicts()}
-        return any(judged.get(library) != newest for library in self.zone.mappings)
+        unjudged = any(judged.get(library) != newest for library in self.zone.mappings)
+        return state.asked_run() > state.last_run() or unjudged
 
     def _capture(self) -> bool:
-        """Run when asked, and at the start only if the newest run was never finished."""
+        """Make the run that is due, if one is."""
         assert self.zone.outbound is not None
-        if not self._asked.is_set() and not self._is_capture_due():
+        if not self._is_capture_due():
             return False
-        self._asked.clear()
         self.zone.outbound.step(self.period())
         self._news()
         return False
 
     def capture_now(self) -> None:
-        """Run a capture as soon as the last one is done."""
-        self._asked.set()
+        """Record that a run is owed, so that no kill forgets it, and make it as soon as the last one is done."""
+        state = self.zone.state
+        if state.asked_run() <= state.last_run():
+            self.zone.ledger.record(acts.capture_asked(state.last_run() + 1))
         self.workers["capture"].wake()
 
     def period(self) -> str:

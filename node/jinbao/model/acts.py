@@ -184,6 +184,11 @@ class CapturedTable:
     findings: tuple[str, ...] = ()
 
 
+def capture_asked(run: int) -> Act:
+    """An operator or the calendar asked for capture run `run`; it is owed until it is finished."""
+    return Act("capture_asked", {"run": run})
+
+
 def captured(run: str, tables: Sequence[CapturedTable]) -> Act:
     """A capture run under one source snapshot ended."""
     return Act("captured", {"run": run, "tables": [asdict(t) for t in tables]})

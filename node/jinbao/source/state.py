@@ -1,6 +1,6 @@
-"""What the production zone captured and sealed last: the state the next run compares with.
+"""What the production zone was asked for, captured and sealed last: the state the next run compares with.
 
-A projection of the acts `captured` and `converted`; the rows themselves lie in segments.
+A projection of the acts `capture_asked`, `captured` and `converted`; the rows themselves lie in segments.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import sqlalchemy as sa
 
 from jinbao.model.acts import Act, CapturedTable
 from jinbao.model.finding import Verdict
-from jinbao.source.tables import CAPTURED, METADATA, SEALED, VERDICT
+from jinbao.source.tables import ASKED, CAPTURED, METADATA, SEALED, VERDICT
 from jinbao.store.engine import Store, Transaction
 from jinbao.store.projection import Recorded
 from jinbao.store.stage import Stage
 
 
 class StateProjection:
-    """Reads `captured` and `converted`; a refused conversion leaves what was sealed last as it was."""
+    """Reads `capture_asked`, `captured` and `converted`; a refused conversion leaves what was sealed last as it was."""
 
-    kinds = frozenset({"captured", "converted"})
+    kinds = frozenset({"capture_asked", "captured", "converted"})
     tables = tuple(METADATA.sorted_tables)
 
     def stage(self, store: Store, act: Act) -> tuple[Stage, ...]:
@@ -33,7 +33,10 @@ class StateProjection:
     def project(self, tx: Transaction, recorded: Recorded, stages: tuple[Stage, ...]) -> None:
         """Replace the state of the tables the act names."""
         del stages
-        if recorded.act.kind == "captured":
+        if recorded.act.kind == "capture_asked":
+            tx.execute(ASKED.delete())
+            tx.execute(ASKED.insert(), {"run": recorded.act.body["run"], "at": recorded.at})
+        elif recorded.act.kind == "captured":
             self._captured(tx, recorded)
         else:
             self._converted(tx, recorded)
@@ -90,6 +93,11 @@ class SourceState:
     def last_run(self) -> int:
         """Number of the newest capture run; 0 before the first."""
         rows = self._rows(sa.select(sa.func.max(CAPTURED.c.run).label("run")))
+        return int(rows[0]["run"] or 0)
+
+    def asked_run(self) -> int:
+        """Number of the newest run that was asked for; 0 if none ever was."""
+        rows = self._rows(sa.select(sa.func.max(ASKED.c.run).label("run")))
         return int(rows[0]["run"] or 0)
 
     def sealed(self, library: str) -> list[dict[str, Any]]:

@@ -20,6 +20,13 @@ CAPTURED = sa.Table(
     sa.Column("at", sa.Text, nullable=False),
 )
 
+ASKED = sa.Table(
+    "source_asked",
+    METADATA,
+    sa.Column("run", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.Text, nullable=False),
+)
+
 SEALED = sa.Table(
     "source_sealed",
     METADATA,

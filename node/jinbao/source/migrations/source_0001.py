@@ -12,6 +12,12 @@ depends_on = None
 def upgrade() -> None:
     """Create the room's tables."""
     op.create_table(
+        "source_asked",
+        sa.Column("run", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("run"),
+    )
+    op.create_table(
         "source_captured",
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("table", sa.Text(), nullable=False),
