@@ -112,9 +112,6 @@ class DemoNetwork:
             )
         return is_running(self.settings[endpoint.node], endpoint.zone)
 
-    def _is_up_or_dead(self, endpoint: Endpoint) -> bool:
-        return self.processes[endpoint].poll() is not None or self._is_up(endpoint)
-
     @staticmethod
     def _await(done: Callable[[], bool], within_s: float, thing: str) -> None:
         deadline = time.monotonic() + within_s

@@ -1,0 +1,35 @@
+"""Questions of analysts: indicators over the packages this decision zone took in."""
+
+from __future__ import annotations
+
+from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
+from jinbao.decision.indicators import INDICATORS
+from jinbao.decision.publish import evaluate
+
+
+class Chosen(Arguments):
+    """One library, indicator, period or region; empty means all."""
+
+    library: str = ""
+    indicator: str = ""
+    period: str = ""
+    region: str = ""
+
+
+@question("decision.show", arguments=Chosen)
+def show(asked: Asked, arguments: Chosen) -> Body:
+    """Values by indicator, period, region and group, exact as text."""
+    zone = asked.zone
+    libraries = [arguments.library] if arguments.library else sorted(zone.mappings)
+    segments = [s for name in libraries for s in zone.decision.segments(name)]
+    frame = evaluate(segments, zone.standards, path=zone.shelf.open_path, period=arguments.period or None)
+    for column in ("indicator", "region"):
+        wanted = getattr(arguments, column)
+        if wanted:
+            frame = frame.filter(frame.get_column(column) == wanted)
+    rows = [
+        row
+        | {"name_zh": INDICATORS[row["indicator"]].name_zh, "name_en": INDICATORS[row["indicator"]].name_en}
+        for row in frame.to_dicts()
+    ]
+    return {"zone": str(zone.me), "values": rows}

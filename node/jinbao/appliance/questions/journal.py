@@ -1,0 +1,104 @@
+"""Questions about the journal: acts, one act, verification, retention."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
+from jinbao.appliance.questions.status import NoArguments
+from jinbao.journal.retention import plan, sweep
+from jinbao.journal.verify import verify_journal
+from jinbao.model.errors import UsageError
+
+
+class Page(Arguments):
+    """Acts after a place, at most `limit`, of one kind if one is named."""
+
+    after: int = 0
+    limit: int = 50
+    kind: str = ""
+
+
+class Place(Arguments):
+    """One act."""
+
+    lsn: int
+
+
+class Sweep(Arguments):
+    """With `apply`, files nobody needs are removed."""
+
+    apply: bool = False
+
+
+@question("journal.list", arguments=Page)
+def listing(asked: Asked, arguments: Page) -> Body:
+    """Acts in order, without their bodies."""
+    acts = asked.zone.ledger.acts(after=arguments.after, limit=arguments.limit, kind=arguments.kind)
+    lines = [{"lsn": a.lsn, "at": a.at, "kind": a.act.kind, "about": _about(a.act.body)} for a in acts]
+    return {"zone": str(asked.zone.me), "acts": lines}
+
+
+def _about(body: object) -> str:
+    assert isinstance(body, dict)
+    for name in ("stream", "library", "run", "peer", "endpoint"):
+        if name in body:
+            seq = f"#{body['seq']}" if "seq" in body else ""
+            return f"{body[name]}{seq}"
+    return ""
+
+
+@question("journal.show", arguments=Place)
+def show(asked: Asked, arguments: Place) -> Body:
+    """One act with its body."""
+    found = asked.zone.ledger.acts(after=arguments.lsn - 1, limit=1)
+    if not found or found[0].lsn != arguments.lsn:
+        raise UsageError(
+            "act", expected="one of the journal", got=arguments.lsn, next_step="jinbao journal list"
+        )
+    return {
+        "lsn": found[0].lsn,
+        "at": found[0].at,
+        "kind": found[0].act.kind,
+        "body": dict(found[0].act.body),
+    }
+
+
+@question("journal.verify", arguments=NoArguments)
+def verify(asked: Asked, _arguments: NoArguments) -> Body:
+    """Every act, header and segment read again; each one that is damaged is named."""
+    damage = verify_journal(asked.zone.store, asked.zone.shelf)
+    counts = asked.zone.index.overview()
+    return {
+        "zone": str(asked.zone.me),
+        "ok": not damage,
+        "acts": counts.acts,
+        "segments": counts.segments,
+        "damage": [asdict(d) for d in damage],
+    }
+
+
+@question("journal.retention", kind="act", arguments=Sweep)
+def retention(asked: Asked, arguments: Sweep) -> Body:
+    """Bytes by who still needs them, and what may go; with `apply`, what may go is removed."""
+    zone = asked.zone
+    in_use = [table.current for table in zone.state.captured_tables()]
+    for library in zone.standards:
+        in_use += [row["segment"] for row in zone.state.sealed(library)]
+    for act in zone.ledger.acts(kind="converted", limit=100_000):
+        in_use += [act.act.body["quarantine"], act.act.body["findings"]]
+    lines = plan(zone.me, zone.store, zone.shelf, zone.topology, in_use)
+    needs: dict[str, int] = {}
+    for line in lines:
+        for who in line.needed_by or ("nobody",):
+            needs[who] = needs.get(who, 0) + line.bytes
+    freed = sweep(lines, zone.shelf) if arguments.apply else 0
+    return {
+        "zone": str(zone.me),
+        "files": len(lines),
+        "bytes": sum(line.bytes for line in lines),
+        "needed_by": [{"who": who, "bytes": size} for who, size in sorted(needs.items())],
+        "may_go_bytes": sum(line.bytes for line in lines if not line.needed_by),
+        "freed_bytes": freed,
+        "reserve_bytes": zone.settings.limits.disk_reserve_bytes,
+    }

@@ -1,0 +1,142 @@
+"""Questions and acts about the line: how far each stream is, pulling, pausing, re-basing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
+from jinbao.appliance.questions.status import NoArguments, _streams
+from jinbao.model import acts
+from jinbao.model.acts import envelope_of
+from jinbao.model.errors import LinkError, UsageError
+from jinbao.model.stream import StreamId
+from jinbao.model.zone import Endpoint
+from jinbao.trust.envelope import head_of
+
+
+class OnePeer(Arguments):
+    """A neighbour, and why; an empty peer means all of them."""
+
+    peer: str = ""
+    reason: str = ""
+
+
+class OneStream(Arguments):
+    """A held stream; without `apply` only the plan is told."""
+
+    stream: str
+    reason: str = ""
+    apply: bool = False
+
+
+@question("line.status", arguments=NoArguments)
+def status(asked: Asked, _arguments: NoArguments) -> Body:
+    """Streams with their marks, peers with their last contact, what is paused or held."""
+    zone = asked.zone
+    contacts = asked.running.contacts() if asked.running else {}
+    peers: list[dict[str, Any]] = []
+    paused = {str(peer): reason for peer, reason in zone.index.paused().items()}
+    for neighbour in zone.topology.neighbours(zone.me):
+        contact, worker = contacts.get(str(neighbour)), None
+        if asked.running:
+            worker = asked.running.workers.get(f"follow {neighbour}") or asked.running.workers.get(
+                f"carry {neighbour}"
+            )
+        error = str(worker.last_error) if worker and worker.last_error else ""
+        peers.append(
+            {
+                "peer": str(neighbour),
+                "border": str(zone.topology.border(zone.me, neighbour)),
+                "seconds_ago": contact.seconds_ago if contact else None,
+                "accepted": contact.accepted if contact else 0,
+                "paused": paused.get(str(neighbour), ""),
+                "error": error,
+            }
+        )
+    return {"zone": str(zone.me), "peers": peers, "streams": _streams(asked)}
+
+
+def _peers(asked: Asked, text: str) -> list[Endpoint]:
+    neighbours = list(asked.zone.topology.neighbours(asked.zone.me))
+    if not text:
+        return neighbours
+    chosen = [peer for peer in neighbours if text in (str(peer), peer.node)]
+    if not chosen:
+        raise UsageError("peer", expected=" or ".join(map(str, neighbours)), got=text)
+    return chosen
+
+
+@question("line.pull", kind="act", arguments=OnePeer)
+def pull(asked: Asked, arguments: OnePeer) -> Body:
+    """Ask the neighbours for news now instead of at the next round."""
+    if asked.running is None:
+        raise LinkError(
+            f"zone {asked.zone.me}", expected="a running zone", got="a stopped one", next_step="jinbao serve"
+        )
+    for peer in _peers(asked, arguments.peer):
+        for name in (f"follow {peer}", f"carry {peer}"):
+            if name in asked.running.workers:
+                asked.running.workers[name].wake()
+    return {"zone": str(asked.zone.me), "pulled": [str(p) for p in _peers(asked, arguments.peer)]}
+
+
+@question("line.pause", kind="act", arguments=OnePeer)
+def pause(asked: Asked, arguments: OnePeer) -> Body:
+    """Stop following neighbours; recorded with its reason."""
+    chosen = _peers(asked, arguments.peer)
+    asked.zone.ledger.record(*(acts.paused(peer, arguments.reason or "by an operator") for peer in chosen))
+    return {"zone": str(asked.zone.me), "paused": [str(p) for p in chosen]}
+
+
+@question("line.resume", kind="act", arguments=OnePeer)
+def resume(asked: Asked, arguments: OnePeer) -> Body:
+    """Follow neighbours again."""
+    chosen = _peers(asked, arguments.peer)
+    asked.zone.ledger.record(*(acts.resumed(peer) for peer in chosen))
+    return {"zone": str(asked.zone.me), "resumed": [str(p) for p in chosen]}
+
+
+@question("line.rebase", kind="act", arguments=OneStream)
+def rebase(asked: Asked, arguments: OneStream) -> Body:
+    """Where a held stream of a re-created origin would go on, what is given up; with `apply`, do it."""
+    zone, stream = asked.zone, _stream(arguments.stream)
+    held = [a for a in zone.ledger.acts(kind="held", limit=100_000) if a.act.body["stream"] == str(stream)]
+    if stream not in zone.index.held() or not held or not held[-1].act.body["evidence"]:
+        raise UsageError(f"stream {stream}", expected="one that is held with evidence", got="one that is not")
+    sealed = envelope_of(held[-1].act.body["evidence"][-1])
+    header = zone.verifier.prove(sealed)  # the seal and the signer must hold; only its place is waived
+    mark = zone.index.mark(stream)
+    plan = {
+        "stream": str(stream),
+        "held_because": held[-1].act.body["reason"],
+        "mark_now": {
+            "incarnation": mark.incarnation,
+            "epoch": mark.epoch,
+            "seq": mark.seq,
+            "head": mark.head,
+        },
+        "mark_then": {
+            "incarnation": header.incarnation,
+            "epoch": header.epoch,
+            "seq": header.seq - 1,
+            "head": header.previous,
+        },
+        "goes_on_with": {"seq": header.seq, "head": head_of(sealed), "kind": str(header.kind)},
+    }
+    if not arguments.apply:
+        return {"zone": str(zone.me), "plan": plan, "applied": False}
+    if not arguments.reason:
+        raise UsageError("line rebase", expected="--reason", got="none", next_step="say why; it is recorded")
+    zone.ledger.record(
+        acts.rebased(
+            stream, header.incarnation, header.epoch, header.seq - 1, header.previous, arguments.reason
+        )
+    )
+    return {"zone": str(zone.me), "plan": plan, "applied": True}
+
+
+def _stream(text: str) -> StreamId:
+    try:
+        return StreamId.parse(text)
+    except ValueError as exc:
+        raise UsageError("stream", expected="node/zone/topic/audience", got=text) from exc

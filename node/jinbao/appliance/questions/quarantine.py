@@ -1,0 +1,85 @@
+"""Questions of city staff: which rows were stopped, why, and which were let go."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
+from jinbao.appliance.questions.status import NoArguments, masked_rows
+from jinbao.model.masking import mask
+from jinbao.model.standard import Rule
+
+ROWS_MAX = 10_000
+
+GENERAL = {
+    "Q-01": ("必填项缺失", "a mandatory item is empty"),
+    "Q-02": ("代码值非法", "the code is not in its list"),
+    "Q-08": ("行政区划代码失效", "the region code is not in force in the reported month"),
+    "Q-11": ("长度超限", "the value is longer than the item allows"),
+    "Q-12": ("日期不存在", "no such day or month"),
+    "C-01": ("不是日期", "not a day or month"),
+    "C-02": ("本地代码无对照", "the local code has no standard code in the mapping"),
+    "C-03": ("字节无法解码，原样保留", "bytes did not decode and are kept raw"),
+    "C-04": ("不是数值", "not a number of this item"),
+}
+"""Rules every table has, in Chinese and English; the others carry their text in the standard."""
+
+
+class OfLibrary(Arguments):
+    """Stopped rows of a library, of one table if it is named."""
+
+    library: str
+    table: str = ""
+    limit: int = 20
+    unmask: bool = False
+
+
+@question("quarantine.list", arguments=NoArguments)
+def listing(asked: Asked, _arguments: NoArguments) -> Body:
+    """Findings per library, table, rule and item, most first, each with its rule in words."""
+    lines = []
+    for line in asked.zone.quarantine.summary():
+        text_zh, text_en = _words(asked, line)
+        lines.append(line | {"text_zh": text_zh, "text_en": text_en})
+    return {"zone": str(asked.zone.me), "findings": lines}
+
+
+def _words(asked: Asked, line: dict[str, Any]) -> tuple[str, str]:
+    if line["rule"] in GENERAL:
+        return GENERAL[line["rule"]]
+    rules: tuple[Rule, ...] = asked.zone.standards[line["library"]].table(line["table"]).rules
+    found = next(rule for rule in rules if rule.id == line["rule"])
+    return found.text_zh, found.text_en
+
+
+@question("quarantine.show", arguments=OfLibrary)
+def show(asked: Asked, arguments: OfLibrary) -> Body:
+    """Stopped rows with their findings; values masked unless the caller may see and asks for them."""
+    room = asked.zone.quarantine
+    rows = room.rows(arguments.library, arguments.table, limit=min(arguments.limit, ROWS_MAX))
+    clear = arguments.unmask and asked.authorised
+    return {"zone": str(asked.zone.me), "rows": [_row(asked, row, clear=clear) for row in rows]}
+
+
+def _row(asked: Asked, row: dict[str, Any], *, clear: bool) -> dict[str, Any]:
+    table = asked.zone.standards[row["library"]].table(row["table"])
+    personal = {item.code for item in table.items if item.personal}
+    record = json.loads(row["row"])
+    findings = []
+    for found in row["findings"]:
+        text_zh, text_en = _words(asked, found)
+        value = found["value"] if clear or found["item"] not in personal else mask(str(found["value"] or ""))
+        findings.append(
+            {k: found[k] for k in ("item", "rule", "severity")}
+            | {"value": value, "zh": text_zh, "en": text_en}
+        )
+    shown = record if clear else masked_rows([record], personal)[0]
+    return {"table": row["table"], "key": row["key"], "run": row["run"], "row": shown, "findings": findings}
+
+
+@question("quarantine.releases", arguments=OfLibrary)
+def releases(asked: Asked, arguments: OfLibrary) -> Body:
+    """Rows that left quarantine, newest first."""
+    found = asked.zone.quarantine.releases(arguments.library)[: arguments.limit]
+    return {"zone": str(asked.zone.me), "releases": found}
