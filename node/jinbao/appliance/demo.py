@@ -140,11 +140,7 @@ class DemoNetwork:
         return [node for node, settings in self.settings.items() if settings.tier is Tier.CITY]
 
     def _hops(self, city: str, told: set[tuple[str, str, str]]) -> bool:
-        for endpoint, process in self.processes.items():
-            if process.poll() is not None:  # killed from outside: what a service manager would do
-                self.processes[endpoint] = self._spawn(endpoint)
-                self._write_state()
-                self.talk("restarted", {"zone": str(endpoint)})
+        self.revive()
         try:
             answer = self.ask(Endpoint(city, Zone.PRODUCTION), "report.progress")
         except JinbaoError:
@@ -161,6 +157,20 @@ class DemoNetwork:
                     self.talk("hop", {"city": city, "library": library, "receiver": receiver})
             whole &= len(found["applied"]) == len(Tier)
         return whole
+
+    def revive(self) -> None:
+        """Start zones again that were killed from outside, as a service manager would."""
+        for endpoint, process in list(self.processes.items()):
+            if process.poll() is not None:
+                self.processes[endpoint] = self._spawn(endpoint)
+                self._write_state()
+                self.talk("restarted", {"zone": str(endpoint)})
+
+    def watch(self) -> None:
+        """Keep every zone running until KeyboardInterrupt."""
+        while True:
+            self.revive()
+            time.sleep(1.0)
 
     def _is_decided(self) -> bool:
         """Whether every decision zone has taken in what its exchange zone published."""
@@ -422,3 +432,15 @@ def attach(directory: Path, talk: Talk) -> DemoNetwork:
     for node in DEMO_NODES:
         network.settings[node.node] = load(directory / node.node / "node.toml")
     return network
+
+
+def kill(directory: Path, node: str) -> list[str]:
+    """SIGKILL every zone of a node of a running demonstration; returns their names."""
+    state = json.loads((directory / STATE).read_text(encoding="utf-8"))
+    chosen = {name: pid for name, pid in state["pids"].items() if name.startswith(f"{node}/")}
+    if not chosen:
+        known = sorted({name.partition("/")[0] for name in state["pids"]})
+        raise LocalError("demo: node", expected=" or ".join(known), got=node)
+    for pid in chosen.values():
+        os.kill(pid, signal.SIGKILL)
+    return sorted(chosen)

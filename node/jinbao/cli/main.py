@@ -1,44 +1,126 @@
-"""The command `jinbao`."""
+"""The command `jinbao`: finds the noun, speaks the reader's language, ends with a stable exit code.
+
+0 ok, 1 failed, 2 usage, 3 degraded, 4 unreachable. The one fence where errors become words.
+Nouns are loaded when they are named, so that `--help` stays quick.
+"""
 
 from __future__ import annotations
 
-import argparse
-import json
+import importlib
 import sys
-from pathlib import Path
+
+import click
+
+from jinbao import __version__
+from jinbao.cli.show import talk, worded
+from jinbao.cli.words import choose, t
+from jinbao.model.errors import JinbaoError
+
+NOUNS: dict[str, tuple[str, str, str]] = {
+    "serve": ("serve:serve", "run one zone of this node", "运行本节点的一个分区"),
+    "status": ("status:status", "is the zone well, and if not, why", "分区是否正常，原因何在"),
+    "topology": ("status:topology", "nodes, parents and lag per stream", "节点、上下级和各流进度"),
+    "trace": ("status:trace", "where one record is, at each stage and tier", "一条记录在各阶段、各层级的位置"),
+    "config": ("config:config", "check and show settings", "检查和显示配置"),
+    "line": ("line:line", "the line: status, pull, pause, resume, rebase", "主线：状态、拉取、暂停、恢复、重定基点"),
+    "journal": ("journal:journal", "the journal: list, show, verify, retention", "流水：列表、查看、校验、保留"),
+    "quarantine": ("quarantine:quarantine", "rows the gate stopped, and why", "被隔离的记录及原因"),
+    "library": ("library:library", "stored records: list, show, count, export, digest", "交换库：列表、查看、计数、导出、摘要"),
+    "decision": ("decision:decision", "indicators of the decision zone", "决策区指标"),
+    "sample": ("sample:sample", "make a sample city", "生成样例城市"),
+    "demo": ("demo:demo", "a three-tier network on this machine", "在本机演示三级网络"),
+    "debug": ("debug:debug", "for developers: failpoints", "开发用：故障点"),
+}  # fmt: skip
+"""Module and command of each noun, with its sentence in English and Chinese."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    sub = parser.add_subparsers(dest="verb")
-    s = sub.add_parser("serve")
-    s.add_argument("--config")
-    s.add_argument("--zone")
-    d = sub.add_parser("demo")
-    d.add_argument("--once", action="store_true")
-    d.add_argument("--json", action="store_true")
-    d.add_argument("--persons", type=int, default=20000)
-    d.add_argument("--keep")
-    a = parser.parse_args()
-    if a.verb == "serve":
-        from jinbao.appliance.observers import configure_logging
-        from jinbao.appliance.serve import run
-        from jinbao.appliance.settings import load
-        from jinbao.model.zone import Zone
+class Nouns(click.Group):
+    """Loads a noun's module when it is named."""
 
-        configure_logging()
-        sys.exit(run(load(Path(a.config)), Zone(a.zone)))
-    from jinbao.appliance.demo import run_demo
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All nouns, in the order a newcomer needs them."""
+        del ctx
+        return list(NOUNS)
 
-    r = run_demo(
-        persons=a.persons,
-        seed=1,
-        keep=Path(a.keep) if a.keep else None,
-        talk=lambda m, v: print(m, v, file=sys.stderr),
-        then=lambda n, r: None,
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The noun's command, or None."""
+        del ctx
+        if cmd_name not in NOUNS:
+            return None
+        module, _, name = NOUNS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"jinbao.cli.{module}"), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest noun named for a misspelt one."""
+        import difflib
+
+        if args and not args[0].startswith("-") and args[0] not in NOUNS:
+            near = difflib.get_close_matches(args[0], NOUNS, 1)
+            hint = t(f"Did you mean {near[0]}?", f"是否指 {near[0]}？") if near else ""
+            ctx.fail(t(f"No such noun: {args[0]}. {hint}", f"没有这个命令：{args[0]}。{hint}"))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Nouns with their sentences, without loading any."""
+        del ctx
+        with formatter.section(t("Nouns", "命令")):
+            formatter.write_dl([(name, t(en, zh)) for name, (_, en, zh) in NOUNS.items()])
+
+
+def build() -> Nouns:
+    """The root command in the language chosen."""
+    epilog = t(
+        "Examples: jinbao demo --once | jinbao status --config node.toml | jinbao quarantine list --json",
+        "示例：jinbao demo --once | jinbao status --config node.toml | jinbao quarantine list --json",
     )
-    print(json.dumps(r, ensure_ascii=False, indent=1))
-    sys.exit(0 if r["ok"] else 1)
+    root = Nouns(
+        name="jinbao",
+        help=t(
+            "Node appliance of the Golden Insurance Project. Exit codes: 0 ok, 1 failed, 2 usage, 3 degraded, 4 unreachable.",
+            "金保工程节点软件。退出码：0 正常，1 失败，2 用法错误，3 降级，4 不可达。",
+        ),
+        epilog=epilog,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+    root.params.append(click.Option(["--lang"], type=click.Choice(["zh", "en"]), help=t("language", "语言")))
+    return click.version_option(__version__, prog_name="jinbao")(root)
+
+
+def _language(arguments: list[str]) -> str:
+    """The value of `--lang` before anything is built in some language."""
+    for at, argument in enumerate(arguments):
+        if argument.startswith("--lang="):
+            return argument.partition("=")[2]
+        if argument == "--lang" and at + 1 < len(arguments):
+            return arguments[at + 1]
+    return ""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and exit."""
+    given = sys.argv[1:] if arguments is None else arguments
+    choose(_language(given))
+    root = build()
+    root.callback = lambda **_: None
+    try:
+        root.main(given, prog_name="jinbao", standalone_mode=False)
+    except click.exceptions.Exit as exc:
+        sys.exit(exc.exit_code)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(2)
+    except click.Abort:
+        talk(t("stopped", "已中止"))
+        sys.exit(1)
+    except JinbaoError as exc:
+        talk(worded(exc))
+        sys.exit(exc.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output left; nobody is there to be told
+        sys.exit(1)
 
 
 if __name__ == "__main__":

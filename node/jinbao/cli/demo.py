@@ -1,0 +1,225 @@
+"""`jinbao demo`: the product on one machine, with the proof at the end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jinbao.cli import show
+from jinbao.cli.words import t
+
+LAST = Path(tempfile.gettempdir()) / "jinbao-demo.last"
+
+
+def _talk(quiet: bool) -> Callable[[str, dict[str, Any]], None]:
+    texts = {
+        "sample": t("making a sample city: {node}, {persons} persons", "生成样例城市：{node}，{persons} 人"),
+        "started": t("{zones} zones are up, each its own process", "{zones} 个分区已启动，各为独立进程"),
+        "hop": t("{library} of {city} applied at {receiver}", "{city} 的 {library} 已在 {receiver} 入库"),
+        "restarted": t("{zone} was killed and is started again", "{zone} 被杀死，已重新启动"),
+        "moved": t(
+            "everything arrived after {seconds} s; restarting every zone to prove it",
+            "{seconds} 秒后全部到达；重启各分区以核验",
+        ),
+    }
+
+    def talk(message: str, values: dict[str, Any]) -> None:
+        if not quiet:
+            show.talk("· " + texts[message].format(**values))
+
+    return talk
+
+
+@click.group(
+    invoke_without_command=True,
+    help=t(
+        "Ministry, province and two cities on this machine; every zone its own process, certificate and database.",
+        "在本机运行部、省和两个市；每个分区有自己的进程、证书和数据库。",
+    ),
+    epilog="jinbao demo --once --json | jinbao demo tamper row",
+)
+@click.option(
+    "--persons", default=20_000, show_default=True, help=t("insured persons per city", "每市参保人数")
+)
+@click.option("--seed", default=1, show_default=True, help=t("same seed, same cities", "随机种子"))
+@click.option(
+    "--once",
+    is_flag=True,
+    help=t("end after the proof; exit code 0 only if all is equal", "核验后结束；全部相等时退出码为 0"),
+)
+@click.option("--json", "as_json", is_flag=True, help=t("print one JSON object", "输出一个 JSON 对象"))
+@click.option(
+    "--keep", type=click.Path(path_type=Path), help=t("keep everything in this directory", "保留在此目录")
+)
+@click.pass_context
+def demo(ctx: click.Context, persons: int, seed: int, once: bool, as_json: bool, keep: Path | None) -> None:
+    """Run, prove, and stay until Ctrl-C unless `--once`."""
+    if ctx.invoked_subcommand is not None:
+        return
+    ctx.exit(_run(persons, seed, keep, as_json=as_json, then=_nothing if once else _stay))
+
+
+def _run(
+    persons: int, seed: int, keep: Path | None, *, as_json: bool, then: Callable[[Any, dict[str, Any]], None]
+) -> int:
+    from jinbao.appliance.demo import run_demo
+
+    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    shown: list[dict[str, Any]] = []
+
+    def conclude(network: Any, result: dict[str, Any]) -> None:
+        shown.append(result)
+        if as_json:
+            show.as_json(result)
+        else:
+            _show(result)
+        then(network, result)
+
+    run_demo(persons=persons, seed=seed, keep=keep, talk=_talk(as_json), then=conclude)
+    return 0 if shown[-1]["ok"] else 1
+
+
+def _nothing(_network: object, _result: dict[str, Any]) -> None:
+    """End after the proof."""
+
+
+def _stay(network: Any, result: dict[str, Any]) -> None:
+    """Leave the network running until Ctrl-C, and say what to try."""
+    LAST.write_text(json.dumps({"directory": result["directory"]}), encoding="utf-8")
+    config = Path(result["directory"]) / "140000" / "node.toml"
+    show.result("")
+    show.result(t("The network is running. Try, in another terminal:", "网络正在运行。可在另一终端尝试："))
+    for line in (
+        f"jinbao status --config {config}",
+        f"jinbao topology --config {config}",
+        f"jinbao library show pension_macro retiree --limit 3 --config {config}",
+        f"jinbao quarantine list --config {config.parent.parent / '140100' / 'node.toml'}",
+        f"jinbao decision show --region total --config {config}",
+        "jinbao demo stop city",
+        "jinbao demo tamper row",
+    ):
+        show.result(f"  {line}")
+    show.result(t("Ctrl-C ends it.", "按 Ctrl-C 结束。"))
+    try:
+        network.watch()
+    except KeyboardInterrupt:
+        show.talk(t("ending", "正在结束"))
+    finally:
+        LAST.unlink(missing_ok=True)
+
+
+def _show(result: dict[str, Any]) -> None:
+    rows = [
+        row
+        | {tier: row["rows"][tier] for tier in ("city", "province", "ministry")}
+        | {"where": row["city"], "equal": row["digest_equal"], "short": row["digest"][:12]}
+        | {"found": f"{row['caught_defects']}/{row['planted_defects']}"}
+        for row in result["tables"]
+    ]
+    columns = {
+        "where": t("city", "城市"),
+        "library": t("library", "交换库"),
+        "table": t("table", "表"),
+        "source_rows": t("source", "来源行"),
+        "passed": t("passed", "通过"),
+        "quarantined": t("stopped", "隔离"),
+        "city": t("at city", "市"),
+        "province": t("at province", "省"),
+        "ministry": t("at ministry", "部"),
+        "found": t("defects found", "查出缺陷"),
+        "short": t("digest", "摘要"),
+        "equal": t("equal", "相等"),
+    }
+    # the row's own `city` is its node; the column shows rows stored there
+    show.table([row | {"city": row["rows"]["city"]} for row in rows], columns)
+    line = result["line"]
+    show.result(
+        t(
+            f"{result['seconds']} s, {line['bytes']} bytes in {line['segments']} segments on the line, "
+            f"{result['indicators']} indicators",
+            f"{result['seconds']} 秒，主线 {line['segments']} 个段 {line['bytes']} 字节，{result['indicators']} 个指标",
+        )
+    )
+    for found in result["differences"]:
+        show.result(
+            t(
+                "NOT EQUAL at the {tier}: {library}.{table} of {city}, {keys} keys from {key_min} to {key_max}",
+                "不相等：{tier} 级，{city} 的 {library}.{table}，{keys} 个主键，{key_min} 至 {key_max}",
+            ).format(**found)
+        )
+    for damage in result["damage"]:
+        show.result(
+            t(
+                "DAMAGED at {zone}: {thing}: {kind}: {detail}", "损坏：{zone}：{thing}：{kind}：{detail}"
+            ).format(**damage)
+        )
+    show.result(t("all equal", "全部相等") if result["ok"] else t("NOT all equal", "并非全部相等"))
+
+
+@demo.command(
+    help=t(
+        "Change a row, a segment or a receipt behind the product's back and let it be found; exit code 1.",
+        "绕过软件篡改一行、一个段或一份回执，并验证能被发现；退出码为 1。",
+    ),
+    epilog="jinbao demo tamper row",
+)
+@click.argument("kind", type=click.Choice(["row", "segment", "receipt"]))
+@click.option(
+    "--persons",
+    default=5_000,
+    show_default=True,
+    help=t("if no demonstration is running", "没有正在运行的演示时使用"),
+)
+@click.option("--json", "as_json", is_flag=True, help=t("print one JSON object", "输出一个 JSON 对象"))
+@click.pass_context
+def tamper(ctx: click.Context, kind: str, persons: int, as_json: bool) -> None:
+    """In the running demonstration, or in one made for it."""
+    from jinbao.appliance.demo import attach, conclude, run_demo
+    from jinbao.appliance.demo import tamper as change
+
+    if LAST.is_file():
+        network = attach(Path(json.loads(LAST.read_text())["directory"]), _talk(as_json))
+        show.talk(t("changed: ", "已篡改：") + change(network, kind))
+        result = conclude(network, 0.0)
+    else:
+        found: list[dict[str, Any]] = []
+
+        def after(network: Any, _result: dict[str, Any]) -> None:
+            show.talk(t("changed: ", "已篡改：") + change(network, kind))
+            found.append(conclude(network, 0.0))
+
+        run_demo(persons=persons, seed=1, keep=None, talk=_talk(as_json), then=after)
+        result = found[0]
+    if as_json:
+        show.as_json(result)
+    else:
+        _show(result)
+    ctx.exit(0 if result["ok"] else 1)
+
+
+@demo.command(
+    help=t(
+        "Stop all zones of one city of the running demonstration; it comes back by itself.",
+        "停止正在运行的演示中一个市的全部分区；随后自动恢复。",
+    ),
+    epilog="jinbao demo stop city",
+)
+@click.argument("node", default="city")
+def stop(node: str) -> None:
+    """SIGKILL, as a power cut would."""
+    from jinbao.appliance.demo import kill
+    from jinbao.model.errors import LocalError
+
+    if not LAST.is_file():
+        raise LocalError(
+            "demo", expected="one that is running", got="none", next_step="make demo, in another terminal"
+        )
+    chosen = "140100" if node == "city" else node
+    killed = kill(Path(json.loads(LAST.read_text())["directory"]), chosen)
+    show.result(t(f"killed {', '.join(killed)}", f"已杀死 {', '.join(killed)}"))
