@@ -25,6 +25,8 @@ from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
 
 WRITTEN = declare("carrier.before_publish", "a package is written under a temporary name")
 PUBLISHED = declare("carrier.after_publish", "a package has its name in the outbox")
+CLEAR_BEFORE = declare("carrier.before_clear", "the receiver has passed a package, it is still there")
+MARKED = declare("carrier.after_marks", "this zone's marks are laid down for the other side")
 CLEARED = declare("carrier.after_clear", "a package the receiver has passed is gone from the outbox")
 
 ENVELOPE, MARKS = "envelope.bin", "marks.bin"
@@ -85,6 +87,7 @@ class SpoolWriter:
             if name not in there:
                 self._write(name, sealed)
         for name in sorted(there - names.keys()):
+            hit(CLEAR_BEFORE)
             shutil.rmtree(self._outbox / name)
             hit(CLEARED)
         return bool(names.keys() ^ there)
@@ -94,6 +97,7 @@ class SpoolWriter:
         temporary = self._outbox / "tmp-marks"
         temporary.write_bytes(envelope_message(sealed).SerializeToString())
         seal(self._files, temporary, self._outbox / MARKS)
+        hit(MARKED)
 
     def _write(self, name: str, sealed: SealedBatch) -> None:
         header = decode_header(sealed.payload)

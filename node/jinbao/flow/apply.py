@@ -35,7 +35,11 @@ from jinbao.model.receipt import Receipt, Stage
 from jinbao.model.standard import Standard
 from jinbao.model.stream import StreamId
 
+APPLY_BEFORE = declare(
+    "apply.before_record", "a submission is closed and found acceptable, nothing of it is applied"
+)
 APPLIED = declare("apply.after_record", "a submission is applied, its receipt is not yet due")
+ATTEST_BEFORE = declare("apply.before_attest", "stored rows are read back and right, no receipt says so")
 ATTESTED = declare("apply.after_attest", "the receipt of an applied submission is due, not sealed")
 
 
@@ -139,6 +143,7 @@ class SubmissionHandler:
             tables=header.manifest.tables,
         )
         kind = submission[0].header.kind if uses else Kind.CHANGE
+        hit(APPLY_BEFORE)
         self._ledger.record(act, *self._onward(closing, uses, kind))
         hit(APPLIED)
         rows = sum(use.rows for use in uses)
@@ -215,6 +220,7 @@ class SubmissionHandler:
                 reason=reason,
             )
             return True
+        hit(ATTEST_BEFORE)
         receipt = Receipt(
             self._index.me,
             submitted.stream,

@@ -17,6 +17,7 @@ from jinbao.model.batch import Kind, SegmentRef, VerifiedBatch
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.stream import PUBLISHED_PREFIX, StreamId
 
+PACKAGE_BEFORE = declare("onward.before_package", "a package is accepted, not taken in")
 PACKAGED = declare("onward.after_package", "a decision zone has taken in a package")
 
 
@@ -60,6 +61,7 @@ class PackageHandler:
     def apply(self, stream: StreamId, batches: Sequence[VerifiedBatch]) -> bool:
         """Record each package in order."""
         for batch in batches:
+            hit(PACKAGE_BEFORE)
             self._ledger.record(_packaged(stream, batch))
             hit(PACKAGED)
         return True

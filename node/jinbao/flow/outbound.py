@@ -38,6 +38,9 @@ from jinbao.model.standard import Standard, Table
 from jinbao.model.stream import RESOURCE_PREFIX, StreamId
 from jinbao.trust.digest import digest
 
+CAPTURE_BEFORE = declare(
+    "outbound.before_capture", "the files of a capture run are durable, the run is not recorded"
+)
 CAPTURED = declare("outbound.after_capture", "a capture run is recorded, nothing of it is converted")
 WRITTEN = declare("outbound.after_write", "all segments of a submission are durable, none is sealed")
 SEALED = declare("outbound.after_seal", "a submission is sealed in the journal, nobody fetched it")
@@ -89,6 +92,7 @@ class Outbound:
         for (source, table), ref in captured.changes.items():
             stream = StreamId(self._index.me, f"{RESOURCE_PREFIX}{source}.{table.lower()}", self._backup)
             resources.append(acts.sealed(self._sealer(stream).next(Kind.CHANGE, segments=[ref], run=run)))
+        hit(CAPTURE_BEFORE)
         self._ledger.record(acts.captured(run, captured.tables), *resources)
         hit(CAPTURED)
         changed = sum(t.upserts + t.deletes for t in captured.tables)

@@ -19,7 +19,9 @@ from jinbao.model.failpoint import declare, hit
 from jinbao.model.receipt import Receipt
 from jinbao.model.stream import RECEIPTS, StreamId
 
+SEAL_BEFORE = declare("receipts.before_seal", "due receipts are in a durable segment, no batch is sealed")
 SEALED = declare("receipts.after_seal", "due receipts are sealed in the journal, nobody fetched them")
+KEEP_BEFORE = declare("receipts.before_keep", "receipts that pass are accepted, not filed")
 KEPT = declare("receipts.after_keep", "receipts that passed are filed and the mark moved")
 
 _SCHEMA = {
@@ -74,6 +76,7 @@ class ReceiptSealer:
         )
         ref = SegmentRef(RECEIPTS, sha256, size, frame.height)
         sealed = sealer.next(Kind.CHANGE, segments=[ref])
+        hit(SEAL_BEFORE)
         self._ledger.record(acts.sealed(sealed, receipts=[lsn for lsn, _ in chosen]))
         hit(SEALED)
 
@@ -100,6 +103,7 @@ class ReceiptHandler:
         """File all batches in one transaction."""
         last = batches[-1]
         segments = [ref.sha256 for batch in batches for ref in batch.header.segments]
+        hit(KEEP_BEFORE)
         self._ledger.record(acts.receipts_kept(stream, last.header.seq, last.head, segments))
         hit(KEPT)
         return True

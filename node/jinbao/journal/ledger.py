@@ -15,9 +15,15 @@ import sqlalchemy as sa
 
 from jinbao.journal.tables import ACT
 from jinbao.model.acts import Act
+from jinbao.model.failpoint import declare, hit
 from jinbao.store.engine import Store, Transaction
 from jinbao.store.projection import Projection, Recorded
 from jinbao.store.stage import Stage
+
+RECORD_BEFORE = declare("ledger.before_record", "acts and their bulk rows are staged, no transaction is open")
+RECORD_AFTER = declare(
+    "ledger.after_record", "acts are durable, the step that recorded them does not know yet"
+)
 
 GENESIS = ""
 
@@ -51,11 +57,13 @@ class Ledger:
         ]
         stages = [stage for readings in staged for _, ready in readings for stage in ready]
         at = self._now()
+        hit(RECORD_BEFORE)
         with self._store.transaction(*stages) as tx:
             lsn, previous = last_act(tx)
             for act, readings in zip(acts, staged, strict=True):
                 lsn += 1
                 previous = self._append(tx, Recorded(lsn, act, at), previous, readings)
+        hit(RECORD_AFTER)
 
     def _append(
         self,

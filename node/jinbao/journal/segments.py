@@ -20,7 +20,11 @@ import polars as pl
 
 from jinbao.model.batch import SegmentRef
 from jinbao.model.errors import CorruptionError, SpaceError
+from jinbao.model.failpoint import declare, hit
 from jinbao.store.files import Files, discard, seal
+
+WRITTEN = declare("segments.after_write", "columns are in a temporary file, not on the shelf")
+ARRIVED = declare("segments.after_fetch", "fetched bytes are in a partial file, neither checked nor synced")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BLOCK = 1 << 20
@@ -103,6 +107,7 @@ class SegmentShelf:
             self._written += 1
             temporary = self.temporary(f"write-{os.getpid()}-{self._written}.tmp")
         frame.write_parquet(temporary, compression="zstd", compression_level=1, statistics=True)
+        hit(WRITTEN)
         return self.add(temporary)
 
     def read(self, sha256: str) -> pl.DataFrame:
@@ -125,6 +130,7 @@ class SegmentShelf:
                 if have > ref.bytes:
                     break
                 file.write(chunk)
+        hit(ARRIVED)
         self.add_expected(partial, ref.sha256, ref.bytes)
 
     def open_path(self, sha256: str) -> Path:
@@ -149,7 +155,13 @@ class SegmentShelf:
             yield path.stem
 
     def sweep(self) -> int:
-        """Remove what a killed process was writing; returns how many files. Partial fetches stay and go on."""
+        """Remove what a killed process was writing; returns how many files. Partial fetches stay and go on.
+
+        Also makes every name that is there durable: a process killed between rename and sync
+        leaves a file that is seen, and may be referred to, but that a power loss would forget.
+        """
+        for directory in (self.root, *sorted(p for p in self.root.iterdir() if p != self.incoming)):
+            self._files.sync_directory(directory)
         leftovers = [p for p in self.incoming.iterdir() if p.is_file() and p.suffix != ".part"]
         for path in leftovers:
             discard(self._files, path)

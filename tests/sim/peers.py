@@ -1,0 +1,117 @@
+"""The wire of the simulator: a neighbour reached by a call, through weather that is decided by the seed.
+
+Weather drops requests and answers, repeats old answers, reorders, doubles and corrupts
+headers, cuts and alters segments, and parts neighbours. It never makes a seal that holds.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from jinbao.model.batch import SealedBatch, SegmentRef
+from jinbao.model.errors import LinkError
+from jinbao.model.stream import Mark, StreamId
+from jinbao.model.zone import Endpoint
+
+if TYPE_CHECKING:
+    from jinbao.appliance.assembly import OpenZone
+
+_CHUNK = 4096
+
+
+@dataclass
+class Weather:
+    """How bad the line is: `badness` is the share of calls something happens to."""
+
+    rng: random.Random
+    badness: float = 0.0
+    parted: set[tuple[Endpoint, Endpoint]] = field(default_factory=set)
+    answers_lost: set[tuple[Endpoint, Endpoint]] = field(default_factory=set)
+
+    def strikes(self) -> bool:
+        """Whether something happens to this call."""
+        return self.badness > 0 and self.rng.random() < self.badness
+
+    def clear(self) -> None:
+        """Fair weather from now on."""
+        self.badness = 0.0
+        self.parted.clear()
+        self.answers_lost.clear()
+
+
+def _lost(what: str) -> LinkError:
+    return LinkError("simulated line", expected="an answer", got=what)
+
+
+class SimPeer:
+    """A neighbour as a peer; `holder` gives the zone as it is open now."""
+
+    def __init__(
+        self, me: Endpoint, other: Endpoint, *, holder: Callable[[], OpenZone], weather: Weather
+    ) -> None:
+        self._me, self.endpoint = me, other
+        self._holder, self._weather = holder, weather
+        self._old: list[SealedBatch] = []
+
+    def _reach(self) -> None:
+        if (self._me, self.endpoint) in self._weather.parted:
+            raise _lost("a partition")
+
+    def headers(self, marks: Sequence[Mark], limit: int, wait_s: float) -> list[SealedBatch]:
+        """Sealed batches beyond the marks, as the weather lets them through."""
+        del wait_s
+        self._reach()
+        found = self._holder().counter.headers(self._me, marks, limit)
+        if (self._me, self.endpoint) in self._weather.answers_lost:
+            raise _lost("a lost answer")
+        if not self._weather.strikes():
+            self._old = found
+            return found
+        return self._spoil(found)
+
+    def _spoil(self, found: list[SealedBatch]) -> list[SealedBatch]:
+        rng = self._weather.rng
+        kind = rng.choice(["lost", "late", "doubled", "reordered", "corrupt", "short"])
+        if kind == "lost":
+            raise _lost("a lost answer")
+        if kind == "late":
+            return list(self._old)
+        if kind == "doubled":
+            return [sealed for sealed in found for _ in range(2)]
+        if kind == "reordered":
+            return rng.sample(found, len(found))
+        if kind == "corrupt" and found:
+            at = rng.randrange(len(found))
+            return [*found[:at], _flipped(found[at], rng), *found[at + 1 :]]
+        return found[: rng.randint(0, len(found))]
+
+    def fetch(self, stream: StreamId, seq: int, ref: SegmentRef, offset: int) -> Iterator[bytes]:
+        """Bytes of a segment from `offset` on, as the weather lets them through."""
+        self._reach()
+        path = self._holder().counter.open_segment(self._me, stream, seq, ref.sha256)
+        if path is None:
+            raise _lost("a segment the peer does not show")
+        content = path.read_bytes()[offset:]
+        kind = self._weather.rng.choice(["cut", "altered", "long"]) if self._weather.strikes() else ""
+        if kind == "altered" and content:
+            content = content[:-1] + bytes([content[-1] ^ 0x80])
+        if kind == "long":
+            content += b"more than was promised"
+        end = self._weather.rng.randint(0, len(content)) if kind == "cut" else len(content)
+        for at in range(0, end, _CHUNK):
+            yield content[at : min(at + _CHUNK, end)]
+        if kind == "cut":
+            raise _lost("a cut connection")
+
+
+def _flipped(sealed: SealedBatch, rng: random.Random) -> SealedBatch:
+    """The batch with one byte of its header or its signature altered."""
+    name = rng.choice(["payload", "signature"])
+    content = bytearray(getattr(sealed, name))
+    content[rng.randrange(len(content))] ^= 0x80
+    if name == "payload":
+        return replace(sealed, payload=bytes(content))
+    return replace(sealed, signature=bytes(content))

@@ -1,0 +1,62 @@
+"""Every failpoint of the code is struck at least once, and the network comes out whole."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import pytest
+from tests.sim.conftest import MakeWorld
+from tests.sim.invariants import check_rest, check_zone
+
+import jinbao
+from jinbao.model.failpoint import FAILPOINTS
+
+for _module in pkgutil.walk_packages(jinbao.__path__, "jinbao."):
+    if ".migrations" not in _module.name and ".alembic" not in _module.name:
+        importlib.import_module(_module.name)
+
+NAMES = sorted(FAILPOINTS)
+
+
+def test_durable_acts_have_failpoints() -> None:
+    """At least twenty-five places to stop at, each room's acts with one before and one after."""
+    rooms = {name.partition(".")[0] for name in NAMES}
+    one_sided = [
+        room
+        for room in sorted(rooms)
+        if not (
+            any(n.startswith(f"{room}.after_") for n in NAMES)
+            and (any(n.startswith(f"{room}.before_") for n in NAMES) or room in _ENDS_AT_LEDGER)
+        )
+    ]
+
+    assert len(NAMES) >= 25
+    assert not one_sided
+
+
+_ENDS_AT_LEDGER = {"inbound", "segments"}
+"""Rooms whose failpoints are the moments between two durable acts of other rooms."""
+
+
+@pytest.mark.fault_row(2)
+@pytest.mark.parametrize("power", [False, True], ids=["killed", "without power"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_crash_at_any_failpoint_loses_nothing(quiet: MakeWorld, name: str, power: bool) -> None:
+    """A process stopped there, with or without its power, goes on and every tier ends with the same rows."""
+    seed = NAMES.index(name)
+    with quiet(seed) as world:
+        world.restarted = check_zone
+        world.arm(name, hits=1 + power, power=power)
+
+        for _ in range(3):
+            [city] = world.business.values()
+            city.edit()
+            world.capture_all()
+            world.round()
+        world.settle()
+
+        assert world.crashes == [name]
+        world.capture_all()
+        world.settle()
+        check_rest(world)

@@ -1,0 +1,384 @@
+"""A whole network in one process and one thread: steps called in seeded order, under seeded trouble.
+
+Clock, files, wire and chance are ports; the databases are real SQLite, closed without
+commit where a crash strikes and opened again. `trace` is what happened; the same seed
+gives the same `trace_hash`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tests.sim.business import Business, thin
+from tests.sim.files import SimFiles
+from tests.sim.peers import SimPeer, Weather
+
+from jinbao.appliance import network
+from jinbao.appliance.assembly import OpenZone, Ports, open_zone
+from jinbao.appliance.network import DEMO_NODES, PlannedNode, make_network
+from jinbao.appliance.settings import Settings
+from jinbao.authority.demo import DemoAuthority
+from jinbao.authority.identity_files import load_identity
+from jinbao.carrier.spool import SpoolPeer, SpoolWriter
+from jinbao.model import failpoint
+from jinbao.model.errors import JinbaoError
+from jinbao.model.stream import Mark
+from jinbao.model.topology import Topology
+from jinbao.model.zone import Border, Endpoint, Tier, Zone
+from jinbao.sample.generate import generate
+from jinbao.trust.documents import open_marks, seal_marks, seal_topology
+from jinbao.trust.encoding import envelope_message
+
+PERIOD = "202410"
+START = datetime(2024, 11, 5, tzinfo=UTC)
+"""When every simulated run begins, whatever the wall clock says."""
+
+_LIFE = timedelta(days=3650)
+_PACKAGES_MAX = 1000
+_ROUNDS_MAX = 80
+_ACTIONS = ("edit", "capture", "follow", "apply", "part", "clock")
+_WEIGHTS = (1, 1, 12, 6, 1, 1)
+
+
+class Crash(BaseException):
+    """The process is gone; nothing below may catch it."""
+
+
+class StuckError(AssertionError):
+    """In fair weather the network did not come to rest."""
+
+
+@dataclass
+class Armed:
+    """Where the next crash strikes: a failpoint (empty: any), after how many hits, with or without power."""
+
+    name: str
+    hits: int
+    power: bool
+    zone: Endpoint | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network laid down once and copied for every run."""
+
+    directory: Path
+    nodes: tuple[PlannedNode, ...]
+    topology: Topology
+    settings: dict[str, Settings]
+    authority: DemoAuthority
+
+
+def lay_down(directory: Path, cities: int) -> Plan:
+    """Business data, identities, topology and empty zones of a network with so many cities."""
+    nodes = []
+    for node in DEMO_NODES[: 2 + cities]:
+        if node.tier is Tier.CITY:
+            database = directory / node.node / "business.db"
+            url = f"sqlite:///{database}"
+            generate([url], region=node.node, persons=5000, seed=1, period=int(PERIOD), defects_per_kind=1)
+            thin(database)
+            source = {"name": "city", "url": url}
+            nodes.append(PlannedNode(*_names(node), sources=(source,)))
+        else:
+            nodes.append(node)
+    authority = DemoAuthority(now=START - timedelta(days=30), life=_LIFE)
+    usual, network.DemoAuthority = network.DemoAuthority, lambda: authority  # type: ignore[assignment,misc]
+    try:
+        topology, settings = make_network(directory, nodes, overrides={"period": PERIOD})
+    finally:
+        network.DemoAuthority = usual  # type: ignore[misc]
+    plan = Plan(directory, tuple(nodes), topology, settings, authority)
+    for node in nodes:
+        for zone in node.zones:
+            ports = Ports(
+                now=lambda: START, incarnation=lambda n=node, z=zone: f"{n.node}-{z}"[:32].ljust(32, "0")
+            )  # type: ignore[misc]
+            open_zone(settings[node.node], zone, ports).close()
+    return plan
+
+
+def settled(plan: Plan, directory: Path) -> Plan:
+    """The plan after its first submissions are everywhere and at rest."""
+    first = World(plan, directory, seed=0)
+    try:
+        first.capture_all()
+        first.settle()
+    finally:
+        first.close()
+    return replace(plan, directory=directory)
+
+
+def _names(node: PlannedNode) -> tuple[str, str, str, Tier, str]:
+    return node.node, node.name_zh, node.name_en, node.tier, node.parent
+
+
+class World:
+    """One run over a copy of a plan in `directory`; close it when done."""
+
+    def __init__(self, plan: Plan, directory: Path, seed: int) -> None:
+        self.plan, self.directory, self.seed = plan, directory, seed
+        self.rng = random.Random(seed)
+        self.weather = Weather(self.rng)
+        self.trace: list[str] = []
+        self.crashes: list[str] = []
+        self.armed: Armed | None = None
+        self.now = START
+        self.restarted: Callable[[World, OpenZone], None] = lambda _world, _zone: None
+        shutil.copytree(plan.directory, directory)
+        self.settings = {name: self._moved(s) for name, s in plan.settings.items()}
+        self.files = {e: self._files(e) for e in plan.topology.endpoints()}
+        self.zones: dict[Endpoint, OpenZone] = {}
+        self.peers: dict[tuple[Endpoint, Endpoint], SimPeer] = {}
+        self.skew = dict.fromkeys(self.files, timedelta())
+        self.business = {
+            e: Business(directory / e.node / "business.db", self.rng)
+            for e in self.files
+            if e.zone is Zone.PRODUCTION
+        }
+        for endpoint in self.files:
+            self._open(endpoint)
+        failpoint.set_hook(self._hook)
+        self._acting: Endpoint | None = None
+
+    def _moved(self, settings: Settings) -> Settings:
+        """The plan's settings over this run's directory."""
+        home = self.directory / settings.node
+        body = settings.model_dump(exclude_unset=True)
+        body |= {"data_directory": home, "topology_file": self.directory / "topology.sealed"}
+        if body.get("sources"):
+            body["sources"] = [{"name": "city", "url": f"sqlite:///{home / 'business.db'}"}]
+        return Settings(**body)
+
+    def _files(self, endpoint: Endpoint) -> SimFiles:
+        settings = self.settings[endpoint.node]
+        roots = [settings.directory(endpoint.zone) / "segments"]
+        roots += [
+            settings.carrier_directory(endpoint.zone, other)
+            for other in Zone
+            if Zone.DECISION in {endpoint.zone, other}
+        ]
+        return SimFiles(roots, self.directory / "attic" / endpoint.node / endpoint.zone, self.rng)
+
+    def _open(self, endpoint: Endpoint) -> None:
+        ports = Ports(
+            now=lambda: self.now + self.skew[endpoint],
+            files=self.files[endpoint],
+            rng=random.Random(self.seed),
+            incarnation=lambda: f"{self.rng.getrandbits(128):032x}",
+        )
+        self.zones[endpoint] = open_zone(self.settings[endpoint.node], endpoint.zone, ports)
+
+    def close(self) -> None:
+        """Close every zone and take the hook away."""
+        failpoint.set_hook(None)
+        for zone in self.zones.values():
+            zone.close()
+
+    def note(self, text: str) -> None:
+        """Write a line of the trace."""
+        self.trace.append(f"{len(self.trace)} {text}")
+
+    @property
+    def trace_hash(self) -> str:
+        """SHA-256 of what happened, and of every stream's head in every zone."""
+        heads = [f"{e} {m}" for e, zone in sorted(self.zones.items()) for m in zone.index.streams()]
+        return hashlib.sha256("\n".join(self.trace + heads).encode()).hexdigest()
+
+    # Crashes.
+
+    def arm(
+        self, name: str = "", *, hits: int = 1, power: bool = False, zone: Endpoint | None = None
+    ) -> None:
+        """Let the process of whoever passes the failpoint for the n-th time be gone there."""
+        self.armed = Armed(name, hits, power, zone)
+
+    def _hook(self, name: str) -> None:
+        armed = self.armed
+        if armed is None or (armed.name and armed.name != name):
+            return
+        if armed.zone is not None and armed.zone != self._acting:
+            return
+        armed.hits -= 1
+        if armed.hits <= 0:
+            raise Crash(name)
+
+    def restart(self, endpoint: Endpoint, *, power: bool = False) -> None:
+        """End a zone where it stands, with or without its power, and open it again."""
+        self.zones[endpoint].close()
+        if power:
+            self.files[endpoint].lose_power()
+        self._open(endpoint)
+        self.restarted(self, self.zones[endpoint])
+
+    # Steps; each returns whether anything moved.
+
+    def step(self, what: str, endpoint: Endpoint, act: Callable[[OpenZone], object]) -> bool:
+        """Call one step of one zone; a crash in it restarts the zone, an error a person could act on is noted."""
+        self.now += timedelta(milliseconds=self.rng.randint(1, 5000))
+        self._acting = endpoint
+        try:
+            outcome = act(self.zones[endpoint])
+        except JinbaoError as exc:
+            self.note(f"{what} {endpoint}: {exc.code}")
+            return False
+        except Crash as exc:
+            armed, self.armed = self.armed, None
+            assert armed is not None
+            self.crashes.append(str(exc))
+            self.note(f"{what} {endpoint}: crash at {exc}{' without power' if armed.power else ''}")
+            self.restart(endpoint, power=armed.power)
+            return True
+        if outcome:
+            self.note(f"{what} {endpoint}: {outcome}")
+        return bool(outcome)
+
+    def capture(self, endpoint: Endpoint) -> bool:
+        """Capture and submit; whether a submission was sealed."""
+
+        def act(zone: OpenZone) -> int:
+            assert zone.outbound is not None
+            return zone.outbound.step(PERIOD)
+
+        return self.step("capture", endpoint, act)
+
+    def follow(self, endpoint: Endpoint, other: Endpoint) -> bool:
+        """One round with a neighbour, over the line or by carrier."""
+        if self.plan.topology.border(endpoint, other) is Border.CARRIER:
+            return self.step(f"carry {other}", endpoint, lambda zone: self._carry(zone, other))
+        peer = self.peers.setdefault(
+            (endpoint, other),
+            SimPeer(endpoint, other, holder=lambda: self.zones[other], weather=self.weather),
+        )
+        return self.step(f"follow {other}", endpoint, lambda zone: zone.inbound.step(peer))
+
+    def _carry(self, zone: OpenZone, other: Endpoint) -> bool:
+        settings = self.settings[zone.me.node]
+        peer = SpoolPeer(other, settings.carrier_directory(other.zone, zone.me.zone))
+
+        def receiver_marks() -> list[Mark]:
+            sealed = peer.marks()
+            if sealed is None:
+                return []
+            return open_marks(sealed, other, zone.identity.anchors, zone.topology, zone.ports.now())
+
+        writer = SpoolWriter(
+            other,
+            settings.carrier_directory(zone.me.zone, other.zone),
+            offer=zone.counter,
+            receiver_marks=receiver_marks,
+            files=zone.ports.files,
+            packages_max=_PACKAGES_MAX,
+        )
+        accepted = zone.inbound.step(peer)
+        if accepted:
+            writer.write_marks(seal_marks(zone.index.marks(), zone.identity))
+        return writer.step() or accepted > 0
+
+    def apply(self, endpoint: Endpoint) -> bool:
+        """Apply what was accepted, attest it, seal the receipts that are due."""
+        moved = self.step("apply", endpoint, lambda zone: zone.applier.step())
+        moved |= self.step("attest", endpoint, lambda zone: zone.submissions.attest())
+        return self.step("receipts", endpoint, lambda zone: zone.receipts.step()) or moved
+
+    # Whole runs.
+
+    def edges(self) -> list[tuple[Endpoint, Endpoint]]:
+        """Everyone and each neighbour it follows."""
+        return [(e, n) for e in self.zones for n in self.plan.topology.neighbours(e)]
+
+    def round(self) -> bool:
+        """Everybody once, in order."""
+        moved = False
+        for endpoint, other in self.edges():
+            moved |= self.follow(endpoint, other)
+        for endpoint in self.zones:
+            moved |= self.apply(endpoint)
+        return moved
+
+    def capture_all(self) -> None:
+        """Every production zone captures."""
+        for endpoint in self.business:
+            self.capture(endpoint)
+
+    def settle(self) -> None:
+        """Fair weather until nothing moves any more."""
+        self.weather.clear()
+        for _ in range(_ROUNDS_MAX):
+            if not self.round():
+                return
+        raise StuckError(f"seed {self.seed}: expected rest after {_ROUNDS_MAX} rounds, still moving")
+
+    def storm(self, steps: int) -> None:
+        """Seeded steps under seeded trouble."""
+        self.weather.badness = self.rng.choice([0.0, 0.1, 0.4])
+        edges, production = self.edges(), list(self.business)
+        for _ in range(steps):
+            if self.armed is not None and self.rng.random() < 0.1:
+                self.armed = None
+            if self.armed is None and self.rng.random() < 0.12:
+                name = self.rng.choice(["", *sorted(failpoint.FAILPOINTS)])
+                hits = self.rng.randint(1, 3 if name else 30)
+                self.arm(name, hits=hits, power=self.rng.random() < 0.5)
+            match self.rng.choices(_ACTIONS, _WEIGHTS)[0]:
+                case "edit":
+                    city = self.rng.choice(production)
+                    self.note(f"edit {city}: {self.business[city].edit()}")
+                case "capture":
+                    self.capture(self.rng.choice(production))
+                case "follow":
+                    self.follow(*self.rng.choice(edges))
+                case "apply":
+                    self.apply(self.rng.choice(list(self.zones)))
+                case "part":
+                    self._part(self.rng.choice(edges))
+                case _:
+                    self._turn_clock(self.rng.choice(list(self.zones)))
+        self.armed = None
+
+    def _part(self, edge: tuple[Endpoint, Endpoint]) -> None:
+        chosen = self.rng.choice([self.weather.parted, self.weather.answers_lost])
+        chosen ^= {edge}
+
+    def _turn_clock(self, endpoint: Endpoint) -> None:
+        self.skew[endpoint] = timedelta(minutes=self.rng.randint(-600, 600))
+
+    # Promotion of an identity, and its old holder who does not know.
+
+    def grant_epoch(self, node: str, epoch: int, *, to_all: bool) -> None:
+        """Give a node's zones certificates of an epoch, and the topology that grants it to all or to it alone."""
+        rows = tuple(
+            replace(row, epoch=epoch) if row.node == node else row for row in self.plan.topology.rows
+        )
+        topology = Topology(self.plan.topology.trust_domain, epoch, rows)
+        root = next(row.node for row in rows if not row.parent)
+        signer = load_identity(self.directory / root / Zone.EXCHANGE / "identity")
+        file = self.directory / ("topology.sealed" if to_all else f"topology-{node}.sealed")
+        file.write_bytes(envelope_message(seal_topology(topology, signer)).SerializeToString())
+        body = self.settings[node].model_dump(exclude_unset=True) | {"topology_file": file}
+        self.settings[node] = Settings(**body)
+        for zone in topology.by_node[node].zones:
+            self.plan.authority.issue(
+                Endpoint(node, zone), topology, self.directory / node / zone / "identity"
+            )
+        for endpoint in self.zones:
+            if to_all or endpoint.node == node:
+                self.restart(endpoint)
+
+
+@contextmanager
+def world(plan: Plan, directory: Path, seed: int) -> Iterator[World]:
+    """A world that is closed at the end, and its files gone."""
+    made = World(plan, directory, seed)
+    try:
+        yield made
+    finally:
+        made.close()
+        shutil.rmtree(directory)
