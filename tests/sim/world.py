@@ -132,7 +132,7 @@ class World:
         self.armed: Armed | None = None
         self.now = START
         self.restarted: Callable[[World, OpenZone], None] = lambda _world, _zone: None
-        shutil.copytree(plan.directory, directory)
+        shutil.copytree(plan.directory, directory, ignore=shutil.ignore_patterns("attic"))
         self.settings = {name: self._moved(s) for name, s in plan.settings.items()}
         self.files = {e: self._files(e) for e in plan.topology.endpoints()}
         self.zones: dict[Endpoint, OpenZone] = {}
