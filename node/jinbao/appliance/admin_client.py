@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from jinbao.appliance.admin_sockets import ADMIN, READ, listening, socket_name
 from jinbao.appliance.settings import Settings
+from jinbao.appliance.zone_lock import LockedError, Purpose
 from jinbao.model.errors import JinbaoError, LinkError, LocalError
 from jinbao.model.zone import Zone
 
 TIMEOUT_S = 600.0  # verifying a large journal reads every byte of it
+STARTING_S = 20.0  # from opening the database to listening, migrations included
 
 
 class AskedError(JinbaoError):
@@ -45,10 +48,21 @@ def ask(
     does not know, and whatever the question itself raises.
     """
     settings.endpoint(zone)
-    path = _socket(settings, zone)
-    if path is None:
-        return _ask_stopped(settings, zone, question, arguments or {}, attachment)
-    return _ask_socket(path, question, arguments or {}, attachment)
+    deadline = time.monotonic() + STARTING_S
+    while True:
+        path = _socket(settings, zone)
+        if path is not None:
+            return _ask_socket(path, question, arguments or {}, attachment)
+        try:
+            return _ask_stopped(settings, zone, question, arguments or {}, attachment)
+        except LockedError as exc:
+            if time.monotonic() >= deadline:
+                raise LinkError(
+                    f"zone {settings.node}/{zone}",
+                    expected=f"an answer within {STARTING_S:.0f} s",
+                    got=f"none: {exc.got} has it open, and is not listening",
+                    next_step="see the zone's log",
+                ) from exc
 
 
 def is_running(settings: Settings, zone: Zone) -> bool:
@@ -133,7 +147,7 @@ def _ask_stopped(
     from jinbao.appliance.assembly import open_zone  # noqa: PLC0415  # all rooms: only when needed
     from jinbao.appliance.questions import Asked, dispatch  # noqa: PLC0415  # as above
 
-    opened = open_zone(settings, zone)
+    opened = open_zone(settings, zone, purpose=Purpose.QUESTION)
     try:
         answer = dispatch(Asked(opened), question, arguments)
         if answer.attachment is not None:

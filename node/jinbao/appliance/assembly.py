@@ -6,8 +6,6 @@ it its listener, its workers and its web port. Nothing else constructs a room.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import random
 import uuid
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from jinbao.appliance.adapters import ConvertAndJudge, LibraryAdapter, SourceCap
 from jinbao.appliance.metrics import Metrics
 from jinbao.appliance.observers import ZoneObserver
 from jinbao.appliance.settings import Settings
+from jinbao.appliance.zone_lock import Purpose, lock
 from jinbao.authority.identity_files import ZoneIdentity, load_identity
 from jinbao.decision.room import Decision, DecisionProjection
 from jinbao.flow.apply import Applier, Handler, SubmissionHandler
@@ -33,7 +32,7 @@ from jinbao.journal.segments import SegmentShelf
 from jinbao.library.room import Library, LibraryProjection
 from jinbao.model import acts
 from jinbao.model.batch import Header, SealedBatch, VerifiedBatch
-from jinbao.model.errors import LocalError, SettingsError
+from jinbao.model.errors import SettingsError
 from jinbao.model.mapping import LibraryMapping
 from jinbao.model.places import tiers_directory
 from jinbao.model.standard import Standard
@@ -56,6 +55,9 @@ from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
 
 ROOMS = ("journal", "library", "quarantine", "source", "decision")
 """Rooms with tables; each brings its migrations."""
+
+_LOCK_WAIT_S = 30.0
+"""A question about a stopped zone is answered within this; longer ones keep the zone from starting."""
 
 
 def utc_now() -> datetime:
@@ -123,28 +125,6 @@ class OpenZone:
         return seal(header, self.identity)
 
 
-def lock(directory: Path) -> Callable[[], None]:
-    """Make this process the only one that opens the zone; raises LocalError naming who holds it."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    directory.chmod(0o700)
-    path = directory / "lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
-        holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
-        os.close(descriptor)
-        raise LocalError(
-            f"zone directory {directory}",
-            expected="no other process",
-            got=f"process {holder or 'unknown'}",
-            next_step="speak to the running zone, or stop it first",
-        ) from exc
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
-    return lambda: os.close(descriptor)
-
-
 def read_topology(path: Path, identity: ZoneIdentity, now: datetime) -> Topology:
     """The signed topology, proved by the zone's anchors."""
     try:
@@ -154,10 +134,12 @@ def read_topology(path: Path, identity: ZoneIdentity, now: datetime) -> Topology
     return open_topology(sealed, identity.anchors, now)
 
 
-def open_zone(settings: Settings, zone: Zone, ports: Ports | None = None) -> OpenZone:
+def open_zone(
+    settings: Settings, zone: Zone, ports: Ports | None = None, purpose: Purpose = Purpose.SERVE
+) -> OpenZone:
     """Build one zone of a node. Raises SettingsError, LocalError or IdentityError and leaves nothing open."""
     me, directory = settings.endpoint(zone), settings.directory(zone)
-    unlock = lock(directory)
+    unlock = lock(directory, purpose, _LOCK_WAIT_S)
     try:
         return _build(settings, me, directory, ports or Ports(), unlock)
     except BaseException:

@@ -1,0 +1,66 @@
+"""The lock of a zone's directory: never two processes have a zone open.
+
+The lock is the kernel's (flock), so that it ends with its process however that ends. The file
+says who holds it and for what: a zone that starts waits for a question that is being answered
+offline, and a question waits for a zone that is starting; two servers refuse each other.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+
+from jinbao.model.errors import LocalError
+
+FILE = "lock"
+_POLL_S = 0.05
+_SETTLE_S = 1.0  # a new holder needs a moment to write its name over the last one's
+
+
+class Purpose(StrEnum):
+    """What a process opens a zone for."""
+
+    SERVE = "serve"
+    QUESTION = "question"
+
+
+class LockedError(LocalError):
+    """Another process has the zone open."""
+
+    def __init__(self, directory: Path, holder: str) -> None:
+        super().__init__(
+            f"zone directory {directory}",
+            expected="no other process",
+            got=f"process {holder or 'unknown'}",
+            next_step="speak to the running zone, or stop it first",
+        )
+        self.serves = holder.endswith(Purpose.SERVE)
+
+
+def lock(directory: Path, purpose: Purpose, wait_s: float = 0.0) -> Callable[[], None]:
+    """Make this process the only one that has the zone open; returns what lets go of it.
+
+    Waits up to `wait_s` seconds for a question to be answered; raises LockedError naming who
+    holds the zone then, or as soon as it is sure that the holder serves.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.chmod(0o700)
+    descriptor = os.open(directory / FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    began = time.monotonic()
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            locked = LockedError(directory, os.pread(descriptor, 64, 0).decode("ascii", "replace").strip())
+        if time.monotonic() - began >= (min(wait_s, _SETTLE_S) if locked.serves else wait_s):
+            os.close(descriptor)
+            raise locked
+        time.sleep(_POLL_S)
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()} {purpose}\n".encode(), 0)
+    return lambda: os.close(descriptor)
