@@ -7,12 +7,12 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import jinbao.appliance.serve  # noqa: F401  # declares every failpoint of a zone
+from jinbao.appliance.admin_client import is_running
 from jinbao.appliance.demo import DemoNetwork
 from jinbao.appliance.network import DEMO_NODES
 from jinbao.model.errors import JinbaoError
@@ -25,63 +25,52 @@ WITHIN_S = 90.0
 PRODUCTION, EXCHANGE = Endpoint("140100", Zone.PRODUCTION), Endpoint("140100", Zone.EXCHANGE)
 DECISION, MINISTRY = Endpoint("140100", Zone.DECISION), Endpoint("100000", Zone.EXCHANGE)
 
-ROUNDS: list[dict[Endpoint, str]] = [
-    {
-        PRODUCTION: "outbound.before_capture",
-        EXCHANGE: "inbound.after_fetch",
-        MINISTRY: "files.before_sync",
-        DECISION: "onward.before_package",
-    },
-    {
-        PRODUCTION: "outbound.after_capture",
-        EXCHANGE: "inbound.after_accept",
-        MINISTRY: "files.after_sync",
-        DECISION: "onward.after_package",
-    },
-    {
-        PRODUCTION: "outbound.after_write",
-        EXCHANGE: "segments.after_fetch",
-        MINISTRY: "files.after_rename",
-        DECISION: "carrier.before_publish",
-    },
-    {
-        PRODUCTION: "outbound.after_seal",
-        EXCHANGE: "apply.before_record",
-        MINISTRY: "files.after_directory_sync",
-        DECISION: "carrier.after_publish",
-    },
-    {
-        PRODUCTION: "segments.after_write",
-        EXCHANGE: "apply.after_record",
-        MINISTRY: "store.before_commit",
-        DECISION: "carrier.after_marks",
-    },
-    {
-        PRODUCTION: "receipts.before_keep",
-        EXCHANGE: "apply.before_attest",
-        MINISTRY: "store.after_commit",
-        DECISION: "files.before_remove",
-    },
-    {
-        PRODUCTION: "receipts.after_keep",
-        EXCHANGE: "apply.after_attest",
-        MINISTRY: "ledger.before_record",
-        DECISION: "files.after_remove",
-    },
-    {
-        PRODUCTION: "store.before_commit",
-        EXCHANGE: "receipts.before_seal",
-        MINISTRY: "ledger.after_record",
-        DECISION: "carrier.before_clear",
-    },
-    {
-        PRODUCTION: "store.after_commit:3",
-        EXCHANGE: "receipts.after_seal",
-        MINISTRY: "apply.after_record",
-        DECISION: "carrier.after_clear",
-    },
-]
-"""Each round arms one failpoint per zone."""
+QUEUES: dict[Endpoint, list[str]] = {
+    PRODUCTION: [
+        "outbound.before_capture",
+        "outbound.after_capture",
+        "outbound.after_write",
+        "outbound.after_seal",
+        "segments.after_write",
+        "receipts.before_keep",
+        "receipts.after_keep",
+        "store.before_commit",
+        "store.after_commit:3",
+    ],
+    EXCHANGE: [
+        "segments.after_fetch",
+        "inbound.after_fetch",
+        "inbound.after_accept",
+        "apply.before_record",
+        "apply.after_record",
+        "apply.before_attest",
+        "apply.after_attest",
+        "receipts.before_seal",
+        "receipts.after_seal",
+    ],
+    MINISTRY: [
+        "files.before_sync",
+        "files.after_sync",
+        "files.after_rename",
+        "files.after_directory_sync",
+        "store.before_commit",
+        "store.after_commit",
+        "ledger.before_record",
+        "ledger.after_record",
+    ],
+    DECISION: [
+        "onward.before_package",
+        "onward.after_package",
+        "carrier.before_publish",
+        "carrier.after_publish",
+        "carrier.before_clear",
+        "carrier.after_clear",
+        "carrier.after_marks",
+        "files.before_remove",
+        "files.after_remove",
+    ],
+}
+"""Where each zone is killed, one failpoint after the other."""
 
 
 @pytest.fixture(scope="module")
@@ -92,38 +81,109 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoNetwork]:
     made = DemoNetwork(directory, PERSONS, 7, lambda _message, _values: None, nodes)
     made.make()
     made.start()
-    settle(made)
     yield made
     made.stop()
 
 
-def settle(network: DemoNetwork) -> None:
-    """Wait until city and ministry applied what the city sealed last; restart what was killed."""
-    deadline = time.monotonic() + WITHIN_S
-    while not is_settled(network):
-        assert time.monotonic() < deadline, "the network did not come to rest"
-        time.sleep(0.2)
+def test_every_failpoint_of_a_zone_is_struck() -> None:
+    """A failpoint in no queue is a durable act at which no process was ever killed."""
+    armed = {name.partition(":")[0] for names in QUEUES.values() for name in names}
+
+    assert set(FAILPOINTS) - armed == set()
 
 
-def is_settled(network: DemoNetwork) -> bool:
-    """Whether every library of the newest run is applied at both tiers."""
-    revive(network)
-    try:
-        answer = network.ask(PRODUCTION, "report.progress")
-        shown = network.ask(PRODUCTION, "capture.show")
-    except JinbaoError:  # the zone may be dying right now: ask again
-        return False
-    judged = {line["run"] for line in shown["verdicts"]}
-    whole = all(len(found["applied"]) == 2 for found in answer["libraries"].values())
-    return whole and judged == {f"run-{shown['run']:06d}"}
+@pytest.mark.processes
+@pytest.mark.fault_row(2)
+@pytest.mark.fault_row(3)
+def test_zones_killed_at_every_failpoint_go_on_where_they_were(network: DemoNetwork) -> None:
+    """Four zones killed by SIGKILL again and again lose no row: both tiers end with what was sealed last."""
+    campaign = Campaign(network)
+    campaign.run()
+    campaign.settle()
+
+    assert campaign.exits == {zone: [-signal.SIGKILL] * len(names) for zone, names in QUEUES.items()}
+    city, ministry = (digests(network, Endpoint(node, Zone.EXCHANGE)) for node in ("140100", "100000"))
+    sealed = network.ask(PRODUCTION, "report.sealed")["tables"]
+    assert city == ministry
+    assert city == {(name, t["table"]): (t["rows"], t["digest"]) for name in sealed for t in sealed[name]}
+    damage = [network.ask(endpoint, "report.line")["damage"] for endpoint in network.endpoints()]
+    assert all(found == [] for found in damage)
 
 
-def revive(network: DemoNetwork) -> None:
-    """Start killed zones again, without their failpoint."""
-    for endpoint, process in list(network.processes.items()):
-        if process.poll() is not None:
-            network.environment.pop(endpoint, None)
-            network.processes[endpoint] = network._spawn(endpoint)
+class Campaign:
+    """Changes, captures and kills until every queue is empty; a killed zone starts armed for the next."""
+
+    def __init__(self, network: DemoNetwork) -> None:
+        self._network = network
+        self._queues = {zone: list(names) for zone, names in QUEUES.items()}
+        self._armed: dict[Endpoint, str] = {}
+        self._changes = 0
+        self._deadline = time.monotonic() + WITHIN_S
+        self.exits: dict[Endpoint, list[int]] = {zone: [] for zone in QUEUES}
+
+    def run(self) -> None:
+        """Until every failpoint was struck."""
+        for zone in QUEUES:
+            self._network.processes[zone].kill()
+            self._network.processes[zone].wait(30)
+            self._start(zone)
+        while self._armed:
+            self._change()
+            self.settle()
+            assert time.monotonic() < self._deadline, f"not reached: {self._armed}"
+
+    def settle(self) -> None:
+        """Wait until city and ministry applied what the city sealed last."""
+        while not self._is_settled():
+            assert time.monotonic() < self._deadline, f"no rest; not reached: {self._armed}"
+            time.sleep(0.1)
+
+    def _start(self, zone: Endpoint) -> None:
+        """Start a zone that ended, armed with the next failpoint of its queue."""
+        queue = self._queues[zone]
+        self._armed.pop(zone, None)
+        self._network.environment.pop(zone, None)
+        if queue:
+            self._armed[zone] = queue.pop(0)
+            self._network.environment[zone] = {ENVIRONMENT: self._armed[zone]}
+            leave_unfinished(self._network, zone)
+        self._network.processes[zone] = self._network._spawn(zone)
+
+    def _revive(self) -> None:
+        for zone in QUEUES:
+            exit_code = self._network.processes[zone].poll()
+            if exit_code is not None:
+                self.exits[zone].append(exit_code)
+                self._deadline = time.monotonic() + WITHIN_S
+                self._start(zone)
+
+    def _change(self) -> None:
+        """Change the business, then ask for a capture until the production zone said yes; it may die of it."""
+        self._changes += 1
+        change_business(self._network, self._changes)
+        while self._ask("capture.run") is None:
+            assert time.monotonic() < self._deadline, "nobody took the request for a capture"
+
+    def _is_settled(self) -> bool:
+        """Whether every library of the newest run is applied at both tiers."""
+        shown = self._ask("capture.show")
+        answer = self._ask("report.progress")
+        if shown is None or answer is None:
+            return False
+        judged = {line["run"] for line in shown["verdicts"]}
+        whole = all(len(found["applied"]) == 2 for found in answer["libraries"].values())
+        return whole and judged == {f"run-{shown['run']:06d}"}
+
+    def _ask(self, question: str) -> dict[str, Any] | None:
+        """The production zone's answer, or none while it is dead or starting."""
+        self._revive()
+        if not is_running(self._network.settings[PRODUCTION.node], PRODUCTION.zone):
+            time.sleep(0.1)
+            return None
+        try:
+            return self._network.ask(PRODUCTION, question)
+        except JinbaoError:
+            return None
 
 
 def change_business(network: DemoNetwork, number: int) -> None:
@@ -137,78 +197,13 @@ def change_business(network: DemoNetwork, number: int) -> None:
     database.close()
 
 
-def test_every_failpoint_of_a_zone_is_in_a_round() -> None:
-    """A failpoint that no round arms is a durable act at which no process was ever killed."""
-    armed = {name.partition(":")[0] for chosen in ROUNDS for name in chosen.values()}
-
-    assert set(FAILPOINTS) - armed == set()
-
-
-@pytest.mark.processes
-@pytest.mark.fault_row(2)
-@pytest.mark.fault_row(3)
-@pytest.mark.parametrize("number", range(len(ROUNDS)), ids=[" and ".join(r.values()) for r in ROUNDS])
-def test_a_killed_zone_goes_on_where_it_was(network: DemoNetwork, number: int) -> None:
-    """A zone killed by SIGKILL at a failpoint starts again, and both tiers end with equal digests."""
-    chosen = ROUNDS[number]
-    for endpoint, failpoint in chosen.items():
-        network.environment[endpoint] = {ENVIRONMENT: failpoint}
-        network.processes[endpoint].kill()
-        network.processes[endpoint].wait(30)
-        leave_unfinished(network, endpoint)
-        network.processes[endpoint] = network._spawn(endpoint)
-    victims = {endpoint: network.processes[endpoint] for endpoint in chosen}
-    change_business(network, number)
-    ask_for_capture(network)
-
-    killed = await_killed(network, victims)
-    settle(network)
-
-    assert killed == dict.fromkeys(chosen, -signal.SIGKILL)
-    assert digests(network, Endpoint("140100", Zone.EXCHANGE)) == digests(network, MINISTRY)
-
-
 def leave_unfinished(network: DemoNetwork, endpoint: Endpoint) -> None:
     """What a process killed while it wrote a segment leaves; the next start removes it."""
     directory = network.settings[endpoint.node].directory(endpoint.zone) / "segments" / "incoming"
     (directory / "write-1-1.tmp").write_bytes(b"PAR1")
 
 
-def ask_for_capture(network: DemoNetwork) -> None:
-    """Ask until the production zone said yes; it may die of the asking."""
-    deadline = time.monotonic() + WITHIN_S
-    while True:
-        revive(network)
-        try:
-            network.ask(PRODUCTION, "capture.run")
-        except JinbaoError:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        else:
-            return
-
-
-def await_killed(network: DemoNetwork, victims: dict[Endpoint, Any]) -> dict[Endpoint, int]:
-    """Exit codes of the victims once all of them died; those that died are started again meanwhile."""
-    deadline = time.monotonic() + WITHIN_S
-    while any(process.poll() is None for process in victims.values()):
-        revive(network)
-        alive = [str(e) for e, p in victims.items() if p.poll() is None]
-        assert time.monotonic() < deadline, f"not reached: {alive}"
-        time.sleep(0.2)
-    return {endpoint: process.returncode for endpoint, process in victims.items()}
-
-
 def digests(network: DemoNetwork, endpoint: Endpoint) -> dict[tuple[str, str], tuple[int, str]]:
     """Rows and root by library and table, recomputed from stored rows."""
     lines = network.ask(endpoint, "report.library")["tables"]
     return {(line["library"], line["table"]): (line["rows"], line["root"]) for line in lines}
-
-
-def test_nothing_is_left_behind(network: DemoNetwork, tmp_path: Path) -> None:
-    """After all kills every journal verifies and no zone holds a stream."""
-    del tmp_path
-
-    damage = [network.ask(endpoint, "report.line")["damage"] for endpoint in network.endpoints()]
-
-    assert all(found == [] for found in damage)

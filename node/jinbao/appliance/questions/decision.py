@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
-from jinbao.decision.indicators import INDICATORS
-from jinbao.decision.publish import evaluate
 
 
 class Chosen(Arguments):
@@ -19,6 +17,9 @@ class Chosen(Arguments):
 @question("decision.show", arguments=Chosen)
 def show(asked: Asked, arguments: Chosen) -> Body:
     """Values by indicator, period, region and group, exact as text."""
+    from jinbao.decision.indicators import INDICATORS  # noqa: PLC0415  # an engine only analysts start
+    from jinbao.decision.publish import evaluate  # noqa: PLC0415  # as above
+
     zone = asked.zone
     libraries = [arguments.library] if arguments.library else sorted(zone.mappings)
     segments = [s for name in libraries for s in zone.decision.segments(name)]

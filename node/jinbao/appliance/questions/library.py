@@ -10,7 +10,6 @@ import polars as pl
 from jinbao.appliance.questions.registry import Answer, Arguments, Asked, Body, question
 from jinbao.appliance.questions.status import NoArguments, masked_rows
 from jinbao.decision.room import PackagedSegment
-from jinbao.decision.view import view
 from jinbao.model.errors import UsageError
 from jinbao.model.standard import Standard, Table
 
@@ -85,6 +84,8 @@ def _frame(asked: Asked, arguments: OfTable, limit: int | None) -> pl.DataFrame:
     if not arguments.as_of:
         room = asked.zone.library
         return room.frame(standard.library, table.id, origin=arguments.origin, limit=limit)
+    from jinbao.decision.view import view  # noqa: PLC0415  # an engine only the past needs
+
     frame = view(_segments(asked, arguments), table, asked.zone.shelf.open_path, as_of_period=arguments.as_of)
     return frame if limit is None else frame.head(limit)
 
