@@ -53,7 +53,7 @@ def check_rest(world: World) -> None:
         damage = verify_journal(zone.store, zone.shelf)
         _require(not damage, world, f"{zone.me}: expected a whole journal, got {damage}")
         _check_streams(world, zone)
-        _check_epochs(world, zone)
+        check_epochs(world, zone)
     for origin in world.business:
         for library in world.zones[origin].standards:
             _check_library(world, origin, library)
@@ -117,7 +117,7 @@ def _ancestors(world: World, endpoint: Endpoint) -> Iterator[Endpoint]:
         at = world.plan.topology.parent(at)
 
 
-def _check_epochs(world: World, zone: OpenZone) -> None:
+def check_epochs(world: World, zone: OpenZone) -> None:
     """In no stream does an older epoch follow a newer one."""
     for mark in zone.index.streams():
         newest = 0

@@ -379,6 +379,9 @@ def world(plan: Plan, directory: Path, seed: int) -> Iterator[World]:
     made = World(plan, directory, seed)
     try:
         yield made
+    except Exception as exc:
+        exc.add_note("the end of the trace:\n  " + "\n  ".join(made.trace[-20:]))
+        raise
     finally:
         made.close()
         shutil.rmtree(directory)

@@ -187,9 +187,10 @@ def _plain(value: Any) -> str:
 def _file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as exc:
+    except OSError as exc:
+        got = "none" if isinstance(exc, FileNotFoundError) else exc.strerror
         raise SettingsError(
-            f"settings file {path}", expected="a TOML file", got="none", next_step="jinbao --help"
+            f"settings file {path}", expected="a TOML file", got=got, next_step="jinbao --help"
         ) from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise SettingsError(f"settings file {path}", expected="TOML", got=str(exc)) from exc

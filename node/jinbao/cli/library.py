@@ -128,11 +128,16 @@ def export(
     library: str, table: str, origin: str, as_of: str, output: Path, config: Path, zone: str, as_json: bool
 ) -> None:
     """Write the file, readable by this account alone."""
-    output.touch(mode=0o600)
-    with output.open("wb") as file:
-        found = ask(
-            config, zone, "library.export", file, library=library, table=table, origin=origin, as_of=as_of
-        )
+    asked = {"library": library, "table": table, "origin": origin, "as_of": as_of}
+    part = output.with_name(f"{output.name}.part")
+    part.unlink(missing_ok=True)
+    part.touch(mode=0o600)
+    try:
+        with part.open("wb") as file:
+            found = ask(config, zone, "library.export", file, **asked)
+        part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
     if as_json:
         show.as_json(found)
     else:

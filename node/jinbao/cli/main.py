@@ -6,7 +6,10 @@ Nouns are loaded when they are named, so that `--help` stays quick.
 
 from __future__ import annotations
 
+import codecs
 import importlib
+import io
+import os
 import sys
 
 import click
@@ -14,7 +17,7 @@ import click
 from jinbao import __version__
 from jinbao.cli.show import talk, worded
 from jinbao.cli.words import choose, t
-from jinbao.model.errors import JinbaoError
+from jinbao.model.errors import JinbaoError, LocalError
 
 NOUNS: dict[str, tuple[str, str, str]] = {
     "serve": ("serve:serve", "run one zone of this node", "运行本节点的一个分区"),
@@ -99,16 +102,24 @@ def _language(arguments: list[str]) -> str:
     return ""
 
 
+def _take_all_text() -> None:
+    """Let every text out: UTF-8 where the locale says ASCII, elsewhere an escape for what the encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            ascii_only = codecs.lookup(stream.encoding).name == "ascii"
+            stream.reconfigure(encoding="utf-8" if ascii_only else None, errors="backslashreplace")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit."""
     given = sys.argv[1:] if arguments is None else arguments
+    _take_all_text()
     choose(_language(given))
     root = build()
     root.callback = lambda **_: None
     try:
-        root.main(given, prog_name="jinbao", standalone_mode=False)
-    except click.exceptions.Exit as exc:
-        sys.exit(exc.exit_code)
+        code = root.main(given, prog_name="jinbao", standalone_mode=False)  # None, or what ctx.exit said
+        sys.stdout.flush()
     except click.ClickException as exc:
         exc.show()
         sys.exit(2)
@@ -119,8 +130,14 @@ def main(arguments: list[str] | None = None) -> None:
         talk(worded(exc))
         sys.exit(exc.exit_code)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output left; nobody is there to be told
+        # The reader of our output left; nobody is there to be told, nor at the flush on exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as exc:
+        thing = f"file {exc.filename}" if exc.filename else "this machine"
+        talk(worded(LocalError(thing, expected="one that can be used", got=exc.strerror or exc)))
+        sys.exit(1)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -117,5 +117,6 @@ def export(
     if output is None:
         show.result(text.rstrip("\n"))
         return
+    output.touch(mode=0o600)  # a new file is this account's alone
     output.write_text(text, encoding="utf-8-sig")
     show.talk(t(f"{len(lines)} findings written to {output}", f"已写入 {len(lines)} 个问题：{output}"))

@@ -16,7 +16,7 @@ from typing import Any
 from jinbao.cli.words import t
 from jinbao.model.errors import JinbaoError
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # full width too: East Asian spreadsheets take them
 
 
 def talk(text: str) -> None:

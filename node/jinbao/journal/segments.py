@@ -42,7 +42,7 @@ def hash_of(path: Path) -> tuple[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """One thing that is not what was written; `kind` is missing, truncated, altered or swapped."""
+    """One thing that is not what was written; `kind` is missing, truncated, altered, swapped or stray."""
 
     thing: str
     kind: str
@@ -152,7 +152,17 @@ class SegmentShelf:
     def stored(self) -> Iterator[str]:
         """Hashes on the shelf, by name only."""
         for path in sorted(self.root.glob("[0-9a-f][0-9a-f]/*.parquet")):
-            yield path.stem
+            if self._is_place(path):
+                yield path.stem
+
+    def strays(self) -> Iterator[Path]:
+        """Files that lie where no segment can: nothing here put them there or will read them."""
+        for path in sorted(self.root.rglob("*")):
+            if path.is_file() and self.incoming not in path.parents and not self._is_place(path):
+                yield path
+
+    def _is_place(self, path: Path) -> bool:
+        return _SHA256.fullmatch(path.stem) is not None and path == self.path(path.stem)
 
     def sweep(self) -> int:
         """Remove what a killed process was writing; returns how many files. Partial fetches stay and go on.
@@ -177,10 +187,10 @@ class SegmentShelf:
         got, got_size = hash_of(path)
         if got == sha256:
             return None
-        if got_size < size:
-            return Damage(f"segment {sha256}", "truncated", f"expected {size} bytes, got {got_size}")
         if self.has(got):
             return Damage(f"segment {sha256}", "swapped", f"expected its own bytes, got those of {got}")
+        if got_size < size:
+            return Damage(f"segment {sha256}", "truncated", f"expected {size} bytes, got {got_size}")
         return Damage(f"segment {sha256}", "altered", f"expected SHA-256 {sha256}, got {got}")
 
 

@@ -1,6 +1,6 @@
 """Verification of a journal: every act, header, chain link and segment read again and held against its hash.
 
-Names each thing that is not what was written: altered, swapped, truncated or missing.
+Names each thing that is not what was written: altered, swapped, truncated, missing or stray.
 Repairs nothing and deletes nothing.
 """
 
@@ -45,22 +45,25 @@ def verify_headers(store: Store) -> Iterator[Damage]:
     with store.read() as connection:
         for row in connection.execute(query).yield_per(_PAGE):
             thing = f"header {row.stream}#{row.seq}"
-            payload = envelope_of(json.loads(row.envelope)).payload
+            try:
+                payload = envelope_of(json.loads(row.envelope)).payload
+            except (ValueError, KeyError, TypeError):
+                payload = b""  # not even an envelope: it has another head, and is named by it
             head = hashlib.sha256(payload).hexdigest()
+            before = last.get((row.stream, row.incarnation))
+            last[row.stream, row.incarnation] = (row.seq, row.head)
             if head != row.head:
                 yield Damage(thing, "altered", f"expected head {row.head[:12]}, got {head[:12]}")
                 continue
             header = decode_header(payload)
             if (str(header.stream), header.seq) != (row.stream, row.seq):
                 yield Damage(thing, "swapped", f"expected this header, got {header.stream}#{header.seq}")
-            before = last.get((row.stream, row.incarnation))
             if before and (header.seq != before[0] + 1 or header.previous != before[1]):
                 yield Damage(thing, "missing", f"expected to follow #{before[0]}, the chain is broken")
-            last[row.stream, row.incarnation] = (row.seq, row.head)
 
 
 def verify_segments(store: Store, shelf: SegmentShelf) -> Iterator[Damage]:
-    """Every segment a header names, read from disk and hashed."""
+    """Every segment a header names, read from disk and hashed; then every file that can be no segment."""
     query = sa.select(SEGMENT.c.sha256, SEGMENT.c.bytes).distinct().order_by(SEGMENT.c.sha256)
     with store.read() as connection:
         rows = connection.execute(query).all()
@@ -68,6 +71,9 @@ def verify_segments(store: Store, shelf: SegmentShelf) -> Iterator[Damage]:
         damage = shelf.examine(row.sha256, row.bytes)
         if damage:
             yield damage
+    for path in shelf.strays():
+        name = path.relative_to(shelf.root)
+        yield Damage(f"file {name}", "stray", "expected segments under their hashes, got another file")
 
 
 def verify_journal(store: Store, shelf: SegmentShelf) -> list[Damage]:

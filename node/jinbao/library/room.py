@@ -139,8 +139,8 @@ def _submission(recorded: Recorded, origin: str) -> dict[str, Any]:
         "period": body.get("period", ""),
         "status": recorded.act.kind,
         "reason": "" if was_applied else body["reason"],
-        "segments": json.dumps(body.get("segments", [])),
-        "tables": json.dumps(body.get("tables", [])),
+        "segments": json.dumps(body.get("segments", []), sort_keys=True),
+        "tables": json.dumps(body.get("tables", []), sort_keys=True),
         "lsn": recorded.lsn,
     }
 

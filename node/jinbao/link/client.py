@@ -58,7 +58,7 @@ class LineClient:
         self._credentials, self._topology, self._now, self._limits = credentials, topology, now, limits
         self._channel: grpc.Channel | None = None
         self._made_at = 0.0
-        self._call: grpc.Call | None = None
+        self._call: Any = None
         self.clock_offset_s = 0.0
 
     def headers(self, marks: Sequence[Mark], limit: int, wait_s: float) -> list[SealedBatch]:
@@ -86,7 +86,8 @@ class LineClient:
         call = channel.unary_stream(f"/{SERVICE}/Fetch", wire.FetchRequest.SerializeToString, bytes)
         chunks_max = (ref.bytes - offset) // self._limits.chunk_bytes + 1
         with self._told("fetch"):
-            yield from call(request, timeout=self._limits.call_s * chunks_max)
+            self._call = call(request, timeout=self._limits.call_s * chunks_max)
+            yield from self._call
 
     def _ready(self) -> grpc.Channel:
         """A channel whose other end has proved who it is, not older than one connection may be."""
@@ -128,7 +129,9 @@ class LineClient:
             f"/{SERVICE}/Hello", wire.HelloRequest.SerializeToString, wire.HelloResponse.FromString
         )
         with self._told("hello"):
-            answer = call(wire.HelloRequest(nonce=nonce, versions=[VERSION]), timeout=self._limits.call_s)
+            request = wire.HelloRequest(nonce=nonce, versions=[VERSION])
+            self._call = call.future(request, timeout=self._limits.call_s)
+            answer = self._call.result()
         check_answer(
             nonce=nonce,
             signature=answer.signature,
@@ -155,6 +158,8 @@ class LineClient:
         except grpc.RpcError as exc:
             self.close()
             raise self._error(act, exc) from exc
+        except grpc.FutureCancelledError as exc:
+            raise LinkError(f"{act} {self.endpoint}", expected="an answer", got="CANCELLED") from exc
 
     def _error(self, act: str, exc: grpc.RpcError) -> LinkError | IdentityError | CorruptionError:
         call: Any = exc
@@ -174,9 +179,9 @@ class LineClient:
         )
 
     def cancel(self) -> None:
-        """End a call that waits, from another thread; it fails with a LinkError there."""
+        """End whatever call waits, from another thread; it fails with a LinkError there."""
         if self._call is not None:
-            self._call.cancel()  # type: ignore[no-untyped-call]  # grpc's own stub
+            self._call.cancel()
 
     def close(self) -> None:
         """Drop the connection; the next call makes another."""

@@ -177,7 +177,11 @@ class LineServer:
     ) -> AsyncIterator[wire.Envelope]:
         """Answer with what is beyond the marks; wait for news at most as long as was asked."""
         caller = await self._caller(context)
-        marks = [mark_of(mark) for mark in request.marks]
+        try:
+            marks = [mark_of(mark) for mark in request.marks]
+        except PeerError as exc:
+            self._refused(context.peer(), exc)
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(exc))
         limit = min(request.limit or self._limits.headers_max, self._limits.headers_max)
         wait_s = min(request.wait_ms / 1000, self._limits.follow_wait_s_max)
         deadline = self._loop.time() + wait_s

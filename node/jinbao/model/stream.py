@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from jinbao.model.zone import Endpoint
+from jinbao.model.zone import NODE_PATTERN, Endpoint
 
 LINE = "line"
 """Audience of a stream that travels the whole main line in its topic's direction."""
@@ -42,7 +42,10 @@ class StreamId:
     audience: str = LINE
 
     def __post_init__(self) -> None:
-        """Refuse a topic that could not be a file name or a metric label."""
+        """Refuse a topic or an audience that could not be a file name, a metric label or part of `__str__`."""
+        if self.audience != LINE and not NODE_PATTERN.fullmatch(self.audience):
+            msg = f"audience: expected line or one node, got {self.audience[:_TOPIC_CHARACTERS_MAX]!r}"
+            raise ValueError(msg)
         if not _TOPIC.fullmatch(self.topic) or len(self.topic) > _TOPIC_CHARACTERS_MAX:
             msg = (
                 f"topic: expected lower-case words joined by dots, got {self.topic[:_TOPIC_CHARACTERS_MAX]!r}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from jinbao.model.stream import DOWNWARD, LINE, PUBLISHED_PREFIX, RESOURCE_PREFIX, StreamId
-from jinbao.model.zone import Border, Endpoint, Tier, Zone
+from jinbao.model.zone import NODE_PATTERN, Border, Endpoint, Tier, Zone
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,19 @@ class Topology:
             msg = f"topology: expected one node without parent, got {roots or 'none'}"
             raise ValueError(msg)
         for row in self.rows:
-            self._check(row)
+            self._check_names(row)
+        for row in self.rows:
+            self._check_way_up(row)
 
-    def _check(self, row: NodeRow) -> None:
+    def _check_names(self, row: NodeRow) -> None:
+        if not NODE_PATTERN.fullmatch(row.node):
+            msg = f"topology: expected a node of six digits or six digits and -backup, got {row.node!r}"
+            raise ValueError(msg)
         if row.parent and row.parent not in self.by_node:
             msg = f"topology: node {row.node}: expected a known parent, got {row.parent!r}"
             raise ValueError(msg)
+
+    def _check_way_up(self, row: NodeRow) -> None:
         seen: set[str] = set()
         node = row.node
         while node:

@@ -53,7 +53,11 @@ def generate(
     odd = plant_odd_kinds(editor)
     planted = plant_defects(editor, defects_per_kind)
     for at, url in enumerate(urls):
-        _write(url, _share(city, at, len(urls)))
+        try:
+            _write(url, _share(city, at, len(urls)))
+        except sa.exc.SQLAlchemyError as exc:
+            got = str(getattr(exc, "orig", None) or exc).splitlines()[0]
+            raise SourceError(f"sample city: url {at + 1}", expected="a database to write", got=got) from exc
     return Ledger({name: frame.height for name, frame in city.tables.items()}, odd, planted)
 
 

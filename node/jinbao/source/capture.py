@@ -60,6 +60,7 @@ def require_columns(shape: TableShape, source: str, columns: Sequence[str]) -> N
                 f"source {source}: table {shape.name}",
                 expected=f"column {column}",
                 got=", ".join(shape.columns),
+                next_step="correct the mapping, or grant the reading account this column",
             )
 
 
@@ -162,8 +163,10 @@ def _by_key(digests: pl.DataFrame) -> pl.DataFrame:
     if digests.get_column(KEY).n_unique() == digests.height:
         return digests
     together = pl.col(ROW).cast(pl.String).sort().str.join(",")
-    grouped = digests.group_by(KEY, maintain_order=True).agg(together.alias(ROW))
-    return grouped.with_columns(plh.col(ROW).nchash.xxh3_128())
+    many = pl.col(KEY).is_duplicated()
+    grouped = digests.filter(many).group_by(KEY, maintain_order=True).agg(together.alias(ROW))
+    # A key of one row keeps its digest: a repeated key elsewhere must not make every row look changed.
+    return pl.concat([digests.filter(~many), grouped.with_columns(plh.col(ROW).nchash.xxh3_128())])
 
 
 def _write_changes(

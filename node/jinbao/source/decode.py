@@ -1,9 +1,9 @@
 """Decoding of text that is not UTF-8, a column at a time.
 
 The bytes of a column are joined by line feeds, decoded once and cut again: GB 18030 never
-uses that byte inside a character. A cell whose bytes do not decode keeps U+FFFD in its
-text, and its bytes, in hex, in the column `__undecodable`: nothing is lost and the
-finding names the row.
+uses that byte inside a character. A column that does not decode whole goes cell by cell: a
+cell whose bytes do not decode keeps U+FFFD in its text, and its bytes, in hex, in the column
+`__undecodable`. Nothing is lost and the finding names the row.
 """
 
 from __future__ import annotations
@@ -50,11 +50,19 @@ def _decode(array: pa.Array, encoding: str) -> pl.Series:
         return pl.Series([], dtype=pl.String)
     if pc.any(pc.match_substring(array, b"\n")).as_py():
         # A cell with a line feed of its own would be cut in two: such a column goes cell by cell.
-        cells = [None if cell is None else cell.decode(encoding, "replace") for cell in array.to_pylist()]
-        return pl.Series(cells, dtype=pl.String)
+        return _cell_by_cell(array, encoding)
     filled = pc.fill_null(array, b"")
     offsets = pa.array([0, len(filled)], pa.int32())
     joined = pc.binary_join(pa.ListArray.from_arrays(offsets, filled), b"\n")[0].as_py()
-    text = pl.Series([joined.decode(encoding, "replace")]).str.split("\n").explode()
+    try:
+        text = pl.Series([joined.decode(encoding)]).str.split("\n").explode()
+    except UnicodeDecodeError:
+        # An unfinished character near the end would take the line feeds after it along.
+        return _cell_by_cell(array, encoding)
     valid = pl.Series(pl.from_arrow(array.is_valid()))
     return text.zip_with(valid, pl.Series([None], dtype=pl.String).new_from_index(0, len(text)))
+
+
+def _cell_by_cell(array: pa.Array, encoding: str) -> pl.Series:
+    cells = [None if cell is None else cell.decode(encoding, "replace") for cell in array.to_pylist()]
+    return pl.Series(cells, dtype=pl.String)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -93,7 +94,10 @@ class Source:
             yield AdbcSnapshot(self, connection, PostgresCatalogue())
 
     def _other(self) -> Iterator[Snapshot]:
-        engine = sa.create_engine(self.url)
+        try:
+            engine = sa.create_engine(self.url)
+        except ImportError as exc:
+            raise self.error("a driver", str(exc), "install it into the environment of jinbao") from exc
         try:
             with engine.connect() as connection:
                 if engine.dialect.name == "oracle":
@@ -121,6 +125,10 @@ class Catalogue(Protocol):
         """SQL that gives a column as text, or as its bytes."""
         ...
 
+    def typing_row(self, columns: Sequence[str], *, raw: bool) -> str:
+        """SQL before the table's own that gives one row to be dropped again; empty where none is needed."""
+        ...
+
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
@@ -144,6 +152,11 @@ class SqliteCatalogue:
         """CAST in the database."""
         return f"CAST({_quoted(column)} AS {'BLOB' if raw else 'TEXT'})"
 
+    def typing_row(self, columns: Sequence[str], *, raw: bool) -> str:
+        """The driver takes a column of NULLs for integers and refuses text in a later batch: show it text first."""
+        empty = "x''" if raw else "''"
+        return f"SELECT {', '.join(f'{empty} AS {_quoted(c)}' for c in columns)} UNION ALL "
+
 
 class PostgresCatalogue:
     """PostgreSQL: the schema's own text form of every type; numeric keeps its digits."""
@@ -161,6 +174,11 @@ class PostgresCatalogue:
         """CAST in the database; it always speaks UTF-8 to us."""
         del raw
         return f"CAST({_quoted(column)} AS text)"
+
+    def typing_row(self, columns: Sequence[str], *, raw: bool) -> str:
+        """None: the server says the type of every column."""
+        del columns, raw
+        return ""
 
 
 _POSTGRES_COLUMNS = """
@@ -190,11 +208,13 @@ class AdbcSnapshot:
         """Rows as text, decoded if the source is not UTF-8."""
         raw = self._source.encoding != "utf-8" and isinstance(self._catalogue, SqliteCatalogue)
         chosen = ", ".join(f"{self._catalogue.text(c, raw=raw)} AS {_quoted(c)}" for c in shape.columns)
+        typing = self._catalogue.typing_row(shape.columns, raw=raw)
         with self._connection.cursor() as cursor:
             cursor.adbc_statement.set_options(**self._options())
-            cursor.execute(f"SELECT {chosen} FROM {_quoted(shape.name)}")
-            for batch in cursor.fetch_record_batch():
-                yield self._shaped(shape, batch, raw=raw)
+            cursor.execute(f"{typing}SELECT {chosen} FROM {_quoted(shape.name)}")
+            for at, batch in enumerate(cursor.fetch_record_batch()):
+                rows = batch.slice(1) if typing and at == 0 else batch
+                yield self._shaped(shape, rows, raw=raw)
 
     def _options(self) -> dict[str, str]:
         sqlite = isinstance(self._catalogue, SqliteCatalogue)
@@ -202,13 +222,22 @@ class AdbcSnapshot:
         return {name: str(BATCH_ROWS if sqlite else 28 << 20)}
 
     def _shaped(self, shape: TableShape, batch: pa.RecordBatch, *, raw: bool) -> pl.DataFrame:
-        if raw:
+        if raw or not _is_utf8(batch):
             return decode_columns(batch, self._source.encoding)
         # A batch of NULLs alone has no type of its own.
         arrays = [batch.column(at).cast(pa.large_string()) for at in range(batch.num_columns)]
         frame = pl.from_arrow(pa.table(arrays, names=list(shape.columns)))
         assert isinstance(frame, pl.DataFrame)
         return frame
+
+
+def _is_utf8(batch: pa.RecordBatch) -> bool:
+    """Whether all text is UTF-8: SQLite, and a PostgreSQL of SQL_ASCII, hand out any bytes as text."""
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 class RowSnapshot:
@@ -240,4 +269,9 @@ class RowSnapshot:
 
 
 def _texts(values: Sequence[Any]) -> list[str | None]:
-    return [None if value is None else value if isinstance(value, str) else str(value) for value in values]
+    return [None if value is None else _text(value) for value in values]
+
+
+def _text(value: Any) -> str:
+    # A decimal's own form of a small amount is 1E-7, which no rule takes for a number.
+    return format(value, "f") if isinstance(value, Decimal) else str(value)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
+from jinbao.model.errors import UsageError
 
 
 class Chosen(Arguments):
@@ -21,6 +24,14 @@ def show(asked: Asked, arguments: Chosen) -> Body:
     from jinbao.decision.publish import evaluate  # noqa: PLC0415  # as above
 
     zone = asked.zone
+    for thing, wanted, known in (
+        ("library", arguments.library, zone.mappings),
+        ("indicator", arguments.indicator, INDICATORS),
+    ):
+        if wanted and wanted not in known:
+            near = get_close_matches(wanted, known, 1)
+            hint = f"did you mean {near[0]}?" if near else ""
+            raise UsageError(thing, expected=f"one of {len(known)} known", got=wanted, next_step=hint)
     libraries = [arguments.library] if arguments.library else sorted(zone.mappings)
     segments = [s for name in libraries for s in zone.decision.segments(name)]
     frame = evaluate(segments, zone.standards, path=zone.shelf.open_path, period=arguments.period or None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from pydantic import Field
+
 from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
 from jinbao.appliance.questions.status import NoArguments
 from jinbao.journal.retention import plan, sweep
@@ -14,15 +16,15 @@ from jinbao.model.errors import UsageError
 class Page(Arguments):
     """Acts after a place, at most `limit`, of one kind if one is named."""
 
-    after: int = 0
-    limit: int = 50
+    after: int = Field(0, ge=0)
+    limit: int = Field(50, gt=0)
     kind: str = ""
 
 
 class Place(Arguments):
     """One act."""
 
-    lsn: int
+    lsn: int = Field(gt=0)
 
 
 class Sweep(Arguments):

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import polars as pl
+from pydantic import Field
 
 from jinbao.appliance.questions.registry import Answer, Arguments, Asked, Body, question
 from jinbao.appliance.questions.status import NoArguments, masked_rows
@@ -22,8 +23,8 @@ class OfTable(Arguments):
     library: str
     table: str = ""
     origin: str = ""
-    as_of: str = ""
-    limit: int = 20
+    as_of: str = Field("", pattern=r"^([0-9]{4}(0[1-9]|1[0-2]))?$")
+    limit: int = Field(20, gt=0)
     unmask: bool = False
 
 

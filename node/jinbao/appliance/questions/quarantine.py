@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pydantic import Field
+
 from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
 from jinbao.appliance.questions.status import NoArguments, masked_rows
+from jinbao.model.errors import UsageError
 from jinbao.model.masking import mask
 from jinbao.model.standard import Rule
 
@@ -31,7 +34,7 @@ class OfLibrary(Arguments):
 
     library: str
     table: str = ""
-    limit: int = 20
+    limit: int = Field(20, gt=0)
     unmask: bool = False
 
 
@@ -56,10 +59,23 @@ def _words(asked: Asked, line: dict[str, Any]) -> tuple[str, str]:
 @question("quarantine.show", arguments=OfLibrary)
 def show(asked: Asked, arguments: OfLibrary) -> Body:
     """Stopped rows with their findings; values masked unless the caller may see and asks for them."""
+    _check(asked, arguments)
     room = asked.zone.quarantine
     rows = room.rows(arguments.library, arguments.table, limit=min(arguments.limit, ROWS_MAX))
     clear = arguments.unmask and asked.authorised
     return {"zone": str(asked.zone.me), "rows": [_row(asked, row, clear=clear) for row in rows]}
+
+
+def _check(asked: Asked, arguments: OfLibrary) -> None:
+    """Raise UsageError for a library or table there is not, which is not the same as one without findings."""
+    standards = asked.zone.standards
+    if arguments.library not in standards:
+        raise UsageError("library", expected=" or ".join(sorted(standards)), got=arguments.library)
+    tables = ["", *(table.id for table in standards[arguments.library].tables)]
+    if arguments.table not in tables:
+        raise UsageError(
+            f"table of {arguments.library}", expected=" or ".join(tables[1:]), got=arguments.table
+        )
 
 
 def _row(asked: Asked, row: dict[str, Any], *, clear: bool) -> dict[str, Any]:
@@ -81,5 +97,6 @@ def _row(asked: Asked, row: dict[str, Any], *, clear: bool) -> dict[str, Any]:
 @question("quarantine.releases", arguments=OfLibrary)
 def releases(asked: Asked, arguments: OfLibrary) -> Body:
     """Rows that left quarantine, newest first."""
+    _check(asked, arguments)
     found = asked.zone.quarantine.releases(arguments.library)[: arguments.limit]
     return {"zone": str(asked.zone.me), "releases": found}
