@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import tempfile
 from collections.abc import Callable
@@ -14,7 +15,18 @@ import click
 from jinbao.cli import show
 from jinbao.cli.words import t
 
-LAST = Path(tempfile.gettempdir()) / "jinbao-demo.last"
+_LAST = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"jinbao-demo-{os.getuid()}"
+"""Where this account's running demonstration says its directory."""
+
+
+def _running() -> Path | None:
+    """The directory of the demonstration this account runs now, if any."""
+    try:
+        owner, text = _LAST.lstat().st_uid, _LAST.read_text(encoding="utf-8")
+        os.kill(int(json.loads((Path(text) / "demo.json").read_text(encoding="utf-8"))["pid"]), 0)
+    except (OSError, ValueError, KeyError):
+        return None
+    return Path(text) if owner == os.getuid() else None
 
 
 def _talk(quiet: bool) -> Callable[[str, dict[str, Any]], None]:
@@ -91,7 +103,8 @@ def _nothing(_network: object, _result: dict[str, Any]) -> None:
 
 def _stay(network: Any, result: dict[str, Any]) -> None:
     """Leave the network running until Ctrl-C, and say what to try."""
-    LAST.write_text(json.dumps({"directory": result["directory"]}), encoding="utf-8")
+    _LAST.unlink(missing_ok=True)
+    _LAST.write_text(result["directory"], encoding="utf-8")
     config = Path(result["directory"]) / "140000" / "node.toml"
     show.result("")
     show.result(t("The network is running. Try, in another terminal:", "网络正在运行。可在另一终端尝试："))
@@ -111,7 +124,7 @@ def _stay(network: Any, result: dict[str, Any]) -> None:
     except KeyboardInterrupt:
         show.talk(t("ending", "正在结束"))
     finally:
-        LAST.unlink(missing_ok=True)
+        _LAST.unlink(missing_ok=True)
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -183,8 +196,9 @@ def tamper(ctx: click.Context, kind: str, persons: int, as_json: bool) -> None:
     from jinbao.appliance.demo import attach, conclude, run_demo
     from jinbao.appliance.demo import tamper as change
 
-    if LAST.is_file():
-        network = attach(Path(json.loads(LAST.read_text())["directory"]), _talk(as_json))
+    running = _running()
+    if running is not None:
+        network = attach(running, _talk(as_json))
         show.talk(t("changed: ", "已篡改：") + change(network, kind))
         result = conclude(network, 0.0)
     else:
@@ -216,10 +230,15 @@ def stop(node: str) -> None:
     from jinbao.appliance.demo import kill
     from jinbao.model.errors import LocalError
 
-    if not LAST.is_file():
+    running = _running()
+    if running is None:
         raise LocalError(
             "demo", expected="one that is running", got="none", next_step="make demo, in another terminal"
         )
     chosen = "140100" if node == "city" else node
-    killed = kill(Path(json.loads(LAST.read_text())["directory"]), chosen)
-    show.result(t(f"killed {', '.join(killed)}", f"已杀死 {', '.join(killed)}"))
+    killed = kill(running, chosen)
+    show.result(
+        t("killed {zones}; they come back by themselves", "已杀死 {zones}；将自动恢复").format(
+            zones=", ".join(killed)
+        )
+    )
