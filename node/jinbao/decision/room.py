@@ -57,18 +57,10 @@ class Decision:
         self._store = store
 
     def segments(self, library: str) -> list[PackagedSegment]:
-        """Segments of a library that still count, by origin, table and order: none before the last snapshot."""
+        """Every segment taken in of a library, by origin, table and order; `view.live` says which still count."""
         query = sa.select(PACKAGE).where(PACKAGE.c.library == library)
         order = (PACKAGE.c.origin, PACKAGE.c.table, PACKAGE.c.origin_seq, PACKAGE.c.n)
         with self._store.read() as connection:
             rows = connection.execute(query.order_by(*order)).mappings().all()
-        last: dict[tuple[str, str], int] = {}
-        for row in rows:
-            if row["kind"] == "snapshot":
-                last[row["origin"], row["table"]] = row["origin_seq"]
         names = ("library", "origin", "table", "origin_seq", "kind", "period", "sha256")
-        return [
-            PackagedSegment(*(row[name] for name in names))
-            for row in rows
-            if row["origin_seq"] >= last.get((row["origin"], row["table"]), 0)
-        ]
+        return [PackagedSegment(*(row[name] for name in names)) for row in rows]

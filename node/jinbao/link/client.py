@@ -8,6 +8,7 @@ The channel is renewed before the certificate it was made with ends.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -80,14 +81,28 @@ class LineClient:
         return found
 
     def fetch(self, stream: StreamId, seq: int, ref: SegmentRef, offset: int) -> Iterator[bytes]:
-        """Bytes of a segment from `offset` on; the deadline is renewed with every chunk."""
+        """Bytes of a segment from `offset` on; every chunk has `call_s` to arrive."""
         channel = self._ready()
         request = wire.FetchRequest(stream=stream_message(stream), seq=seq, sha256=ref.sha256, offset=offset)
-        call = channel.unary_stream(f"/{SERVICE}/Fetch", wire.FetchRequest.SerializeToString, bytes)
+        call = channel.unary_stream(
+            f"/{SERVICE}/Fetch", wire.FetchRequest.SerializeToString, wire.Chunk.FromString
+        )
         chunks_max = (ref.bytes - offset) // self._limits.chunk_bytes + 1
         with self._told("fetch"):
             self._call = call(request, timeout=self._limits.call_s * chunks_max)
-            yield from self._call
+            while chunk := self._within(self._call):
+                yield chunk.body
+
+    def _within(self, call: Any) -> wire.Chunk | None:
+        """The next chunk; a peer that stalls is cut off long before the deadline of the whole call."""
+        stalled = threading.Timer(self._limits.call_s, call.cancel)
+        stalled.daemon = True
+        stalled.start()
+        try:
+            chunk: wire.Chunk | None = next(call, None)
+        finally:
+            stalled.cancel()
+        return chunk
 
     def _ready(self) -> grpc.Channel:
         """A channel whose other end has proved who it is, not older than one connection may be."""

@@ -128,12 +128,18 @@ def dispatch(asked: Asked, name: str, arguments: Mapping[str, Any]) -> Answer:
     try:
         wanted = known.arguments.model_validate(dict(arguments))
     except ValidationError as exc:
-        raise _worded(name, exc) from exc
+        raise _worded(known, exc) from exc
     found = known.answer(asked, wanted)
     return found if isinstance(found, Answer) else Answer(found)
 
 
-def _worded(name: str, exc: ValidationError) -> UsageError:
+def _worded(known: Question, exc: ValidationError) -> UsageError:
     first = exc.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    return UsageError(f"question {name}: {where}", expected=first["msg"], got=repr(first.get("input"))[:80])
+    thing = f"question {known.name}: {where}"
+    if first["type"] == "extra_forbidden":
+        takes = list(known.arguments.model_fields)
+        near = get_close_matches(where, takes, 1)
+        hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(takes) or 'none'}"
+        return UsageError(thing, expected="a known argument", got=where[:80], next_step=hint)
+    return UsageError(thing, expected=first["msg"], got=repr(first.get("input"))[:80])
