@@ -261,7 +261,10 @@ class World:
 
     def _carry(self, zone: OpenZone, other: Endpoint) -> bool:
         settings = self.settings[zone.me.node]
-        peer = SpoolPeer(other, settings.carrier_directory(other.zone, zone.me.zone))
+        inbox = settings.carrier_directory(other.zone, zone.me.zone)
+        peer = SpoolPeer(
+            other, inbox, refused=lambda name, exc: self.note(f"refused {zone.me} {name}: {exc.code}")
+        )
 
         def receiver_marks() -> list[Mark]:
             sealed = peer.marks()

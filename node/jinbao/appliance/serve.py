@@ -174,7 +174,13 @@ class ZoneService:
         """Both directions of a carrier border: take in packages, lay down ours and our marks."""
         zone, settings = self.zone, self.zone.settings
         inbox = settings.carrier_directory(known.peer.zone, zone.me.zone)
-        peer = SpoolPeer(known.peer, inbox)
+
+        def refused(package: str, exc: JinbaoError) -> None:
+            zone.observer.event(
+                "package_refused", peer=str(known.peer), package=package, code=exc.code, reason=str(exc)
+            )
+
+        peer = SpoolPeer(known.peer, inbox, refused=refused)
 
         def receiver_marks() -> list[Mark]:
             sealed = peer.marks()

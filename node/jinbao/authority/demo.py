@@ -33,6 +33,7 @@ def _write(path: Path, content: bytes) -> None:
     """Create a file only its owner can read."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, 0o600)  # a file that was there keeps its old mode otherwise
         file.write(content)
 
 

@@ -6,10 +6,13 @@ The key never leaves its file but to sign; it is in no log, argument or environm
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
@@ -17,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from jinbao.model.errors import SettingsError
 
 KEY, CHAIN, ANCHORS = "key.pem", "chain.pem", "anchors.pem"
+T = TypeVar("T")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -43,6 +47,16 @@ class ZoneIdentity:
         return (self.directory / name).read_bytes()
 
 
+def _read(path: Path, expected: str, load: Callable[[bytes], T]) -> T:
+    """What a PEM file holds; the library's words on a file it cannot read never repeat its contents."""
+    try:
+        return load(path.read_bytes())
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as exc:
+        raise SettingsError(
+            f"identity file {path}", expected=expected, got=str(exc), next_step="enrol this zone"
+        ) from exc
+
+
 def load_identity(directory: Path) -> ZoneIdentity:
     """Read a zone's identity; refuses to start on a missing file, another key type or a readable key."""
     for name in (KEY, CHAIN, ANCHORS):
@@ -61,9 +75,13 @@ def load_identity(directory: Path) -> ZoneIdentity:
             got=f"{mode:04o}",
             next_step=f"chmod 600 {directory / KEY}",
         )
-    key = load_pem_private_key((directory / KEY).read_bytes(), password=None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise SettingsError(f"key file {directory / KEY}", expected="a P-256 key", got=type(key).__name__)
-    chain = x509.load_pem_x509_certificates((directory / CHAIN).read_bytes())
-    anchors = x509.load_pem_x509_certificates((directory / ANCHORS).read_bytes())
+    key = _read(directory / KEY, "a P-256 key", lambda pem: load_pem_private_key(pem, password=None))
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise SettingsError(f"key file {directory / KEY}", expected="a P-256 key", got="another kind")
+    chain = _read(directory / CHAIN, "certificates", x509.load_pem_x509_certificates)
+    anchors = _read(directory / ANCHORS, "certificates", x509.load_pem_x509_certificates)
+    if chain[0].public_key() != key.public_key():
+        raise SettingsError(
+            f"key file {directory / KEY}", expected="the key of the certificate beside it", got="another"
+        )
     return ZoneIdentity(key, tuple(chain), tuple(anchors), directory)

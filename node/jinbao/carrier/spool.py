@@ -14,14 +14,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from jinbao.model.batch import SealedBatch, SegmentRef
-from jinbao.model.errors import CorruptionError, UnprovableError
+from jinbao.model.batch import Header, SealedBatch, SegmentRef
+from jinbao.model.errors import CorruptionError, JinbaoError, UnprovableError
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.zone import Endpoint
 from jinbao.store.files import Files, seal
-from jinbao.trust.encoding import HEADER_TYPE, PAYLOAD_BYTES_MAX, decode_header, envelope_message, envelope_of
-from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
+from jinbao.trust.encoding import (
+    HEADER_TYPE,
+    PAYLOAD_BYTES_MAX,
+    decode_envelope,
+    decode_header,
+    envelope_message,
+)
 
 WRITTEN = declare("carrier.before_publish", "a package is written under a temporary name")
 PUBLISHED = declare("carrier.after_publish", "a package has its name in the outbox")
@@ -47,18 +52,24 @@ class Offer(Protocol):
         ...
 
 
-def _read_envelope(path: Path) -> SealedBatch:
-    """Read an envelope file of bounded size; raises UnprovableError on anything that is none."""
-    if path.stat().st_size > ENVELOPE_BYTES_MAX:
-        raise UnprovableError(
-            f"package {path.parent.name}",
-            expected=f"at most {ENVELOPE_BYTES_MAX} bytes",
-            got=path.stat().st_size,
-        )
+def _read_envelope(path: Path) -> SealedBatch | None:
+    """Read an envelope file of bounded size, or None if it is not there.
+
+    Raises UnprovableError on anything that is no envelope, CorruptionError on what cannot be read.
+    """
+    thing = f"package file {path.parent.name}/{path.name}"
     try:
-        return envelope_of(wire.Envelope.FromString(path.read_bytes()))
-    except ValueError as exc:
-        raise UnprovableError(f"package {path.parent.name}", expected="an envelope", got=str(exc)) from exc
+        if not path.is_file():
+            return None
+        size = path.stat().st_size
+        content = path.read_bytes() if size <= ENVELOPE_BYTES_MAX else b""
+    except FileNotFoundError:  # the sender has just taken it away
+        return None
+    except OSError as exc:
+        raise CorruptionError(thing, expected="a readable file", got=str(exc)) from exc
+    if size > ENVELOPE_BYTES_MAX:
+        raise UnprovableError(thing, expected=f"at most {ENVELOPE_BYTES_MAX} bytes", got=size)
+    return decode_envelope(content)
 
 
 class SpoolWriter:
@@ -80,17 +91,30 @@ class SpoolWriter:
 
     def step(self) -> bool:
         """Lay down what is new, take away what has been taken; whether anything was done."""
-        wanted = self._offer.headers(self._receiver, self._receiver_marks(), self._packages_max)
+        marks = self._receiver_marks()
+        wanted = self._offer.headers(self._receiver, marks, self._packages_max)
         names = {_name(sealed): sealed for sealed in wanted}
         there = {path.name for path in self._outbox.iterdir() if _PACKAGE.fullmatch(path.name)}
         for name, sealed in names.items():
             if name not in there:
                 self._write(name, sealed)
-        for name in sorted(there - names.keys()):
+        # At the limit a package may be unwanted only because newer ones come first.
+        full = len(wanted) >= self._packages_max
+        taken = {n for n in there - names.keys() if not full or self._is_passed(n, marks)}
+        for name in sorted(taken):
             hit(CLEAR_BEFORE)
             shutil.rmtree(self._outbox / name)
             hit(CLEARED)
-        return bool(names.keys() ^ there)
+        return bool(taken or names.keys() - there)
+
+    def _is_passed(self, name: str, marks: Sequence[Mark]) -> bool:
+        """Whether the marks have passed a package; one nobody can read is laid down again when it is wanted."""
+        try:
+            sealed = _read_envelope(self._outbox / name / ENVELOPE)
+            header = _header_of(name, sealed) if sealed else None
+        except (UnprovableError, CorruptionError):
+            return True
+        return header is None or any(m.stream == header.stream and m.seq >= header.seq for m in marks)
 
     def write_marks(self, sealed: SealedBatch) -> None:
         """Lay down this zone's own signed marks, for the other side's writer."""
@@ -128,12 +152,16 @@ def _name(sealed: SealedBatch) -> str:
 
 
 class SpoolPeer:
-    """The packages of one sender as a peer that can be followed."""
+    """The packages of one sender as a peer that can be followed.
 
-    def __init__(self, sender: Endpoint, inbox: Path) -> None:
+    A damaged package stops no other: it is passed over and told to `refused`, once while it lies there.
+    """
+
+    def __init__(self, sender: Endpoint, inbox: Path, *, refused: Callable[[str, JinbaoError], None]) -> None:
         self.endpoint = sender
-        self._inbox = inbox
+        self._inbox, self._refused = inbox, refused
         self._where: dict[tuple[StreamId, int], Path] = {}
+        self._told: set[str] = set()
 
     def headers(self, marks: Sequence[Mark], limit: int, wait_s: float) -> list[SealedBatch]:
         """Sealed batches beyond the marks, in order per stream; a carrier does not wait."""
@@ -141,34 +169,52 @@ class SpoolPeer:
         known = {mark.stream: mark.seq for mark in marks}
         found: list[tuple[StreamId, int, SealedBatch]] = []
         self._where.clear()
-        for path in sorted(self._inbox.glob("p-*")):
-            if not _PACKAGE.fullmatch(path.name) or not (path / ENVELOPE).is_file():
+        packages = [path for path in sorted(self._inbox.glob("p-*")) if _PACKAGE.fullmatch(path.name)]
+        self._told &= {path.name for path in packages}
+        for path in packages:
+            package = self._open(path)
+            if package is None:
                 continue
-            sealed = _read_envelope(path / ENVELOPE)
-            if sealed.payload_type != HEADER_TYPE:
-                raise UnprovableError(
-                    f"package {path.name}", expected=HEADER_TYPE, got=sealed.payload_type[:80]
-                )
-            header = decode_header(sealed.payload)
+            sealed, header = package
             self._where[header.stream, header.seq] = path
             if header.seq > known.get(header.stream, 0):
                 found.append((header.stream, header.seq, sealed))
         found.sort(key=lambda line: line[:2])
         return [sealed for _, _, sealed in found[:limit]]
 
+    def _open(self, path: Path) -> tuple[SealedBatch, Header] | None:
+        """Envelope and header of a package; None if it is not finished, or damaged."""
+        try:
+            sealed = _read_envelope(path / ENVELOPE)
+            return (sealed, _header_of(path.name, sealed)) if sealed else None
+        except (UnprovableError, CorruptionError) as exc:
+            if path.name not in self._told:
+                self._told.add(path.name)
+                self._refused(path.name, exc)
+            return None
+
     def fetch(self, stream: StreamId, seq: int, ref: SegmentRef, offset: int) -> Iterator[bytes]:
-        """Bytes of a segment from `offset` on."""
+        """Bytes of a segment from `offset` on; raises CorruptionError if they cannot be read."""
         path = self._where[stream, seq] / f"{ref.sha256}.parquet"
-        if not path.is_file():
+        try:
+            with path.open("rb") as file:
+                file.seek(offset)
+                while block := file.read(_BLOCK):
+                    yield block
+        except OSError as exc:
             raise CorruptionError(
-                f"package of {stream}#{seq}", expected=f"segment {ref.sha256[:12]}", got="none"
-            )
-        with path.open("rb") as file:
-            file.seek(offset)
-            while block := file.read(_BLOCK):
-                yield block
+                f"package of {stream}#{seq}", expected=f"segment {ref.sha256[:12]}", got=str(exc)
+            ) from exc
 
     def marks(self) -> SealedBatch | None:
         """The sender's own signed marks, or None before the first."""
-        path = self._inbox / MARKS
-        return _read_envelope(path) if path.is_file() else None
+        return _read_envelope(self._inbox / MARKS)
+
+
+def _header_of(name: str, sealed: SealedBatch) -> Header:
+    """The header of a package; raises UnprovableError unless it is one, and the one its name says."""
+    if sealed.payload_type != HEADER_TYPE:
+        raise UnprovableError(f"package {name}", expected=HEADER_TYPE, got=sealed.payload_type[:80])
+    if _name(sealed) != name:
+        raise UnprovableError(f"package {name}", expected="the payload its name says", got=_name(sealed))
+    return decode_header(sealed.payload)

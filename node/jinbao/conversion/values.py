@@ -60,9 +60,17 @@ def _upgraded(old: pl.Expr) -> pl.Expr:
     return pl.concat_str(body, check)
 
 
+_DASHED = {
+    ItemType.DATE: r"^([0-9]{4})-([0-9]{2})-([0-9]{2})([ T][0-9:.]+)?$",
+    ItemType.MONTH: r"^([0-9]{4})-([0-9]{2})()$",
+}
+
+
 def _date(item: Item, filled: pl.Expr) -> Converted:
+    """Digits, or what a DATE column gives as text (`2023-02-03`, with or without a time of day)."""
     width = 8 if item.type is ItemType.DATE else 6
-    plain = pl.when(filled.is_in(_NO_DATE)).then(None).otherwise(filled)
+    compact = filled.str.replace(_DASHED[item.type], "${1}${2}${3}")
+    plain = pl.when(compact.is_in(_NO_DATE)).then(None).otherwise(compact)
     digits = pl.when(plain.str.contains(rf"^[0-9]{{{width}}}$")).then(plain).otherwise(None)
     layout, padded = "%Y%m%d", digits if item.type is ItemType.DATE else pl.concat_str(digits, pl.lit("01"))
     real = padded.str.to_date(layout, strict=False).is_not_null()

@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 import sqlalchemy as sa
 
-from jinbao.model.errors import SourceError
+from jinbao.model.errors import SourceError, SpaceError
 from jinbao.source.decode import decode_columns
 
 BATCH_ROWS = 65_536
@@ -70,9 +70,17 @@ class Source:
                 yield from self._postgresql()
             else:
                 yield from self._other()
-        except (sa.exc.SQLAlchemyError, OSError) as exc:
+        except sa.exc.SQLAlchemyError as exc:
             raise self.error(
                 "a database that answers", str(exc).splitlines()[0], "jinbao config show"
+            ) from exc
+        except OSError as exc:
+            # The body of a snapshot writes segments: that is our disk, and not the source's fault.
+            raise SpaceError(
+                f"capture of {self.name}",
+                expected="to write what was read",
+                got=exc.strerror or str(exc),
+                next_step="free space; capture goes on by itself",
             ) from exc
 
     def _sqlite(self) -> Iterator[Snapshot]:

@@ -12,10 +12,15 @@ from jinbao.model.errors import IdentityError
 from jinbao.model.stream import Mark
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint, Zone
-from jinbao.trust.encoding import TOPOLOGY_TYPE, decode_topology, encode_topology, mark_message, mark_of
+from jinbao.trust.encoding import (
+    TOPOLOGY_TYPE,
+    decode_marks,
+    decode_topology,
+    encode_marks,
+    encode_topology,
+)
 from jinbao.trust.envelope import Signer, seal_bytes, signer_of
 from jinbao.trust.identity import check_chain, check_row, parse_identity
-from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
 
 MARKS_TYPE = "application/vnd.jinbao.marks.v1+protobuf"
 
@@ -45,8 +50,7 @@ def open_topology(sealed: SealedBatch, anchors: Sequence[x509.Certificate], at: 
 
 def seal_marks(marks: Sequence[Mark], signer: Signer) -> SealedBatch:
     """Seal the marks of a receiver, so that the sender may take away what was taken."""
-    payload = wire.FollowRequest(marks=[mark_message(mark) for mark in marks])
-    return seal_bytes(MARKS_TYPE, payload.SerializeToString(deterministic=True), signer)
+    return seal_bytes(MARKS_TYPE, encode_marks(marks), signer)
 
 
 def open_marks(
@@ -63,4 +67,4 @@ def open_marks(
     check_row(identity, topology)
     if identity.endpoint != receiver:
         raise IdentityError("marks: signer", expected=str(receiver), got=str(identity.endpoint))
-    return [mark_of(mark) for mark in wire.FollowRequest.FromString(sealed.payload).marks]
+    return decode_marks(sealed.payload)

@@ -7,7 +7,7 @@ a message of the contract is refused as `UnprovableError`. Does not check signat
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError
@@ -64,6 +64,17 @@ def _mark(m: wire.Mark) -> Mark:
     return Mark(_stream(m.stream), m.incarnation[:64], m.epoch, m.seq, _hash(m.head) if m.head else "")
 
 
+def encode_marks(marks: Sequence[Mark]) -> bytes:
+    """Marks as the bytes that are signed."""
+    message = wire.FollowRequest(marks=[mark_message(mark) for mark in marks])
+    return message.SerializeToString(deterministic=True)
+
+
+def decode_marks(payload: bytes) -> list[Mark]:
+    """Read a payload of marks; raises UnprovableError on anything that is none."""
+    return _strict("marks", lambda: [_mark(mark) for mark in wire.FollowRequest.FromString(payload).marks])
+
+
 def stream_of(message: wire.StreamId) -> StreamId:
     """Read a stream's name; raises UnprovableError on anything that is none."""
     return _strict("stream", lambda: _stream(message))
@@ -89,6 +100,11 @@ def envelope_of(message: wire.Envelope) -> SealedBatch:
         message.signature,
         tuple(message.certificates),
     )
+
+
+def decode_envelope(content: bytes) -> SealedBatch:
+    """Read an envelope from a file; raises UnprovableError on anything that is none. Nothing in it is believed."""
+    return _strict("envelope", lambda: envelope_of(wire.Envelope.FromString(content)))
 
 
 def encode_header(header: Header) -> bytes:

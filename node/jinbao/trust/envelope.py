@@ -11,7 +11,7 @@ import hashlib
 from typing import Protocol
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -25,6 +25,13 @@ SUITE = "p256-sha256"
 CERTIFICATES_MAX = 4
 _CERTIFICATE_BYTES_MAX = 8192
 _SIGNATURE_BYTES_MAX = 128
+_UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 class Signer(Protocol):
@@ -94,11 +101,20 @@ def signer_of(sealed: SealedBatch, payload_type: str) -> tuple[x509.Certificate,
 
 
 def parse_certificate(der: bytes) -> x509.Certificate:
-    """Read one DER certificate; raises UnprovableError if it is none."""
+    """Read one DER certificate with every part that is asked for later; raises UnprovableError if it is none."""
     try:
-        return x509.load_der_x509_certificate(der)
-    except ValueError as exc:
+        found = x509.load_der_x509_certificate(der)
+        # The library reads these only when asked: better here, inside the fence, than in `identity`.
+        _ = (
+            found.subject,
+            found.issuer,
+            found.extensions,
+            found.public_key(),
+            found.signature_hash_algorithm,
+        )
+    except _UNREADABLE as exc:
         raise UnprovableError("certificate", expected="DER", got=str(exc)) from exc
+    return found
 
 
 def check_signature(leaf: x509.Certificate, signature: bytes, message: bytes, *, thing: str) -> None:
@@ -106,6 +122,8 @@ def check_signature(leaf: x509.Certificate, signature: bytes, message: bytes, *,
     key = leaf.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise UnprovableError(f"{thing}: key", expected="P-256", got=type(key).__name__)
+    if not isinstance(key.curve, ec.SECP256R1):
+        raise UnprovableError(f"{thing}: key", expected="P-256", got=key.curve.name)
     try:
         key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
     except InvalidSignature as exc:

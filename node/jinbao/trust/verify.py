@@ -69,16 +69,17 @@ class Verifier:
     def _made_at(self, header: Header) -> datetime:
         try:
             made_at = datetime.fromisoformat(header.made_at)
-        except ValueError as exc:
+            moment = made_at.astimezone(UTC)
+        except (ValueError, OverflowError) as exc:
             raise UnprovableError("header time", expected="RFC 3339", got=header.made_at[:40]) from exc
-        if made_at.tzinfo is None or made_at > self.now() + CLOCK_TOLERANCE:
+        if made_at.tzinfo is None or moment > self.now() + CLOCK_TOLERANCE:
             raise UnprovableError(
                 f"clock: {header.stream}#{header.seq}",
                 expected=f"a time before {self.now() + CLOCK_TOLERANCE:%Y-%m-%dT%H:%M:%SZ}",
                 got=header.made_at[:40],
                 next_step="compare the clocks of both nodes",
             )
-        return made_at.astimezone(UTC)
+        return moment
 
     @staticmethod
     def stored(sealed: SealedBatch, header: Header, head: str) -> VerifiedBatch:

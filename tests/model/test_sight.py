@@ -1,0 +1,151 @@
+"""Who may see which stream (clause 3.1, invariant 4), on trees made by chance."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.model.trees import UPPER, between, reached, row, topologies, way_up
+
+from jinbao.model.stream import LINE, RECEIPTS, STANDARDS, StreamId
+from jinbao.model.topology import NodeRow, Topology
+from jinbao.model.zone import Endpoint, Tier, Zone
+
+bounded = settings(max_examples=40, deadline=None)
+SHANXI = Topology(
+    "jinbao.test",
+    1,
+    (
+        row("100000", "", Tier.MINISTRY, UPPER),
+        row("140000", "100000", Tier.PROVINCE, UPPER),
+        row("140100", "140000", Tier.CITY),
+        row("310000", "100000", Tier.PROVINCE),
+    ),
+)
+
+
+def zone(text: str) -> Endpoint:
+    """An endpoint by its text."""
+    return Endpoint.parse(text)
+
+
+def endpoint_of(topology: Topology, data: st.DataObject) -> Endpoint:
+    """Any zone of a topology."""
+    return data.draw(st.sampled_from(sorted(topology.endpoints())))
+
+
+@bounded
+@given(topologies(), st.data())
+def test_a_library_goes_to_the_exchanges_above_and_nowhere_else(
+    topology: Topology, data: st.DataObject
+) -> None:
+    """A library on the line comes to exactly its own exchange and those of the tiers above."""
+    origin = endpoint_of(topology, data)
+
+    found = reached(topology, StreamId(origin, "pension_macro"))
+
+    assert found == set(way_up(topology, origin))
+
+
+@bounded
+@given(topologies(), st.data())
+def test_a_directive_goes_down_to_everyone_below(topology: Topology, data: st.DataObject) -> None:
+    """Standards come to exactly the zones below their origin."""
+    origin = endpoint_of(topology, data)
+
+    found = reached(topology, StreamId(origin, STANDARDS))
+
+    assert found == {e for e in topology.endpoints() if origin in way_up(topology, e)}
+
+
+@bounded
+@given(topologies(), st.data())
+def test_a_receipt_goes_along_the_path_of_its_audience(topology: Topology, data: st.DataObject) -> None:
+    """Receipts come to every zone of the node they are for, by the only path, and to nobody beside it."""
+    origin = endpoint_of(topology, data)
+    audience = data.draw(st.sampled_from(sorted(topology.by_node)))
+
+    found = reached(topology, StreamId(origin, RECEIPTS, audience))
+
+    ends = [e for e in topology.endpoints() if e.node == audience]
+    assert found == {e for end in ends for e in between(topology, origin, end)}
+
+
+@bounded
+@given(topologies(), st.data())
+def test_a_package_goes_to_no_decision_zone_but_its_own(topology: Topology, data: st.DataObject) -> None:
+    """A package published for a node comes to the decision zone of that node's own exchange or to nobody."""
+    node, audience = (data.draw(st.sampled_from(sorted(topology.by_node))) for _ in range(2))
+    origin = Endpoint(node, Zone.EXCHANGE)
+
+    found = reached(topology, StreamId(origin, "published.pension_macro", audience))
+
+    own = Endpoint(node, Zone.DECISION)
+    expected = {own} if audience == node and topology.knows(own) else set[Endpoint]()
+    assert found == expected | {origin}
+
+
+@bounded
+@given(topologies(), st.data(), st.sampled_from([RECEIPTS, "resource.ab01", "published.a", "a"]))
+def test_a_stream_for_an_unknown_node_stays(topology: Topology, data: st.DataObject, topic: str) -> None:
+    """A stream whose audience the topology does not know is listed to nobody."""
+    origin = endpoint_of(topology, data)
+
+    assert reached(topology, StreamId(origin, topic, "990000")) == {origin}
+
+
+@bounded
+@given(topologies(), st.data())
+def test_business_tables_stay_where_they_are(topology: Topology, data: st.DataObject) -> None:
+    """Business tables as captured are listed to no neighbour, whatever their audience says."""
+    origin = endpoint_of(topology, data)
+    audience = data.draw(st.sampled_from([LINE, *sorted(topology.by_node)]))
+
+    assert reached(topology, StreamId(origin, "resource.ab01", audience)) == {origin}
+
+
+@bounded
+@given(topologies(), st.data())
+def test_only_a_neighbour_is_shown_anything(topology: Topology, data: st.DataObject) -> None:
+    """A caller that is neither parent nor child is shown no stream at all."""
+    holder, caller, origin = (endpoint_of(topology, data) for _ in range(3))
+    audience = data.draw(st.sampled_from([LINE, *sorted(topology.by_node)]))
+    topic = data.draw(st.sampled_from([RECEIPTS, STANDARDS, "a", "published.a"]))
+
+    seen = topology.may_see(holder=holder, caller=caller, stream=StreamId(origin, topic, audience))
+
+    assert not seen or topology.parent(holder) == caller or topology.parent(caller) == holder
+
+
+@bounded
+@given(topologies(), st.data())
+def test_a_stream_of_an_unknown_origin_is_shown_to_nobody(topology: Topology, data: st.DataObject) -> None:
+    """A holder lists no stream whose origin is no zone of the topology."""
+    holder = endpoint_of(topology, data)
+    stream = StreamId(Endpoint("990000", Zone.EXCHANGE), "a")
+
+    assert not any(
+        topology.may_see(holder=holder, caller=caller, stream=stream) for caller in topology.endpoints()
+    )
+
+
+def test_a_municipality_reports_to_the_ministry() -> None:
+    """Node 310000 right below 100000 reaches the ministry's exchange, and no province."""
+    found = reached(SHANXI, StreamId(zone("310000/production"), "pension_macro"))
+
+    assert found == {zone("310000/production"), zone("310000/exchange"), zone("100000/exchange")}
+    assert zone("310000/exchange") in SHANXI.children(zone("100000/exchange"))
+
+
+@pytest.mark.parametrize("topic", ["resource.ab01", "pension_macro", "published.pension_macro"])
+def test_a_backup_sees_all_of_the_nodes_it_protects_alone(topic: str) -> None:
+    """A backup's zone is shown every stream of every zone it protects, and nothing of other nodes."""
+    backup = NodeRow(
+        "140000-backup", "", "", Tier.PROVINCE, "140000", "100000", UPPER, (), (), protects=("140000",)
+    )
+    topology = Topology("jinbao.test", 1, (*SHANXI.rows, backup))
+    stream, caller = StreamId(zone("140100/production"), topic), zone("140000-backup/exchange")
+
+    seen = {e for e in topology.endpoints() if topology.may_see(holder=e, caller=caller, stream=stream)}
+
+    assert seen == {zone("140000/exchange"), zone("140000/decision")}
