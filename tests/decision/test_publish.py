@@ -11,13 +11,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.conftest import Golden
 from tests.decision import example
 
 from jinbao.decision.indicators import INDICATORS
 from jinbao.decision.publish import evaluate, to_csv, to_json, to_table
 from jinbao.model.errors import LocalError
-
-GOLDEN = Path(__file__).parent / "golden" / "indicators.csv"
 
 RUN_WITHOUT_SOCKETS = """
 import os, sys, tempfile
@@ -49,11 +48,11 @@ def frame(shelf: example.Shelf) -> pl.DataFrame:
     return evaluate(shelf.segments, example.standards(), path=shelf.path)
 
 
-def test_the_table_is_the_golden_one(frame: pl.DataFrame) -> None:
+def test_the_table_is_the_golden_one(frame: pl.DataFrame, golden: Golden) -> None:
     """Ids, order, regions, groups, values and units are those of the golden file."""
     found = to_csv(frame)
 
-    assert found == GOLDEN.read_text(encoding="utf-8")
+    golden("indicators.csv", found)
 
 
 def test_the_order_of_segments_changes_nothing(shelf: example.Shelf, frame: pl.DataFrame) -> None:

@@ -11,7 +11,10 @@ from jinbao.cli.asking import config_option, json_option
 from jinbao.cli.words import t
 
 
-@click.group(help=t("Check and show settings.", "检查和显示配置。"))
+@click.group(
+    help=t("Check and show settings.", "检查和显示配置。"),
+    epilog="jinbao config show --origin --config node.toml",
+)
 def config() -> None:
     """Group."""
 

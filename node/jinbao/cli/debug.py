@@ -9,7 +9,7 @@ from jinbao.cli.asking import json_option
 from jinbao.cli.words import t
 
 
-@click.group(help=t("For developers.", "开发用。"))
+@click.group(help=t("For developers.", "开发用。"), epilog="jinbao debug failpoints")
 def debug() -> None:
     """Group."""
 

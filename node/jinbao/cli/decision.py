@@ -12,7 +12,9 @@ from jinbao.cli.words import is_chinese, t
 from jinbao.model.zone import Zone
 
 
-@click.group(help=t("Indicators of the decision zone.", "决策区指标。"))
+@click.group(
+    help=t("Indicators of the decision zone.", "决策区指标。"), epilog="jinbao decision show --region total"
+)
 def decision() -> None:
     """Group."""
 

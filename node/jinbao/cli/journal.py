@@ -12,7 +12,10 @@ from jinbao.cli.words import t
 from jinbao.model.zone import Zone
 
 
-@click.group(help=t("The journal: list, show, verify, retention.", "流水：列表、查看、校验、保留。"))
+@click.group(
+    help=t("The journal: list, show, verify, retention.", "流水：列表、查看、校验、保留。"),
+    epilog="jinbao journal verify --zone exchange",
+)
 def journal() -> None:
     """Group."""
 

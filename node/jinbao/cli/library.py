@@ -14,7 +14,8 @@ from jinbao.model.zone import Zone
 
 
 @click.group(
-    help=t("Stored records: list, show, count, export, digest.", "交换库：列表、查看、计数、导出、摘要。")
+    help=t("Stored records: list, show, count, export, digest.", "交换库：列表、查看、计数、导出、摘要。"),
+    epilog="jinbao library show pension_macro retiree --limit 5",
 )
 def library() -> None:
     """Group."""

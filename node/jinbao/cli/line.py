@@ -17,7 +17,8 @@ from jinbao.model.zone import Zone
     help=t(
         "The line: how far streams are; pull, pause, resume, rebase.",
         "主线：各流进度；拉取、暂停、恢复、重定基点。",
-    )
+    ),
+    epilog="jinbao line status",
 )
 def line() -> None:
     """Group."""

@@ -13,7 +13,10 @@ from jinbao.cli.words import is_chinese, t
 from jinbao.model.zone import Zone
 
 
-@click.group(help=t("Rows the gate stopped, why, and how many.", "被质量关隔离的记录、原因和数量。"))
+@click.group(
+    help=t("Rows the gate stopped, why, and how many.", "被质量关隔离的记录、原因和数量。"),
+    epilog="jinbao quarantine list",
+)
 def quarantine() -> None:
     """Group."""
 

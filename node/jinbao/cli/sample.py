@@ -11,7 +11,7 @@ from jinbao.cli.asking import json_option
 from jinbao.cli.words import t
 
 
-@click.group(help=t("Sample data.", "样例数据。"))
+@click.group(help=t("Sample data.", "样例数据。"), epilog="jinbao sample city 140100 --url sqlite:///city.db")
 def sample() -> None:
     """Group."""
 

@@ -53,13 +53,14 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None
 
 
 def _cell(value: Any) -> str:
+    """One value on one line; what would steer the terminal is shown, not sent."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return t("yes", "是") if value else t("no", "否")
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return str(value)
+    return "".join(c if unicodedata.category(c)[0] != "C" else repr(c)[1:-1] for c in str(value))
 
 
 def pairs(value: Mapping[str, Any], names: Mapping[str, str]) -> None:
@@ -73,8 +74,12 @@ def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """CSV with a header line; a text a spreadsheet would take for a formula gets an apostrophe."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
+    quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(columns)
-    writer.writerows([_harmless(row.get(column)) for column in columns] for row in rows)
+    for row in rows:
+        cells = [_harmless(row.get(column)) for column in columns]
+        # Python's writer leaves a lone CR unquoted, and readers take it for the end of the line.
+        (quoting if any("\r" in str(cell) for cell in cells) else writer).writerow(cells)
     return file.getvalue()
 
 

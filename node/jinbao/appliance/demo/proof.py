@@ -18,8 +18,10 @@ def conclude(network: DemoNetwork, seconds: float) -> dict[str, Any]:
     ]
     root = next(node for node, settings in network.settings.items() if settings.tier is Tier.MINISTRY)
     indicators = network.ask(Endpoint(root, Zone.DECISION), "report.indicators")
-    ok = bool(proof["tables"]) and not proof["damage"] and all(
-        t["digest_equal"] and not t["missed"] and not t["false_alarms"] for t in proof["tables"]
+    ok = (
+        bool(proof["tables"])
+        and not proof["damage"]
+        and all(t["digest_equal"] and not t["missed"] and not t["false_alarms"] for t in proof["tables"])
     )
     return {
         "ok": ok,

@@ -1,0 +1,32 @@
+"""What every test may ask for: golden files, compared or, with `--write-changes`, written again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Golden = Callable[[str, str], None]
+"""Compare a text with the file of that name under the test module's `golden` directory."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--write-changes`; what it writes is reviewed as a diff."""
+    parser.addoption("--write-changes", action="store_true", help="write golden files instead of comparing")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Whether a text is the one in the golden file; the file is written instead where that was asked for."""
+    directory = request.path.parent / "golden"
+    return lambda name, text: _compare(directory / name, text, write=request.config.option.write_changes)
+
+
+def _compare(path: Path, found: str, *, write: bool) -> None:
+    if write:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(found.encode())
+    assert path.is_file(), f"golden file {path.name}: expected one, got none; run pytest --write-changes"
+    expected = path.read_bytes().decode()
+    assert found == expected, f"{path.name}: if this is meant, run pytest --write-changes and read the diff"
