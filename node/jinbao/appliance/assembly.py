@@ -48,10 +48,9 @@ from jinbao.store.files import Files
 from jinbao.store.migrations import upgrade
 from jinbao.store.projection import Projection
 from jinbao.trust.documents import open_topology
-from jinbao.trust.encoding import decode_header, envelope_of
+from jinbao.trust.encoding import decode_envelope, decode_header
 from jinbao.trust.envelope import head_of, seal
 from jinbao.trust.verify import Verifier
-from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
 
 ROOMS = ("journal", "library", "quarantine", "source", "decision")
 """Rooms with tables; each brings its migrations."""
@@ -128,7 +127,7 @@ class OpenZone:
 def read_topology(path: Path, identity: ZoneIdentity, now: datetime) -> Topology:
     """The signed topology, proved by the zone's anchors."""
     try:
-        sealed = envelope_of(wire.Envelope.FromString(path.read_bytes()))
+        sealed = decode_envelope(path.read_bytes())
     except OSError as exc:
         raise SettingsError(f"topology {path}", expected="a signed file", got=str(exc)) from exc
     return open_topology(sealed, identity.anchors, now)

@@ -19,7 +19,17 @@ from jinbao.model.masking import mask
 from jinbao.model.zone import Endpoint
 
 _ID_NUMBER = re.compile(r"(?<![0-9A-Za-z])([0-9]{17}[0-9Xx]|[0-9]{15})(?![0-9A-Za-z])")
-_ALARMS = frozenset({"stream_held", "peer_refused", "submission_refused", "step_failed", "zone_failed"})
+_ALARMS = frozenset(
+    {
+        "stream_held",
+        "peer_refused",
+        "package_refused",
+        "header_refused",
+        "submission_refused",
+        "step_failed",
+        "zone_failed",
+    }
+)
 
 
 def masked(value: Any) -> Any:  # whatever is logged

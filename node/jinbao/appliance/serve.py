@@ -36,6 +36,7 @@ from jinbao.model import acts
 from jinbao.model.errors import JinbaoError
 from jinbao.model.stream import Mark
 from jinbao.model.zone import Border, Endpoint, Zone
+from jinbao.store.files import telling_full_disk
 from jinbao.trust.documents import open_marks, seal_marks
 
 _STOP_S = 15.0
@@ -128,8 +129,17 @@ class ZoneService:
         pace = self.zone.settings.pace
         interval = pace.interval_s if wait else timedelta(days=36500).total_seconds()
         limits = PaceLimits(interval_s=interval, backoff_max_s=pace.backoff_max_s)
+
+        def guarded() -> bool:
+            with telling_full_disk(f"{name} of {self.zone.me}"):
+                return step()
+
         self.workers[name] = Worker(
-            name, step, pace=Pace(limits, self.zone.ports.rng), observer=self.zone.observer, on_bug=self._bug
+            name,
+            guarded,
+            pace=Pace(limits, self.zone.ports.rng),
+            observer=self.zone.observer,
+            on_bug=self._bug,
         )
 
     def _bug(self, exc: BaseException) -> None:

@@ -17,7 +17,7 @@ from typing import Protocol
 from jinbao.model.batch import Header, SealedBatch, SegmentRef
 from jinbao.model.errors import CorruptionError, JinbaoError, UnprovableError
 from jinbao.model.failpoint import declare, hit
-from jinbao.model.stream import Mark, StreamId
+from jinbao.model.stream import Mark, StreamId, fair_share
 from jinbao.model.zone import Endpoint
 from jinbao.store.files import Files, seal
 from jinbao.trust.encoding import (
@@ -167,7 +167,7 @@ class SpoolPeer:
         """Sealed batches beyond the marks, in order per stream; a carrier does not wait."""
         del wait_s
         known = {mark.stream: mark.seq for mark in marks}
-        found: list[tuple[StreamId, int, SealedBatch]] = []
+        found: dict[StreamId, list[tuple[int, SealedBatch]]] = {}
         self._where.clear()
         packages = [path for path in sorted(self._inbox.glob("p-*")) if _PACKAGE.fullmatch(path.name)]
         self._told &= {path.name for path in packages}
@@ -178,9 +178,14 @@ class SpoolPeer:
             sealed, header = package
             self._where[header.stream, header.seq] = path
             if header.seq > known.get(header.stream, 0):
-                found.append((header.stream, header.seq, sealed))
-        found.sort(key=lambda line: line[:2])
-        return [sealed for _, _, sealed in found[:limit]]
+                found.setdefault(header.stream, []).append((header.seq, sealed))
+        share = fair_share(limit, len(found))
+        chosen = [
+            sealed
+            for _, batches in sorted(found.items())
+            for _, sealed in sorted(batches, key=lambda line: line[0])[:share]
+        ]
+        return chosen[:limit]
 
     def _open(self, path: Path) -> tuple[SealedBatch, Header] | None:
         """Envelope and header of a package; None if it is not finished, or damaged."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,6 +13,8 @@ from jinbao.cli import show
 from jinbao.cli.asking import answer, ask, asking
 from jinbao.cli.words import is_chinese, t
 from jinbao.model.zone import Zone
+
+_PAGE = 5_000
 
 
 @click.group(
@@ -107,15 +111,17 @@ def export(
     library: str, table: str, output: Path | None, unmask: bool, config: Path, zone: str, as_json: bool
 ) -> None:
     """CSV that no spreadsheet executes."""
-    del as_json  # an export is CSV
-    found = ask(config, zone, "quarantine.show", library=library, table=table, limit=10_000, unmask=unmask)
+    rows = list(_pages(config, zone, library=library, table=table, unmask=unmask))
     lines = [
         {"table": row["table"], "key": row["key"], "run": row["run"]}
         | finding
         | {"row": json.dumps(row["row"], ensure_ascii=False)}
-        for row in found["rows"]
+        for row in rows
         for finding in row["findings"]
     ]
+    if as_json and output is None:
+        show.as_json({"zone": zone, "findings": lines})
+        return
     text = show.as_csv(lines, ["table", "key", "item", "rule", "severity", "value", "zh", "en", "run", "row"])
     if output is None:
         show.result(text.rstrip("\n"))
@@ -123,3 +129,14 @@ def export(
     output.touch(mode=0o600)  # a new file is this account's alone
     output.write_text(text, encoding="utf-8-sig")
     show.talk(t(f"{len(lines)} findings written to {output}", f"已写入 {len(lines)} 个问题：{output}"))
+
+
+def _pages(config: Path, zone: str, **wanted: Any) -> Iterator[dict[str, Any]]:
+    """Every stopped row, asked for page by page."""
+    skip = 0
+    while True:
+        rows = ask(config, zone, "quarantine.show", limit=_PAGE, skip=skip, **wanted)["rows"]
+        yield from rows
+        if len(rows) < _PAGE:
+            return
+        skip += _PAGE

@@ -38,6 +38,11 @@ def convert(
     mapping: LibraryMapping, standard: Standard, period: int, sources: Mapping[str, pl.DataFrame]
 ) -> Converted:
     """Convert every table of a library; `sources` are business tables by upper-case name, columns as text."""
+    # A NUL is padding of some old systems; no database of ours takes one, and no name has one.
+    sources = {
+        name: frame.with_columns(pl.col(pl.String).str.replace_all("\0", "", literal=True))
+        for name, frame in sources.items()
+    }
     frames: dict[str, pl.DataFrame] = {}
     findings = [_FINDINGS]
     for one in mapping.tables:

@@ -52,14 +52,22 @@ class Inbound:
         accepted = 0
         troubled: set[StreamId] = set()
         for sealed in peer.headers(self._index.marks(), self._headers_max, wait_s):
-            stream = self._stream_of(sealed)
-            if stream in troubled:
+            stream = self._stream(peer, sealed)
+            if stream is None or stream in troubled:
                 continue
             if self._take(peer, stream, sealed):
                 accepted += 1
             else:
                 troubled.add(stream)
         return accepted
+
+    def _stream(self, peer: Peer, sealed: SealedBatch) -> StreamId | None:
+        """The stream a batch says it is of; one nobody can read is told and stops no other."""
+        try:
+            return self._stream_of(sealed)
+        except PeerError as exc:
+            self._observer.event("header_refused", peer=str(peer.endpoint), code=exc.code, reason=str(exc))
+            return None
 
     def _take(self, peer: Peer, stream: StreamId, sealed: SealedBatch) -> bool:
         """Verify, fetch and accept one batch; False if its stream must wait for mending."""

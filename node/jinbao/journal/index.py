@@ -19,7 +19,7 @@ from jinbao.journal.tables import ACT, HEADER, HOLD, MARK, PAUSE, RECEIPT, RECEI
 from jinbao.model.acts import envelope_of
 from jinbao.model.batch import SealedBatch
 from jinbao.model.receipt import Receipt, Stage
-from jinbao.model.stream import DOWNWARD, Mark, StreamId
+from jinbao.model.stream import DOWNWARD, Mark, StreamId, fair_share
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint
 from jinbao.store.engine import Store
@@ -126,13 +126,14 @@ class JournalIndex:
             .select_from(HEADER.join(applied, applied.c.stream == HEADER.c.stream, isouter=True))
             .where(HEADER.c.peer != "", HEADER.c.seq > sa.func.coalesce(applied.c.seq, 0))
         )
+        stored = sa.select(SEGMENT.c.sha256, SEGMENT.c.bytes).distinct().subquery()
         counts = [
             sa.select(sa.func.coalesce(sa.func.max(ACT.c.lsn), 0)),
             sa.select(sa.func.count()).select_from(HOLD),
             waiting,
             sa.select(sa.func.count()).select_from(RECEIPT_DUE),
-            sa.select(sa.func.count(sa.distinct(SEGMENT.c.sha256))),
-            sa.select(sa.func.coalesce(sa.func.sum(SEGMENT.c.bytes), 0)),
+            sa.select(sa.func.count()).select_from(stored),
+            sa.select(sa.func.coalesce(sa.func.sum(stored.c.bytes), 0)),
         ]
         with self._store.read() as connection:
             return Overview(*(int(connection.execute(query).scalar_one()) for query in counts))
@@ -175,17 +176,19 @@ class Counter:
     def headers(self, caller: Endpoint, marks: Sequence[Mark], limit: int) -> list[SealedBatch]:
         """Sealed batches beyond the caller's marks in every stream it may see, directives first.
 
-        In order within each stream; at most `limit` in all.
+        In order within each stream, of each its share; at most `limit` in all.
         """
         known = {mark.stream: mark for mark in marks}
         found: list[SealedBatch] = []
         heads = [h for h in self._index.streams() if self._may_see(caller, h.stream)]
+        behind = []
         for head in sorted(heads, key=lambda h: (h.stream.topic not in DOWNWARD, h.stream)):
             mark = known.get(head.stream, Mark(head.stream))
             if (mark.incarnation, mark.seq) != (head.incarnation, head.seq):
-                found.extend(self._beyond(mark, limit - len(found)))
-            if len(found) >= limit:
-                break
+                behind.append(mark)
+        for mark in behind:
+            room = min(fair_share(limit, len(behind)), limit - len(found))
+            found.extend(self._beyond(mark, room))
         return found
 
     def _may_see(self, caller: Endpoint, stream: StreamId) -> bool:

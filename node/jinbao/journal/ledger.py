@@ -52,9 +52,8 @@ class Ledger:
         Bulk rows are staged before the transaction opens. Raises LocalError if the
         database refuses; nothing is then recorded.
         """
-        staged = [
-            [(p, p.stage(self._store, act)) for p in self._projections if act.kind in p.kinds] for act in acts
-        ]
+        with self._store.staging():
+            staged = [self._stage(act) for act in acts]
         stages = [stage for readings in staged for _, ready in readings for stage in ready]
         at = self._now()
         hit(RECORD_BEFORE)
@@ -64,6 +63,10 @@ class Ledger:
                 lsn += 1
                 previous = self._append(tx, Recorded(lsn, act, at), previous, readings)
         hit(RECORD_AFTER)
+
+    def _stage(self, act: Act) -> list[tuple[Projection, tuple[Stage, ...]]]:
+        """The rooms that read this act, each with its bulk rows."""
+        return [(p, p.stage(self._store, act)) for p in self._projections if act.kind in p.kinds]
 
     def _append(
         self,
@@ -106,7 +109,8 @@ class Ledger:
         count = 0
         for recorded in source:
             act = recorded.act
-            readings = [(p, p.stage(self._store, act)) for p in self._projections if act.kind in p.kinds]
+            with self._store.staging():
+                readings = self._stage(act)
             stages = [stage for _, ready in readings for stage in ready]
             with self._store.transaction(*stages) as tx:
                 lsn, previous = last_act(tx)

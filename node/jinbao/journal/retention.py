@@ -48,19 +48,23 @@ def plan(
     for sha256 in shelf.stored():
         size = shelf.path(sha256).stat().st_size
         if sha256 in named:
-            stream, seq = named[sha256]
-            needed = (*_waiting(me, topology, stream, seq, signed), REBUILD)
-            lines.append(Line(sha256, size, str(stream), seq, needed))
+            uses = named[sha256]
+            stream, seq = uses[-1]
+            waiting = {who for use in uses for who in _waiting(me, topology, *use, signed)}
+            lines.append(Line(sha256, size, str(stream), seq, (*sorted(waiting), REBUILD)))
         else:
             lines.append(Line(sha256, size, "", 0, (NEXT_RUN,) if sha256 in wanted else ()))
     return lines
 
 
-def _named(store: Store) -> dict[str, tuple[StreamId, int]]:
-    """The newest header that names each segment."""
+def _named(store: Store) -> dict[str, list[tuple[StreamId, int]]]:
+    """The headers that name each segment; a segment may travel in several streams."""
     query = sa.select(SEGMENT.c.sha256, SEGMENT.c.stream, SEGMENT.c.seq).order_by(SEGMENT.c.seq)
+    named: dict[str, list[tuple[StreamId, int]]] = {}
     with store.read() as connection:
-        return {r.sha256: (StreamId.parse(r.stream), r.seq) for r in connection.execute(query)}
+        for row in connection.execute(query):
+            named.setdefault(row.sha256, []).append((StreamId.parse(row.stream), row.seq))
+    return named
 
 
 def _signed(store: Store) -> dict[tuple[str, str], int]:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from jinbao.model.errors import IdentityError
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Border, Endpoint
+from jinbao.trust.envelope import parse_certificate
 from jinbao.trust.identity import check_chain, check_row, parse_identity
 
 
@@ -34,7 +36,7 @@ class CallerCheck:
         pem = list(session.get("x509_pem_cert", []))
         if not pem:
             raise IdentityError("caller", expected="a certificate", got="none")
-        leaf = x509.load_pem_x509_certificate(pem[0])
+        leaf = _certificates(pem[:1])[0]
         rest = _certificates(session.get("x509_pem_cert_chain", []))
         check_chain(leaf, [c for c in rest if c != leaf], self._anchors, self._now())
         identity = parse_identity(leaf)
@@ -58,4 +60,9 @@ class CallerCheck:
 
 
 def _certificates(pems: Iterable[bytes]) -> list[x509.Certificate]:
-    return [certificate for pem in pems for certificate in x509.load_pem_x509_certificates(pem)]
+    """Certificates TLS has seen, read with all their parts; raises UnprovableError for one that cannot be."""
+    return [
+        parse_certificate(found.public_bytes(Encoding.DER))
+        for pem in pems
+        for found in x509.load_pem_x509_certificates(pem)
+    ]

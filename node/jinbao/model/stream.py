@@ -33,6 +33,11 @@ _TOPIC_CHARACTERS_MAX = 80
 _TOPIC = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 
 
+def fair_share(limit: int, streams: int) -> int:
+    """How many batches of each of so many streams fit in an answer: one that waits starves no other."""
+    return max(1, limit // max(1, streams))
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class StreamId:
     """Name of one stream; `audience` is `line` or the name of one node."""

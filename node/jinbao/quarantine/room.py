@@ -102,15 +102,16 @@ class Quarantine:
         with self._store.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
-    def rows(self, library: str, table: str = "", *, limit: int) -> list[dict[str, Any]]:
-        """Quarantined rows of a library with their findings, by table and key, at most `limit`."""
+    def rows(self, library: str, table: str = "", *, limit: int, skip: int = 0) -> list[dict[str, Any]]:
+        """Quarantined rows of a library with their findings, by table and key, at most `limit` after `skip`."""
         query = sa.select(ROW).where(ROW.c.library == library)
         if table:
             query = query.where(ROW.c.table == table)
+        order = (ROW.c.table, ROW.c.key, ROW.c.n)
         with self._store.read() as connection:
             rows = [
                 dict(r)
-                for r in connection.execute(query.order_by(ROW.c.table, ROW.c.key).limit(limit)).mappings()
+                for r in connection.execute(query.order_by(*order).limit(limit).offset(skip)).mappings()
             ]
             for row in rows:
                 found = sa.select(FINDING).where(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool, StaticPool
 
@@ -64,6 +65,7 @@ class Store:
         self._stages = 0
         self._write_lock = threading.RLock()
         self._stage_lock = threading.Lock()
+        self._staging = threading.local()
         self.writer = self._engine(writer=True)
         self.reader = self._engine(writer=False)
 
@@ -113,8 +115,23 @@ class Store:
             self._stages += 1
             name = f"stage_{self._stages}"
         if self.is_sqlite:
-            return SqliteStage(name, columns, frames, self._stage_directory / f"{name.replace('_', '-')}.db")
+            path = self._stage_directory / f"{name.replace('_', '-')}.db"
+            getattr(self._staging, "paths", []).append(path)
+            return SqliteStage(name, columns, frames, path)
         return PostgresStage(name, columns, frames)
+
+    @contextmanager
+    def staging(self) -> Iterator[None]:
+        """Stages this thread makes inside are forgotten again if it ends in an error."""
+        self._staging.paths = paths = list[Path]()
+        try:
+            yield
+        except Exception:
+            for path in paths:
+                path.unlink(missing_ok=True)
+            raise
+        finally:
+            del self._staging.paths
 
     @contextmanager
     def transaction(self, *stages: Stage) -> Iterator[Transaction]:
@@ -130,7 +147,9 @@ class Store:
                         yield Transaction(connection, stages)
                         hit(COMMIT_BEFORE)
                     hit(COMMIT_AFTER)
-            except (sa.exc.OperationalError, sa.exc.DatabaseError) as exc:
+            except sa.exc.DatabaseError as exc:
+                raise _local(exc.orig, self.url) from exc
+            except psycopg.Error as exc:  # COPY goes past SQLAlchemy
                 raise _local(exc, self.url) from exc
             finally:
                 for stage in stages:
@@ -172,9 +191,9 @@ def _attached(connection: sa.Connection, stages: Sequence[Stage]) -> Iterator[No
             raw.execute(f"DETACH DATABASE {stage.name}")  # type: ignore[union-attr]
 
 
-def _local(exc: sa.exc.DatabaseError, url: sa.URL) -> LocalError:
+def _local(exc: BaseException | None, url: sa.URL) -> LocalError:
     """Word a database's refusal for the operator, without the statement's parameters."""
-    cause = str(exc.orig)
+    cause = str(exc)
     where = url.render_as_string(hide_password=True)
     if "disk is full" in cause or "No space left" in cause:
         return SpaceError(

@@ -7,9 +7,13 @@ port by one that forgets everything not synced. Does not write contents.
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from jinbao.model.errors import JinbaoError, SpaceError
 from jinbao.model.failpoint import declare, hit
 
 SYNC_BEFORE = declare("files.before_sync", "the temporary file is written, not synced")
@@ -18,6 +22,29 @@ RENAMED = declare("files.after_rename", "the file has its name, its directory is
 SEALED = declare("files.after_directory_sync", "the file is durable, nothing refers to it yet")
 REMOVE_BEFORE = declare("files.before_remove", "nothing refers to the file, it is still there")
 REMOVE_AFTER = declare("files.after_remove", "the file is gone, its directory is not synced")
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "disk is full")
+
+
+@contextmanager
+def telling_full_disk(thing: str) -> Iterator[None]:
+    """Raise SpaceError for a full disk, however the library that met it words it; nothing else changes."""
+    try:
+        yield
+    except JinbaoError:
+        raise
+    except Exception as exc:
+        full = isinstance(exc, OSError) and exc.errno in _FULL
+        if not full and not any(text in str(exc) for text in _FULL_TEXTS):
+            raise
+        raise SpaceError(
+            thing,
+            expected="room on the disk",
+            got=str(exc).splitlines()[0][:200],
+            next_step="free space, or jinbao journal retention; it goes on by itself",
+        ) from exc
 
 
 class Files:

@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import Field
 
 from jinbao.appliance.questions.registry import Answer, Arguments, Asked, Body, question
-from jinbao.appliance.questions.status import NoArguments, masked_rows
+from jinbao.appliance.questions.status import NoArguments, masked_rows, may_unmask
 from jinbao.decision.room import PackagedSegment
 from jinbao.model.errors import UsageError
 from jinbao.model.standard import Standard, Table
@@ -119,7 +119,7 @@ def show(asked: Asked, arguments: OfTable) -> Body:
     _, table = _table(asked, arguments)
     frame = _frame(asked, arguments, min(arguments.limit, ROWS_MAX))
     rows = frame.to_dicts()
-    if not (arguments.unmask and asked.authorised):
+    if not may_unmask(asked, wanted=arguments.unmask):
         rows = masked_rows(rows, {item.code for item in table.items if item.personal})
     return {"zone": str(asked.zone.me), "columns": frame.columns, "rows": rows}
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
-from jinbao.appliance.questions.status import NoArguments, masked_rows
+from jinbao.appliance.questions.status import NoArguments, masked_rows, may_unmask
 from jinbao.model.errors import UsageError
 from jinbao.model.masking import mask
 from jinbao.model.standard import Rule
@@ -35,6 +35,7 @@ class OfLibrary(Arguments):
     library: str
     table: str = ""
     limit: int = Field(20, gt=0)
+    skip: int = Field(0, ge=0)
     unmask: bool = False
 
 
@@ -61,8 +62,9 @@ def show(asked: Asked, arguments: OfLibrary) -> Body:
     """Stopped rows with their findings; values masked unless the caller may see and asks for them."""
     _check(asked, arguments)
     room = asked.zone.quarantine
-    rows = room.rows(arguments.library, arguments.table, limit=min(arguments.limit, ROWS_MAX))
-    clear = arguments.unmask and asked.authorised
+    limit = min(arguments.limit, ROWS_MAX)
+    rows = room.rows(arguments.library, arguments.table, limit=limit, skip=arguments.skip)
+    clear = may_unmask(asked, wanted=arguments.unmask)
     return {"zone": str(asked.zone.me), "rows": [_row(asked, row, clear=clear) for row in rows]}
 
 
@@ -91,7 +93,9 @@ def _row(asked: Asked, row: dict[str, Any], *, clear: bool) -> dict[str, Any]:
             | {"value": value, "zh": text_zh, "en": text_en}
         )
     shown = record if clear else masked_rows([record], personal)[0]
-    return {"table": row["table"], "key": row["key"], "run": row["run"], "row": shown, "findings": findings}
+    # Without its key nobody finds a row to mend; who only watches the zone need not find it.
+    key = row["key"] if asked.authorised else mask(row["key"])
+    return {"table": row["table"], "key": key, "run": row["run"], "row": shown, "findings": findings}
 
 
 @question("quarantine.releases", arguments=OfLibrary)

@@ -9,6 +9,7 @@ import polars as pl
 
 from jinbao import __version__
 from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
+from jinbao.model.errors import UsageError
 from jinbao.model.masking import mask
 from jinbao.model.stream import LINE, StreamId
 from jinbao.model.zone import Zone
@@ -153,6 +154,18 @@ def _stored(asked: Asked, key: str) -> list[dict[str, Any]]:
                 where = f"{library}.{table.id} from {origin}, submission #{seq}"
                 steps.append({"stage": "stored", "where": where, "rows": 1, "why": ""})
     return steps
+
+
+def may_unmask(asked: Asked, *, wanted: bool) -> bool:
+    """Whether personal values are shown clear; raises UsageError for a caller that asks and may not."""
+    if wanted and not asked.authorised:
+        raise UsageError(
+            "unmask",
+            expected="admin.sock",
+            got="read.sock",
+            next_step="run as the account that owns the zone",
+        )
+    return wanted
 
 
 def masked_rows(rows: list[dict[str, Any]], personal: set[str]) -> list[dict[str, Any]]:

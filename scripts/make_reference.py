@@ -1,0 +1,423 @@
+"""Renews the tables of `docs/reference/` that follow from code: `.venv/bin/python scripts/make_reference.py`.
+
+A page holds prose and blocks between `<!-- made: name -->` and `<!-- end -->`. Prose is left as it
+is; each block is written again from settings, metrics, errors, commands, standards, the contract
+or the sample. `tests/house/test_reference.py` holds that the committed pages are what this makes.
+"""  # noqa: INP001  # a script, not a package
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import BaseModel
+
+from jinbao.appliance.metrics import METRICS
+from jinbao.appliance.questions.quarantine import GENERAL
+from jinbao.appliance.settings import Limits, Paces, Settings, SourceSettings, ZoneSettings
+from jinbao.model import errors
+from jinbao.model.standard import CodeList, Item, Rule, Standard, Table
+from jinbao.registry.standards import load_code_lists, load_standards
+from jinbao.sample.defects import DEFECTS
+from jinbao.sample.edit import Editor
+from jinbao.sample.odd import ODD_KINDS
+from jinbao.sample.people import make_city
+from jinbao.sample.schema import KEYS, TABLES
+
+ROOT = Path(__file__).parents[1]
+PAGES = ROOT / "docs" / "reference"
+STANDARDS = ROOT / "tiers" / "standards"
+CONTRACT = ROOT / "proto" / "jinbao" / "wire" / "v1" / "wire.proto"
+COMMAND = ".venv/bin/python scripts/make_reference.py"
+
+CODES_SHOWN_MAX = 24
+"""A longer code list is counted, not printed: regions and industries are tables of their own."""
+
+SHARED = {"--config", "--zone", "--json", "--help"}
+"""Options most commands have; described once."""
+
+_BLOCK = re.compile(r"(<!-- made: ([a-z-]+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
+
+
+_MESSAGE = re.compile(r"((?:^//[^\n]*\n)*)^message (\w+) \{\n(.*?)^\}", flags=re.MULTILINE | re.DOTALL)
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "".join(f"| {' | '.join(_cell(cell) for cell in line)} |\n" for line in lines)
+
+
+def _cell(value: object) -> str:
+    """One cell: no bar and no line end of its own, and no tag outside of code."""
+    parts = str(value).replace("|", "\\|").replace("\n", " ").split("`")
+    return "`".join(part if at % 2 else part.replace("<", "&lt;") for at, part in enumerate(parts))
+
+
+# Settings
+
+
+def _keys(prefix: str, model: type[BaseModel]) -> Iterator[Sequence[object]]:
+    for name, field in model.model_fields.items():
+        key = f"{prefix}{name}"
+        if not _is_table(field.annotation):
+            yield (
+                f"`{key}`",
+                _default(field.is_required(), field.get_default(call_default_factory=True)),
+                field.description,
+            )
+
+
+def _is_table(annotation: object) -> bool:
+    return (
+        annotation in {Limits, Paces}
+        or "ZoneSettings" in str(annotation)
+        or "SourceSettings" in str(annotation)
+    )
+
+
+def _default(required: bool, value: object) -> str:
+    if required:
+        return "required"
+    if value is None or value in ("", (), {}):
+        return "empty"
+    return f"`{value}`"
+
+
+def _settings(prefix: str, model: type[BaseModel]) -> Callable[[], str]:
+    return lambda: table(["key", "default", "what it is, and why so much"], _keys(prefix, model))
+
+
+# Metrics and errors
+
+
+def _metrics() -> str:
+    rows = (
+        (f"`{m.name}`", m.kind, ", ".join(m.labels), m.text_en, m.text_zh, f"`{m.event}`" if m.event else "")
+        for m in METRICS
+    )
+    return table(["name", "kind", "labels", "meaning", "含义", "counts the log event"], rows)
+
+
+def error_classes() -> list[type[errors.JinbaoError]]:
+    """Every error class of the model that has a code of its own, families before their members."""
+    found = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.JinbaoError)]
+    return [c for c in found if "code" in vars(c)]
+
+
+def _errors() -> str:
+    rows = ((f"[`{c.code}`](#{c.code})", _family(c), c.exit_code, _first(c.__doc__)) for c in error_classes())
+    return table(["code", "belongs to", "exit code", "meaning"], rows)
+
+
+def _family(kind: type[errors.JinbaoError]) -> str:
+    parent = kind.__mro__[1]
+    return f"`{parent.code}`" if issubclass(parent, errors.JinbaoError) else ""
+
+
+def _first(text: str | None) -> str:
+    return (text or "").strip().split("\n")[0]
+
+
+# Commands
+
+
+def _commands_here() -> list[dict[str, Any]]:
+    """Every command in the language of this process, depth first."""
+    from jinbao.cli.main import build  # noqa: PLC0415  # words are chosen when it is imported
+
+    return list(_walk(build(), "jinbao"))
+
+
+def _walk(command: click.Command, name: str) -> Iterator[dict[str, Any]]:
+    context = click.Context(command, info_name=name)
+    options = [_option(p, context) for p in command.params if isinstance(p, click.Option)]
+    arguments = [p.make_metavar(context) for p in command.params if isinstance(p, click.Argument)]
+    text = {"name": name, "help": command.help or "", "epilog": command.epilog or ""}
+    yield {**text, "options": options, "arguments": arguments, "group": isinstance(command, click.Group)}
+    if isinstance(command, click.Group):
+        for each in command.list_commands(context):
+            found = command.get_command(context, each)
+            assert found is not None
+            yield from _walk(found, f"{name} {each}")
+
+
+def _option(option: click.Option, context: click.Context) -> dict[str, Any]:
+    names = ", ".join(option.opts) + "".join(f" / {name}" for name in option.secondary_opts)
+    kind = option.type.choices if isinstance(option.type, click.Choice) else ()
+    default = None if option.is_flag or not isinstance(option.default, (str, int)) else option.default
+    return {
+        "names": names,
+        "value": "" if option.is_flag else "|".join(kind) or option.make_metavar(context),
+        "default": default,
+        "required": option.required,
+        "multiple": option.multiple,
+        "help": option.help or "",
+    }
+
+
+@cache
+def commands() -> tuple[dict[str, Any], ...]:
+    """Every command with its words in English and Chinese, each language from a process of its own."""
+    told = {}
+    for lang in ("en", "zh"):
+        command = [sys.executable, __file__, "--commands"]
+        environment = os.environ | {"JINBAO_LANG": lang, "PYTHONUTF8": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, check=True)  # noqa: S603  # ourselves
+        told[lang] = json.loads(done.stdout)
+    both = zip(told["en"], told["zh"], strict=True)
+    return tuple(en | {"help_zh": zh["help"], "options_zh": zh["options"]} for en, zh in both)
+
+
+def _cli() -> str:
+    return "\n".join(_command(each) for each in commands() if each["name"] != "jinbao")
+
+
+def _command(one: dict[str, Any]) -> str:
+    level = "##" if one["name"].count(" ") == 1 else "###"
+    text = f"{level} `{one['name']}`\n\n{one['help']}  \n{one['help_zh']}\n"
+    shared = [o for o in one["options"] if o["names"] in SHARED]
+    pairs = [
+        (en, zh)
+        for en, zh in zip(one["options"], one["options_zh"], strict=True)
+        if en["names"] not in SHARED
+    ]
+    usage = [one["name"], *one["arguments"], *(_usage(o) for o in [*(en for en, _ in pairs), *shared])]
+    if not one["group"] or pairs:
+        text += f"\n```text\n{' '.join(usage)}\n```\n"
+    if pairs:
+        rows = ((f"`{en['names']}`", _says(en), en["help"], zh["help"]) for en, zh in pairs)
+        text += f"\n{table(['option', 'default', 'meaning', '含义'], rows)}"
+    if one["epilog"]:
+        text += f"\nExample: `{one['epilog']}`\n"
+    return text
+
+
+def _usage(option: dict[str, Any]) -> str:
+    name = option["names"] if " / " in option["names"] else option["names"].split(", ")[-1]
+    name = f"{name} {option['value']}".strip()
+    return name if option["required"] else f"[{name}]"
+
+
+def _says(option: dict[str, Any]) -> str:
+    if option["required"]:
+        return "required, may repeat" if option["multiple"] else "required"
+    return "" if option["default"] in (None, "") else f"`{option['default']}`"
+
+
+# Standards
+
+
+@cache
+def standards() -> tuple[Standard, ...]:
+    """The standards of `tiers/`, by library."""
+    return tuple(standard for _, standard in sorted(load_standards(STANDARDS).items()))
+
+
+def _standards() -> str:
+    return "\n".join(_standard(standard) for standard in standards())
+
+
+def _standard(standard: Standard) -> str:
+    head = f"## {standard.library} {standard.name_zh}\n\n{standard.name_en}, version {standard.version}, "
+    head += f"in force from {standard.valid_from}.\n"
+    return head + "".join(_standard_table(one) for one in standard.tables)
+
+
+def _standard_table(one: Table) -> str:
+    limits = one.limits
+    text = f"\n### {one.id} {one.name_zh}\n\n{one.name_en.capitalize()}. Key: {', '.join(one.key)}. "
+    text += f"Control totals: {', '.join(one.totals) or 'none'}. Refused whole with more than "
+    text += f"{limits.bad_rows_max:,} bad rows, or with more than {limits.bad_rows_min} that are more than "
+    text += f"{limits.bad_share_max:.0%} of the table.\n\n"
+    titles = ["item", "名称", "name", "type", "code list", "mandatory", "personal"]
+    text += table(titles, (_item(item) for item in one.items))
+    titles = ["rule", "items", "check", "scope", "severity", "meaning", "含义"]
+    return f"{text}\n{table(titles, (_rule(rule) for rule in one.rules))}"
+
+
+def _item(item: Item) -> Sequence[object]:
+    size = f"{item.type} {item.length}" + (f",{item.scale}" if item.scale else "")
+    yes = {True: "yes", False: ""}
+    return (
+        item.code,
+        item.name_zh,
+        item.name_en,
+        size,
+        item.code_list,
+        yes[item.mandatory],
+        yes[item.personal],
+    )
+
+
+def _rule(rule: Rule) -> Sequence[object]:
+    more = ", ".join(f"{name} {value}" for name, value in rule.arguments.items())
+    check = f"`{rule.check}`" + (f" ({more})" if more else "")
+    return rule.id, ", ".join(rule.items), check, rule.scope, rule.severity, rule.text_en, rule.text_zh
+
+
+def _general() -> str:
+    return table(["rule", "meaning", "含义"], ((rule, en, zh) for rule, (zh, en) in GENERAL.items()))
+
+
+def _code_lists() -> str:
+    used: dict[str, set[str]] = {}
+    for standard in standards():
+        for item in (item for one in standard.tables for item in one.items if item.code_list):
+            used.setdefault(item.code_list, set()).add(item.code)
+    lists = load_code_lists(STANDARDS / "code_lists.toml")
+    rows = ((name, ", ".join(sorted(used.get(name, ()))), _codes(found)) for name, found in lists.items())
+    return table(["code list", "items", "codes"], rows)
+
+
+def _codes(found: CodeList) -> str:
+    if len(found.codes) > CODES_SHOWN_MAX:
+        return f"{len(found.codes)} codes, see `tiers/standards/code_lists.toml`"
+    return ", ".join(f"{code.code} {code.name_zh}" for code in found.codes)
+
+
+# The contract
+
+
+def clauses() -> dict[str, str]:
+    """The numbered clauses of the contract, chapters among them."""
+    found: dict[str, str] = {}
+    number = ""
+    for line in CONTRACT.read_text(encoding="utf-8").split("syntax =")[0].splitlines():
+        if opening := re.match(r"//  ([0-9](?:\.[0-9]+)?)  (.*)", line):
+            number = opening[1]
+            found[number] = opening[2]
+        elif number:
+            found[number] += " " + line.removeprefix("//").strip()
+    return found
+
+
+def _clauses() -> str:
+    rows = ((f"**{n}**", f"**{t}**") if "." not in n else (n, t) for n, t in clauses().items())
+    return table(["clause", "text"], rows)
+
+
+def _wire() -> str:
+    """Every message of the contract with its fields and what is said of them."""
+    text = CONTRACT.read_text(encoding="utf-8")
+    made = []
+    for said, name, body in _MESSAGE.findall(text):
+        rows = _fields(body)
+        made.append(f"### {name}\n\n{_comment(said)}{table(['no.', 'field', 'type', 'meaning'], rows)}")
+    return "\n".join(made)
+
+
+def _comment(said: str) -> str:
+    words = " ".join(line.removeprefix("//").strip() for line in said.splitlines())
+    return f"{words}\n\n" if words else ""
+
+
+def _fields(body: str) -> Iterator[Sequence[object]]:
+    said: list[str] = []
+    for line in body.splitlines():
+        if line.strip().startswith("//"):
+            said.append(line.strip().removeprefix("//").strip())
+        elif field := re.match(r"\s*(.+?) (\w+) = (\d+);", line):
+            yield field[3], f"`{field[2]}`", f"`{field[1]}`", " ".join(said)
+            said = []
+
+
+# The sample
+
+
+def _business() -> str:
+    rows = (
+        (f"`{name}`", ", ".join(KEYS[name]), ", ".join(f"{c} {kind}" for c, kind in columns.items()))
+        for name, columns in TABLES.items()
+    )
+    return table(["table", "primary key", "columns"], rows)
+
+
+def _figures() -> str:
+    lines = (ROOT / "node" / "jinbao" / "sample" / "figures.toml").read_text(encoding="utf-8").splitlines()
+    parts = (line.partition("#") for line in lines if "=" in line.partition("#")[0])
+    rows = (
+        (f"`{name}`", value, source.strip())
+        for said, _, source in parts
+        for name, value in tomllib.loads(said).items()
+    )
+    return table(["figure", "value", "source"], rows)
+
+
+def _odd() -> str:
+    return "".join(f"- {kind}\n" for kind in ODD_KINDS)
+
+
+def _defects() -> str:
+    editor = Editor(make_city("140100", 5_000, 1, 202410))
+    lines = dict.fromkeys(line for plant in DEFECTS for line in plant(editor))
+    rows = dict.fromkeys(
+        (p.source_table, f"{p.library}.{p.table}", p.item, p.rule, rule_text(p.library, p.table, p.rule))
+        for p in lines
+    )
+    return table(["business table", "found in", "item", "rule", "meaning"], rows)
+
+
+def rule_text(library: str, table_id: str, rule: str) -> str:
+    """What a rule of a table says, in English."""
+    if rule in GENERAL:
+        return GENERAL[rule][1]
+    [standard] = [standard for standard in standards() if standard.library == library]
+    return next(one.text_en for one in standard.table(table_id).rules if one.id == rule)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "settings-node": _settings("", Settings),
+    "settings-zone": _settings("zones.<zone>.", ZoneSettings),
+    "settings-source": _settings("sources[].", SourceSettings),
+    "settings-limits": _settings("limits.", Limits),
+    "settings-pace": _settings("pace.", Paces),
+    "metrics": _metrics,
+    "errors": _errors,
+    "cli": _cli,
+    "standards": _standards,
+    "general": _general,
+    "code-lists": _code_lists,
+    "clauses": _clauses,
+    "messages": _wire,
+    "business": _business,
+    "figures": _figures,
+    "odd": _odd,
+    "defects": _defects,
+}
+
+
+def renewed(page: str) -> str:
+    """The page with every block made again; KeyError for a block nobody makes."""
+    return _BLOCK.sub(lambda found: f"{found[1]}\n{BLOCKS[found[2]]()}\n{found[3]}", page)
+
+
+def made_pages() -> list[Path]:
+    """Pages that hold at least one block."""
+    return [page for page in sorted(PAGES.glob("*.md")) if _BLOCK.search(page.read_text(encoding="utf-8"))]
+
+
+def main() -> None:
+    """Write every page again, and say which changed."""
+    if sys.argv[1:] == ["--commands"]:
+        sys.stdout.write(json.dumps(_commands_here(), ensure_ascii=False))
+        return
+    for page in made_pages():
+        before = page.read_text(encoding="utf-8")
+        after = renewed(before)
+        if after != before:
+            page.write_text(after, encoding="utf-8")
+            sys.stderr.write(f"renewed {page.relative_to(ROOT)}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""The reference pages say what the code says: nothing is missing from them, and nothing in them is old."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from scripts.make_reference import (
+    BLOCKS,
+    COMMAND,
+    PAGES,
+    clauses,
+    commands,
+    error_classes,
+    made_pages,
+    renewed,
+    standards,
+)
+from tests.house.tree import ROOT, modules
+
+from jinbao.appliance.metrics import METRICS
+from jinbao.appliance.settings import Limits, Paces, Settings, SourceSettings, ZoneSettings
+from jinbao.model.errors import JinbaoError
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "": Settings,
+    "limits.": Limits,
+    "pace.": Paces,
+    "sources[].": SourceSettings,
+    "zones.<zone>.": ZoneSettings,
+}
+
+BRANCHES = {"limits", "pace", "sources", "zones"}
+"""Keys of the node that hold sections of their own."""
+
+
+def page(name: str) -> str:
+    """One page of the reference."""
+    return (PAGES / f"{name}.md").read_text(encoding="utf-8")
+
+
+def rows(text: str) -> list[list[str]]:
+    """Every line of every table, as cells."""
+    lines = (line for line in text.splitlines() if line.startswith("| "))
+    return [re.split(r" (?<!\\)\| ", line.removeprefix("| ").removesuffix(" |")) for line in lines]
+
+
+@pytest.mark.parametrize("path", [pytest.param(p, id=p.stem) for p in made_pages()])
+def test_a_page_is_what_the_code_makes(path: Path) -> None:
+    """Every table made from code is what the code makes today."""
+    committed = path.read_text(encoding="utf-8")
+
+    made = renewed(committed)
+
+    assert committed == made, f"{path.name}: expected what the code says, got an older page: run {COMMAND}"
+
+
+def test_every_block_is_on_a_page() -> None:
+    """Each table the script makes stands on exactly one page."""
+    text = "".join(path.read_text(encoding="utf-8") for path in PAGES.glob("*.md"))
+
+    placed = re.findall(r"<!-- made: ([a-z-]+) -->", text)
+
+    assert sorted(placed) == sorted(BLOCKS)
+
+
+def _settings() -> Iterator[tuple[str, Any]]:
+    for prefix, model in SECTIONS.items():
+        for name, field in model.model_fields.items():
+            if prefix or name not in BRANCHES:
+                yield f"{prefix}{name}", field
+
+
+@pytest.mark.parametrize(("key", "field"), [pytest.param(k, f, id=k) for k, f in _settings()])
+def test_every_setting_is_explained(key: str, field: Any) -> None:  # pydantic's own field class
+    """Each key of the settings is in the reference with its default and its description."""
+    found = [row for row in rows(page("settings")) if row[0] == f"`{key}`"]
+
+    assert len(found) == 1, f"settings.md: expected {key} once, got {len(found)}"
+    default, text = found[0][1:]
+    assert text == field.description
+    value = "required" if field.is_required() else field.get_default(call_default_factory=True)
+    assert default.strip("`") == str(value or "empty")
+
+
+def test_every_section_of_the_settings_is_known_here() -> None:
+    """A section added to the settings has its own table in the reference."""
+    kinds = {name for name, field in Settings.model_fields.items() if "Settings" in str(field.annotation)}
+    models = {name for name, field in Settings.model_fields.items() if field.annotation in {Limits, Paces}}
+
+    assert kinds | models == BRANCHES
+
+
+def test_every_metric_is_explained() -> None:
+    """Each metric is in the reference with its kind, labels and both texts."""
+    found = {row[0].strip("`"): row[1:5] for row in rows(page("metrics")) if row[0].startswith("`jinbao_")}
+
+    for metric in METRICS:
+        said = [metric.kind, ", ".join(metric.labels), metric.text_en, metric.text_zh]
+        assert found[metric.name] == said
+
+
+def test_every_metric_a_page_names_exists() -> None:
+    """Whatever the pages tell an operator to watch is a metric there is."""
+    named = {
+        name
+        for path in (ROOT / "docs").rglob("*.md")
+        for name in re.findall(r"\bjinbao_[a-z_]+", path.read_text(encoding="utf-8"))
+        if not name.startswith("jinbao_read")  # the account of an example
+    }
+
+    assert named <= {metric.name for metric in METRICS}
+
+
+def test_every_command_is_explained() -> None:
+    """Each command of the tree has its heading, and its own options are in its table."""
+    text = page("cli")
+
+    for one in commands():
+        if one["name"] == "jinbao":
+            continue
+        _, heading, section = text.partition(f"# `{one['name']}`\n")
+        assert heading, f"cli.md: expected a heading for {one['name']}, got none"
+        section = section.partition("\n## ")[0].partition("\n### ")[0]
+        assert one["help"] in section
+        assert one["help_zh"] in section
+        assert all(
+            option["names"].split(", ")[-1] in section
+            for option in one["options"]
+            if option["names"] != "--help"
+        )
+
+
+def test_every_command_a_page_shows_exists() -> None:
+    """Whatever a page types is a command there is."""
+    known = {one["name"] for one in commands()}
+    pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "README.zh.md", ROOT / "CHANGELOG.md"]
+
+    shown = {
+        (path.name, words)
+        for path in pages
+        for words in re.findall(r"(?:\$ |`)(jinbao(?: [a-z]+)+)", path.read_text(encoding="utf-8"))
+    }
+
+    assert not [(name, words) for name, words in sorted(shown) if not _is_command(words, known)]
+
+
+def _is_command(words: str, known: set[str]) -> bool:
+    """Whether the words open with a command; a group alone needs nothing after it."""
+    parts = words.split()
+    longest = max(at for at in range(len(parts) + 1) if at == 0 or " ".join(parts[:at]) in known)
+    groups = {name.rpartition(" ")[0] for name in known}
+    here = " ".join(parts[:longest])
+    return longest == len(parts) or (longest > 1 and here not in groups)
+
+
+def test_every_rule_and_item_is_explained() -> None:
+    """Each item and each rule of the standards is in the reference under its library."""
+    text = page("standards")
+
+    for standard in standards():
+        section = text.partition(f"## {standard.library} ")[2]
+        for table in standard.tables:
+            part = section.partition(f"### {table.id} ")[2].partition("\n### ")[0]
+            firsts = {row[0] for row in rows(part)}
+            assert {item.code for item in table.items} <= firsts
+            assert {rule.id for rule in table.rules} <= firsts
+
+
+def test_every_standard_of_the_files_is_there() -> None:
+    """The reference has every library the standards' folder has, by its version."""
+    for path in sorted((ROOT / "tiers" / "standards").glob("*.toml")):
+        body = tomllib.loads(path.read_text(encoding="utf-8"))
+        if "library" in body:
+            assert f"## {body['library']} {body['name_zh']}" in page("standards")
+            assert f"version {body['version']}, in force from {body['valid_from']}" in page("standards")
+
+
+def test_every_error_code_says_what_to_do() -> None:
+    """Each error code has a heading with advice, whichever module its class is in."""
+    text = page("errors")
+    codes = {found.code for found in error_classes()} | set(_codes_in_source())
+
+    for code in sorted(codes):
+        advice = text.partition(f"\n## `{code}`\n")[2].partition("\n## ")[0].strip()
+        assert advice, f"errors.md: expected advice for {code}, got none"
+
+
+def _codes_in_source() -> Iterator[str]:
+    """Codes that modules outside the model say of their own error classes or holds."""
+    for path in modules():
+        text = path.read_text(encoding="utf-8")
+        yield from re.findall(r"^    code(?:: ClassVar\[str\])? = \"([a-z_]+)\"", text, flags=re.MULTILINE)
+        yield from re.findall(r"acts\.held\([^\"\n]*\"([a-z_]+)\"", text)
+
+
+def test_every_exit_code_is_explained() -> None:
+    """An exit code an error ends with is one of those the commands' page explains."""
+    explained = {row[0] for row in rows(page("cli"))}
+
+    used = {str(found.exit_code) for found in error_classes()}
+
+    assert issubclass(error_classes()[0], JinbaoError)
+    assert used <= explained
+
+
+def test_every_clause_is_on_the_page() -> None:
+    """Each numbered clause of the contract is in the reference, word for word."""
+    found = {
+        row[0].strip("*"): row[1].strip("*").replace("&lt;", "<")
+        for row in rows(page("wire"))
+        if len(row) == 2
+    }
+
+    assert len(clauses()) > 10
+    for number, text in clauses().items():
+        assert found[number] == text
+
+
+def test_every_name_of_a_test_on_the_invariants_page_exists() -> None:
+    """Only tests there are stand on the page of invariants, so that a promise is never held by nothing."""
+    text = (ROOT / "docs" / "explanation" / "invariants.md").read_text(encoding="utf-8")
+
+    named = re.findall(r"`((?:tests/)?[a-z]+/(?:test_[a-z_]+\.py)?)`", text)
+
+    missing = [name for name in named if not (ROOT / "tests" / name.removeprefix("tests/")).exists()]
+    assert named
+    assert not missing
