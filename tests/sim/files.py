@@ -75,6 +75,13 @@ class SimFiles(Files):
 
         self._changes.append(_Change(path.parent, undo))
 
+    def touch(self, path: Path) -> None:
+        """Make a file young; its contents stay as durable as they were."""
+        durable = self._durable.get(path) == _state(path)
+        super().touch(path)
+        if durable:
+            self._durable[path] = _state(path)
+
     def _keep(self, path: Path) -> Path:
         """Another name for a file's contents, out of the way."""
         self._kept += 1

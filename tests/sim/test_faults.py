@@ -95,7 +95,7 @@ def no_epoch_check(patch: Patch) -> None:
 def mark_by_clock(patch: Patch) -> None:
     """What is new to a follower is decided by the time a batch says it was made."""
 
-    def beyond(self: Counter, mark: Mark, limit: int) -> list[SealedBatch]:
+    def beyond(self: Counter, mark: Mark, head: Mark, limit: int) -> list[SealedBatch]:
         last = sa.select(HEADER.c.made_at).where(
             HEADER.c.stream == str(mark.stream), HEADER.c.seq == mark.seq
         )

@@ -22,18 +22,17 @@ from tests.sim.peers import SimPeer, Weather
 
 from jinbao.appliance import network
 from jinbao.appliance.assembly import OpenZone, Ports, open_zone
+from jinbao.appliance.carrying import Carrying, between
 from jinbao.appliance.network import DEMO_NODES, PlannedNode, make_network
 from jinbao.appliance.settings import Settings
 from jinbao.authority.demo import DemoAuthority
 from jinbao.authority.identity_files import load_identity
-from jinbao.carrier.spool import SpoolPeer, SpoolWriter
 from jinbao.model import failpoint
 from jinbao.model.errors import JinbaoError
-from jinbao.model.stream import Mark
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Border, Endpoint, Tier, Zone
 from jinbao.sample.generate import generate
-from jinbao.trust.documents import open_marks, seal_marks, seal_topology
+from jinbao.trust.documents import seal_topology
 from jinbao.trust.encoding import envelope_message
 
 PERIOD = "202410"
@@ -41,7 +40,6 @@ START = datetime(2024, 11, 5, tzinfo=UTC)
 """When every simulated run begins, whatever the wall clock says."""
 
 _LIFE = timedelta(days=3650)
-_PACKAGES_MAX = 1000
 _ROUNDS_MAX = 80
 _ACTIONS = ("edit", "capture", "follow", "apply", "part", "clock")
 _WEIGHTS = (1, 1, 12, 6, 1, 1)
@@ -136,6 +134,7 @@ class World:
         self.settings = {name: self._moved(s) for name, s in plan.settings.items()}
         self.files = {e: self._files(e) for e in plan.topology.endpoints()}
         self.zones: dict[Endpoint, OpenZone] = {}
+        self.carried: dict[tuple[Endpoint, Endpoint], Carrying] = {}
         self.peers: dict[tuple[Endpoint, Endpoint], SimPeer] = {}
         self.skew = dict.fromkeys(self.files, timedelta())
         self.business = {
@@ -144,7 +143,7 @@ class World:
             if e.zone is Zone.PRODUCTION
         }
         for endpoint in self.files:
-            self._open(endpoint)
+            self.open(endpoint)
         failpoint.set_hook(self._hook)
         self._acting: Endpoint | None = None
 
@@ -167,7 +166,8 @@ class World:
         ]
         return SimFiles(roots, self.directory / "attic" / endpoint.node / endpoint.zone, self.rng)
 
-    def _open(self, endpoint: Endpoint) -> None:
+    def open(self, endpoint: Endpoint) -> None:
+        """Open a zone as it lies in its directory now."""
         ports = Ports(
             now=lambda: self.now + self.skew[endpoint],
             files=self.files[endpoint],
@@ -175,6 +175,7 @@ class World:
             incarnation=lambda: f"{self.rng.getrandbits(128):032x}",
         )
         self.zones[endpoint] = open_zone(self.settings[endpoint.node], endpoint.zone, ports)
+        self.carried = {edge: c for edge, c in self.carried.items() if edge[0] != endpoint}
 
     def close(self) -> None:
         """Close every zone and take the hook away."""
@@ -215,7 +216,7 @@ class World:
         self.zones[endpoint].close()
         if power:
             self.files[endpoint].lose_power()
-        self._open(endpoint)
+        self.open(endpoint)
         self.restarted(self, self.zones[endpoint])
 
     # Steps; each returns whether anything moved.
@@ -260,30 +261,9 @@ class World:
         return self.step(f"follow {other}", endpoint, lambda zone: zone.inbound.step(peer))
 
     def _carry(self, zone: OpenZone, other: Endpoint) -> bool:
-        settings = self.settings[zone.me.node]
-        inbox = settings.carrier_directory(other.zone, zone.me.zone)
-        peer = SpoolPeer(
-            other, inbox, refused=lambda name, exc: self.note(f"refused {zone.me} {name}: {exc.code}")
-        )
-
-        def receiver_marks() -> list[Mark]:
-            sealed = peer.marks()
-            if sealed is None:
-                return []
-            return open_marks(sealed, other, zone.identity.anchors, zone.topology, zone.ports.now())
-
-        writer = SpoolWriter(
-            other,
-            settings.carrier_directory(zone.me.zone, other.zone),
-            offer=zone.counter,
-            receiver_marks=receiver_marks,
-            files=zone.ports.files,
-            packages_max=_PACKAGES_MAX,
-        )
-        accepted = zone.inbound.step(peer)
-        if accepted:
-            writer.write_marks(seal_marks(zone.index.marks(), zone.identity))
-        return writer.step() or accepted > 0
+        carrying = self.carried.setdefault((zone.me, other), between(zone, other))
+        accepted = carrying.take()
+        return carrying.lay() or accepted > 0
 
     def apply(self, endpoint: Endpoint) -> bool:
         """Apply what was accepted, attest it, seal the receipts that are due."""

@@ -7,6 +7,7 @@ it its listener, its workers and its web port. Nothing else constructs a room.
 from __future__ import annotations
 
 import random
+import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -113,6 +114,8 @@ class OpenZone:
     receipts: ReceiptSealer
     outbound: Outbound | None
     unlock: Callable[[], None]
+    writing: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a capture has files on the shelf that no act names yet."""
 
     def close(self) -> None:
         """Close the database and let go of the lock."""

@@ -20,12 +20,13 @@ from apscheduler.triggers.cron import CronTrigger
 
 from jinbao.appliance.admin_server import AdminServer
 from jinbao.appliance.assembly import OpenZone, open_zone
+from jinbao.appliance.carrying import between
+from jinbao.appliance.housekeeping import clear, retention_plan
 from jinbao.appliance.metrics import Sample
 from jinbao.appliance.questions import Asked, dispatch
 from jinbao.appliance.questions.registry import Contact
 from jinbao.appliance.settings import Settings
 from jinbao.appliance.web import WebPort
-from jinbao.carrier.spool import SpoolPeer, SpoolWriter
 from jinbao.flow.pace import Pace, PaceLimits, Worker
 from jinbao.flow.ports import Peer
 from jinbao.link.caller import CallerCheck
@@ -34,14 +35,13 @@ from jinbao.link.limits import LinkLimits
 from jinbao.link.server import LineServer
 from jinbao.model import acts
 from jinbao.model.errors import JinbaoError
-from jinbao.model.stream import Mark
 from jinbao.model.zone import Border, Endpoint, Zone
 from jinbao.store.files import telling_full_disk
-from jinbao.trust.documents import open_marks, seal_marks
 
 _STOP_S = 15.0
 _CHINA = "Asia/Shanghai"
-_CARRIER_PACKAGES_MAX = 1000
+_RETENTION_S = 3600.0
+_ON_DEMAND_S = timedelta(days=36500).total_seconds()
 
 
 class Part(Protocol):
@@ -114,10 +114,11 @@ class ZoneService:
         if self.server is not None:
             self.server.start()
         self._worker("apply", self._apply)
+        self._worker("retention", self._retain, interval_s=_RETENTION_S)
         for neighbour in self.zone.topology.neighbours(self.zone.me):
             self._follow(neighbour)
         if self.zone.outbound is not None:
-            self._worker("capture", self._capture, wait=False)
+            self._worker("capture", self._capture, interval_s=_ON_DEMAND_S)
             self._schedule()
         for worker in self.workers.values():
             worker.start()
@@ -125,10 +126,9 @@ class ZoneService:
             part.start()
         self.zone.observer.event("zone_started", incarnation=self.zone.index.incarnation())
 
-    def _worker(self, name: str, step: Callable[[], bool], *, wait: bool = True) -> None:
+    def _worker(self, name: str, step: Callable[[], bool], *, interval_s: float = 0.0) -> None:
         pace = self.zone.settings.pace
-        interval = pace.interval_s if wait else timedelta(days=36500).total_seconds()
-        limits = PaceLimits(interval_s=interval, backoff_max_s=pace.backoff_max_s)
+        limits = PaceLimits(interval_s=interval_s or pace.interval_s, backoff_max_s=pace.backoff_max_s)
 
         def guarded() -> bool:
             with telling_full_disk(f"{name} of {self.zone.me}"):
@@ -182,36 +182,11 @@ class ZoneService:
 
     def _carrying(self, known: Following) -> Callable[[], bool]:
         """Both directions of a carrier border: take in packages, lay down ours and our marks."""
-        zone, settings = self.zone, self.zone.settings
-        inbox = settings.carrier_directory(known.peer.zone, zone.me.zone)
-
-        def refused(package: str, exc: JinbaoError) -> None:
-            zone.observer.event(
-                "package_refused", peer=str(known.peer), package=package, code=exc.code, reason=str(exc)
-            )
-
-        peer = SpoolPeer(known.peer, inbox, refused=refused)
-
-        def receiver_marks() -> list[Mark]:
-            sealed = peer.marks()
-            if sealed is None:
-                return []
-            return open_marks(sealed, known.peer, zone.identity.anchors, zone.topology, zone.ports.now())
-
-        writer = SpoolWriter(
-            known.peer,
-            settings.carrier_directory(zone.me.zone, known.peer.zone),
-            offer=zone.counter,
-            receiver_marks=receiver_marks,
-            files=zone.ports.files,
-            packages_max=_CARRIER_PACKAGES_MAX,
-        )
+        carrying = between(self.zone, known.peer)
 
         def step() -> bool:
-            accepted = self._round(known, peer, 0.0)
-            if accepted:
-                writer.write_marks(seal_marks(zone.index.marks(), zone.identity))
-            return writer.step() or accepted
+            accepted = self._round(known, carrying.peer, 0.0)
+            return carrying.lay() or accepted
 
         return step
 
@@ -254,8 +229,14 @@ class ZoneService:
         assert self.zone.outbound is not None
         if not self._is_capture_due():
             return False
-        self.zone.outbound.step(self.period())
+        with self.zone.writing:
+            self.zone.outbound.step(self.period())
         self._news()
+        return False
+
+    def _retain(self) -> bool:
+        """Remove files nobody needs any more, as often as the interval says."""
+        clear(self.zone, retention_plan(self.zone))
         return False
 
     def capture_now(self) -> None:

@@ -114,7 +114,9 @@ class SpoolWriter:
             header = _header_of(name, sealed) if sealed else None
         except (UnprovableError, CorruptionError):
             return True
-        return header is None or any(m.stream == header.stream and m.seq >= header.seq for m in marks)
+        if header is None:
+            return True
+        return any(m.stream == header.stream and not _is_beyond(header, m) for m in marks)
 
     def write_marks(self, sealed: SealedBatch) -> None:
         """Lay down this zone's own signed marks, for the other side's writer."""
@@ -147,6 +149,11 @@ class SpoolWriter:
         hit(PUBLISHED)
 
 
+def _is_beyond(header: Header, mark: Mark) -> bool:
+    """Whether a batch lies beyond a mark; one of another incarnation always does, and is judged by its receiver."""
+    return header.incarnation != mark.incarnation or header.seq > mark.seq
+
+
 def _name(sealed: SealedBatch) -> str:
     return "p-" + hashlib.sha256(sealed.payload).hexdigest()
 
@@ -166,7 +173,7 @@ class SpoolPeer:
     def headers(self, marks: Sequence[Mark], limit: int, wait_s: float) -> list[SealedBatch]:
         """Sealed batches beyond the marks, in order per stream; a carrier does not wait."""
         del wait_s
-        known = {mark.stream: mark.seq for mark in marks}
+        known = {mark.stream: mark for mark in marks}
         found: dict[StreamId, list[tuple[int, SealedBatch]]] = {}
         self._where.clear()
         packages = [path for path in sorted(self._inbox.glob("p-*")) if _PACKAGE.fullmatch(path.name)]
@@ -177,7 +184,7 @@ class SpoolPeer:
                 continue
             sealed, header = package
             self._where[header.stream, header.seq] = path
-            if header.seq > known.get(header.stream, 0):
+            if _is_beyond(header, known.get(header.stream, Mark(header.stream))):
                 found.setdefault(header.stream, []).append((header.seq, sealed))
         share = fair_share(limit, len(found))
         chosen = [

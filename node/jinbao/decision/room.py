@@ -26,6 +26,8 @@ class PackagedSegment:
     kind: str
     period: str
     sha256: str
+    place: int = 0
+    """Where it stands among all that was taken in: an origin created anew counts its batches from one again."""
 
 
 class DecisionProjection:
@@ -59,8 +61,8 @@ class Decision:
     def segments(self, library: str) -> list[PackagedSegment]:
         """Every segment taken in of a library, by origin, table and order; `view.live` says which still count."""
         query = sa.select(PACKAGE).where(PACKAGE.c.library == library)
-        order = (PACKAGE.c.origin, PACKAGE.c.table, PACKAGE.c.origin_seq, PACKAGE.c.n)
+        order = (PACKAGE.c.origin, PACKAGE.c.table, PACKAGE.c.lsn, PACKAGE.c.n)
         with self._store.read() as connection:
             rows = connection.execute(query.order_by(*order)).mappings().all()
-        names = ("library", "origin", "table", "origin_seq", "kind", "period", "sha256")
+        names = ("library", "origin", "table", "origin_seq", "kind", "period", "sha256", "lsn")
         return [PackagedSegment(*(row[name] for name in names)) for row in rows]

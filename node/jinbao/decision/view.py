@@ -57,9 +57,9 @@ def live(
         if (as_of_seq is None or s.origin_seq <= as_of_seq)
         and (as_of_period is None or s.period <= as_of_period)
     ]
-    known.sort(key=lambda s: (s.origin, s.table, s.origin_seq))
-    floor = {(s.origin, s.table): s.origin_seq for s in known if s.kind == Kind.SNAPSHOT}
-    return [s for s in known if s.origin_seq >= floor.get((s.origin, s.table), 0)]
+    known.sort(key=lambda s: (s.origin, s.table, s.place, s.origin_seq))
+    floor = {(s.origin, s.table): (s.place, s.origin_seq) for s in known if s.kind == Kind.SNAPSHOT}
+    return [s for s in known if (s.place, s.origin_seq) >= floor.get((s.origin, s.table), (0, 0))]
 
 
 def current(table: Table) -> Any:

@@ -101,13 +101,13 @@ class JournalIndex:
         return envelope_of(json.loads(rows[0].envelope)) if rows else None
 
     def unapplied(self, limit: int) -> list[SealedBatch]:
-        """Accepted batches above the apply mark of their stream, in order per stream."""
+        """Batches accepted after the one their stream's apply mark points to, in order per stream."""
         applied = sa.select(MARK).where(MARK.c.stage == APPLIED).subquery()
         query = (
             sa.select(HEADER.c.envelope, HEADER.c.stream)
             .join(applied, applied.c.stream == HEADER.c.stream, isouter=True)
-            .where(HEADER.c.peer != "", HEADER.c.seq > sa.func.coalesce(applied.c.seq, 0))
-            .order_by(HEADER.c.stream, HEADER.c.seq)
+            .where(HEADER.c.peer != "", HEADER.c.lsn > sa.func.coalesce(applied.c.lsn, 0))
+            .order_by(HEADER.c.stream, HEADER.c.lsn)
             .limit(limit)
         )
         rows = self._rows(query)
@@ -124,7 +124,7 @@ class JournalIndex:
         waiting = (
             sa.select(sa.func.count())
             .select_from(HEADER.join(applied, applied.c.stream == HEADER.c.stream, isouter=True))
-            .where(HEADER.c.peer != "", HEADER.c.seq > sa.func.coalesce(applied.c.seq, 0))
+            .where(HEADER.c.peer != "", HEADER.c.lsn > sa.func.coalesce(applied.c.lsn, 0))
         )
         stored = sa.select(SEGMENT.c.sha256, SEGMENT.c.bytes).distinct().subquery()
         counts = [
@@ -185,21 +185,37 @@ class Counter:
         for head in sorted(heads, key=lambda h: (h.stream.topic not in DOWNWARD, h.stream)):
             mark = known.get(head.stream, Mark(head.stream))
             if (mark.incarnation, mark.seq) != (head.incarnation, head.seq):
-                behind.append(mark)
-        for mark in behind:
+                behind.append((mark, head))
+        for mark, head in behind:
             room = min(fair_share(limit, len(behind)), limit - len(found))
-            found.extend(self._beyond(mark, room))
+            found.extend(self._beyond(mark, head, room))
         return found
 
     def _may_see(self, caller: Endpoint, stream: StreamId) -> bool:
         return self._topology().may_see(holder=self._index.me, caller=caller, stream=stream)
 
-    def _beyond(self, mark: Mark, limit: int) -> list[SealedBatch]:
-        query = sa.select(HEADER.c.envelope).where(
-            HEADER.c.stream == str(mark.stream), HEADER.c.seq > mark.seq
+    def _beyond(self, mark: Mark, head: Mark, limit: int) -> list[SealedBatch]:
+        """Batches recorded after the one a mark points to.
+
+        A mark of an incarnation nobody here knows is shown the newest incarnation from its
+        first batch: the caller sees that the origin was created anew, and holds the stream.
+        """
+        mine = HEADER.c.stream == str(mark.stream)
+        first = sa.select(sa.func.min(HEADER.c.lsn))
+        exact = sa.select(HEADER.c.lsn + 1).where(
+            mine, HEADER.c.incarnation == mark.incarnation, HEADER.c.seq == mark.seq
         )
+        later = first.where(mine, HEADER.c.incarnation == mark.incarnation, HEADER.c.seq > mark.seq)
+        anew = first.where(mine, HEADER.c.incarnation == head.incarnation) if mark.seq else first.where(mine)
+        known = sa.select(sa.exists().where(mine, HEADER.c.incarnation == mark.incarnation))
         with self._store.read() as connection:
-            rows = connection.execute(query.order_by(HEADER.c.seq, HEADER.c.lsn).limit(limit)).all()
+            places = (exact, later) if connection.execute(known).scalar_one() else (anew,)
+            found = (connection.execute(place).scalar() for place in places)
+            after = next((lsn for lsn in found if lsn is not None), None)
+            if after is None:  # the caller has more of this incarnation than we do
+                return []
+            query = sa.select(HEADER.c.envelope).where(mine, HEADER.c.lsn >= after)
+            rows = connection.execute(query.order_by(HEADER.c.lsn).limit(limit)).all()
         return [envelope_of(json.loads(row.envelope)) for row in rows]
 
     def open_segment(self, caller: Endpoint, stream: StreamId, seq: int, sha256: str) -> Path | None:

@@ -26,7 +26,7 @@ from jinbao.journal.tables import (
 )
 from jinbao.model.acts import Act, envelope_of
 from jinbao.model.batch import Header
-from jinbao.model.stream import StreamId
+from jinbao.model.stream import Mark, StreamId
 from jinbao.store.engine import Store, Transaction
 from jinbao.store.projection import Recorded
 from jinbao.store.stage import Stage
@@ -89,7 +89,8 @@ class JournalProjection:
 
     def _accepted(self, tx: Transaction, recorded: Recorded) -> None:
         header, head = self._header(tx, recorded, peer=recorded.act.body["peer"])
-        self._mark(tx, ACCEPTED, header.stream, header.incarnation, header.epoch, header.seq, head)
+        mark = Mark(header.stream, header.incarnation, header.epoch, header.seq, head)
+        self._mark(tx, ACCEPTED, mark, recorded.lsn)
         tx.execute(HOLD.delete().where(HOLD.c.stream == str(header.stream)))
 
     def _header(self, tx: Transaction, recorded: Recorded, *, peer: str) -> tuple[Header, str]:
@@ -120,21 +121,21 @@ class JournalProjection:
             upsert(tx, SEGMENT, row | {"bytes": ref.bytes, "rows": ref.rows})
         return header, head
 
-    def _mark(
-        self, tx: Transaction, stage: str, stream: StreamId, incarnation: str, epoch: int, seq: int, head: str
-    ) -> None:
-        row = {"stage": stage, "stream": str(stream), "incarnation": incarnation}
-        upsert(tx, MARK, row | {"epoch": epoch, "seq": seq, "head": head})
+    def _mark(self, tx: Transaction, stage: str, mark: Mark, lsn: int) -> None:
+        """Move a mark; `lsn` is the place of the header it points to, or of the re-base that set it."""
+        row = {"stage": stage, "stream": str(mark.stream), "incarnation": mark.incarnation}
+        upsert(tx, MARK, row | {"epoch": mark.epoch, "seq": mark.seq, "head": mark.head, "lsn": lsn})
 
     def _moved(self, tx: Transaction, recorded: Recorded) -> None:
         body = recorded.act.body
         at = tx.execute(
-            sa.select(HEADER.c.incarnation, HEADER.c.epoch).where(
+            sa.select(HEADER.c.incarnation, HEADER.c.epoch, HEADER.c.lsn).where(
                 HEADER.c.stream == body["stream"], HEADER.c.seq == body["seq"], HEADER.c.head == body["head"]
             )
         ).one()
         stream = StreamId.parse(body["stream"])
-        self._mark(tx, APPLIED, stream, at.incarnation, at.epoch, body["seq"], body["head"])
+        mark = Mark(stream, at.incarnation, at.epoch, body["seq"], body["head"])
+        self._mark(tx, APPLIED, mark, at.lsn)
 
     def _held(self, tx: Transaction, recorded: Recorded) -> None:
         body = recorded.act.body
@@ -147,8 +148,9 @@ class JournalProjection:
     def _rebased(self, tx: Transaction, recorded: Recorded) -> None:
         body = recorded.act.body
         stream = StreamId.parse(body["stream"])
+        mark = Mark(stream, body["incarnation"], body["epoch"], body["seq"], body["head"])
         for stage in (ACCEPTED, APPLIED):
-            self._mark(tx, stage, stream, body["incarnation"], body["epoch"], body["seq"], body["head"])
+            self._mark(tx, stage, mark, recorded.lsn)
         tx.execute(HOLD.delete().where(HOLD.c.stream == body["stream"]))
 
     def _receipt_due(self, tx: Transaction, recorded: Recorded) -> None:

@@ -7,6 +7,7 @@ a header nor the next run names are superseded. `sweep` removes those and nothin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,9 @@ REBUILD = "rebuild"
 NEXT_RUN = "next run"
 """Needed by this zone's next capture or conversion to compare with."""
 
+BEING_WRITTEN = "being written"
+"""Too young to be sure that no act will name it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -39,21 +43,35 @@ class Line:
 
 
 def plan(
-    me: Endpoint, store: Store, shelf: SegmentShelf, topology: Topology, in_use: Sequence[str]
+    me: Endpoint,
+    store: Store,
+    shelf: SegmentShelf,
+    topology: Topology,
+    in_use: Sequence[str],
+    *,
+    settled_before: float = math.inf,
 ) -> list[Line]:
-    """Every file on the shelf with who needs it; `in_use` are hashes the next run compares with."""
+    """Every file on the shelf with who needs it; `in_use` are hashes the next run compares with.
+
+    A file no act names and that was written or used after `settled_before` (seconds since 1970)
+    may be one whose act comes next: it stays.
+    """
     named, signed = _named(store), _signed(store)
     wanted = set(in_use)
     lines = []
     for sha256 in shelf.stored():
-        size = shelf.path(sha256).stat().st_size
+        found = shelf.path(sha256).stat()
+        size = found.st_size
         if sha256 in named:
             uses = named[sha256]
             stream, seq = uses[-1]
             waiting = {who for use in uses for who in _waiting(me, topology, *use, signed)}
             lines.append(Line(sha256, size, str(stream), seq, (*sorted(waiting), REBUILD)))
         else:
-            lines.append(Line(sha256, size, "", 0, (NEXT_RUN,) if sha256 in wanted else ()))
+            needed = (NEXT_RUN,) if sha256 in wanted else ()
+            if found.st_mtime >= settled_before:
+                needed = (*needed, BEING_WRITTEN)
+            lines.append(Line(sha256, size, "", 0, needed))
     return lines
 
 

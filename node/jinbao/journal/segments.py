@@ -79,6 +79,7 @@ class SegmentShelf:
         sha256, size = hash_of(temporary)
         final = self.path(sha256)
         if final.is_file():
+            self._files.touch(final)
             discard(self._files, temporary)
         else:
             seal(self._files, temporary, final)
@@ -98,7 +99,7 @@ class SegmentShelf:
                 got=f"{got_size} bytes with {got}",
                 next_step="it is fetched again; see jinbao line status",
             )
-        if not self.path(sha256).is_file():
+        if not self.has(sha256):
             seal(self._files, temporary, self.path(sha256))
 
     def write(self, frame: pl.DataFrame) -> tuple[str, int]:
@@ -121,6 +122,7 @@ class SegmentShelf:
         promised; a broken link leaves what came, and the next call goes on from there.
         """
         if self.has(ref.sha256):
+            self._files.touch(self.path(ref.sha256))
             return
         partial = self.temporary(f"{self.path(ref.sha256).stem}.part")
         have = partial.stat().st_size if partial.is_file() else 0

@@ -67,6 +67,7 @@ MARK = sa.Table(
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("head", sa.Text, nullable=False),
+    sa.Column("lsn", sa.BigInteger, nullable=False),
 )
 
 HOLD = sa.Table(

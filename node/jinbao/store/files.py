@@ -70,6 +70,10 @@ class Files:
         """Remove `path` if it is there."""
         path.unlink(missing_ok=True)
 
+    def touch(self, path: Path) -> None:
+        """Make `path` young: it is used again, and whoever removes old files must leave it."""
+        os.utime(path)
+
     def make_directory(self, path: Path) -> None:
         """Create `path`, private to this account, durable in its parent."""
         if not path.is_dir():

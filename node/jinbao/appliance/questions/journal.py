@@ -6,9 +6,9 @@ from dataclasses import asdict
 
 from pydantic import Field
 
+from jinbao.appliance.housekeeping import clear, retention_plan
 from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
 from jinbao.appliance.questions.status import NoArguments
-from jinbao.journal.retention import plan, sweep
 from jinbao.journal.verify import verify_journal
 from jinbao.model.errors import UsageError
 
@@ -84,17 +84,12 @@ def verify(asked: Asked, _arguments: NoArguments) -> Body:
 def retention(asked: Asked, arguments: Sweep) -> Body:
     """Bytes by who still needs them, and what may go; with `apply`, what may go is removed."""
     zone = asked.zone
-    in_use = [table.current for table in zone.state.captured_tables()]
-    for library in zone.standards:
-        in_use += [row["segment"] for row in zone.state.sealed(library)]
-    for act in zone.ledger.acts(kind="converted", limit=100_000):
-        in_use += [act.act.body["quarantine"], act.act.body["findings"]]
-    lines = plan(zone.me, zone.store, zone.shelf, zone.topology, in_use)
+    lines = retention_plan(zone)
     needs: dict[str, int] = {}
     for line in lines:
         for who in line.needed_by or ("nobody",):
             needs[who] = needs.get(who, 0) + line.bytes
-    freed = sweep(lines, zone.shelf) if arguments.apply else 0
+    freed = clear(zone, lines) if arguments.apply else 0
     return {
         "zone": str(zone.me),
         "files": len(lines),

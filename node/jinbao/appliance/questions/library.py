@@ -106,6 +106,7 @@ def _segments(asked: Asked, arguments: OfTable) -> list[PackagedSegment]:
                 use["kind"],
                 row["period"],
                 use["sha256"],
+                row["lsn"],
             )
             for use in row["segments"]
             if use["table"] == arguments.table

@@ -56,6 +56,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("head", sa.Text(), nullable=False),
+        sa.Column("lsn", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("stage", "stream"),
     )
     op.create_table(

@@ -14,9 +14,9 @@ def upgrade() -> None:
     op.create_table(
         "library_submission",
         sa.Column("stream", sa.Text(), nullable=False),
-        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("first", sa.BigInteger(), nullable=False),
         sa.Column("head", sa.Text(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("first", sa.BigInteger(), nullable=False),
         sa.Column("origin", sa.Text(), nullable=False),
         sa.Column("library", sa.Text(), nullable=False),
         sa.Column("standard", sa.Text(), nullable=False),
@@ -26,5 +26,5 @@ def upgrade() -> None:
         sa.Column("segments", sa.Text(), nullable=False),
         sa.Column("tables", sa.Text(), nullable=False),
         sa.Column("lsn", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("stream", "seq"),
+        sa.PrimaryKeyConstraint("stream", "head"),
     )

@@ -1,0 +1,80 @@
+"""A border crossed by files: packages in, packages out, and this zone's signed marks for the other side.
+
+Serves the carrier between two zones of a node (软交换), and a medium that stands in for a cut
+line: the same packages, marks and receipts either way.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinbao.appliance.assembly import OpenZone
+from jinbao.carrier.spool import SpoolPeer, SpoolWriter
+from jinbao.model.errors import JinbaoError
+from jinbao.model.stream import Mark
+from jinbao.model.zone import Endpoint
+from jinbao.trust.documents import open_marks, seal_marks
+
+PACKAGES_MAX = 1000
+"""Packages that lie in an outbox at once: what the receiver has not taken waits in the journal."""
+
+
+class Carrying:
+    """Both directions between a zone and one neighbour; not shared between threads."""
+
+    def __init__(self, zone: OpenZone, other: Endpoint, *, inbox: Path, outbox: Path) -> None:
+        self._zone, self._other = zone, other
+        self._said: list[Mark] = []
+        self.peer = SpoolPeer(other, inbox, refused=self._refused)
+        self._writer = SpoolWriter(
+            other,
+            outbox,
+            offer=zone.counter,
+            receiver_marks=self._receiver_marks,
+            files=zone.ports.files,
+            packages_max=PACKAGES_MAX,
+        )
+
+    def _refused(self, package: str, exc: JinbaoError) -> None:
+        self._zone.observer.event(
+            "package_refused", peer=str(self._other), package=package, code=exc.code, reason=str(exc)
+        )
+
+    def _receiver_marks(self) -> list[Mark]:
+        """What the other side proved it has; nothing before it said so."""
+        zone, sealed = self._zone, self.peer.marks()
+        if sealed is None:
+            return []
+        return open_marks(sealed, self._other, zone.identity.anchors, zone.topology, zone.ports.now())
+
+    def take(self) -> int:
+        """Accept what lies in the inbox; returns how many batches."""
+        return self._zone.inbound.step(self.peer)
+
+    def lay(self) -> bool:
+        """Lay down our marks if they moved, and what lies beyond the other side's; whether packages changed."""
+        marks = self._zone.index.marks()
+        if marks != self._said:
+            self._writer.write_marks(seal_marks(marks, self._zone.identity))
+            self._said = marks
+        return self._writer.step()
+
+
+def between(zone: OpenZone, other: Endpoint) -> Carrying:
+    """The carrier between two zones of one node, in the node's own directories."""
+    settings = zone.settings
+    return Carrying(
+        zone,
+        other,
+        inbox=settings.carrier_directory(other.zone, zone.me.zone),
+        outbox=settings.carrier_directory(zone.me.zone, other.zone),
+    )
+
+
+def on_medium(zone: OpenZone, other: Endpoint, medium: Path) -> Carrying:
+    """A directory that is carried to another node by hand, with one folder for each direction."""
+
+    def folder(sender: Endpoint, receiver: Endpoint) -> Path:
+        return medium / f"{sender}-to-{receiver}".replace("/", "-")
+
+    return Carrying(zone, other, inbox=folder(other, zone.me), outbox=folder(zone.me, other))

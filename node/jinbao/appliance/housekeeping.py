@@ -1,0 +1,43 @@
+"""What of a zone's shelf may go: asks every room which files it still names, and removes the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jinbao.appliance.assembly import OpenZone
+from jinbao.journal.retention import Line, plan, sweep
+from jinbao.model.errors import LocalError
+
+BEING_WRITTEN_S = 3600.0
+"""A file younger than this may be one whose act is not recorded yet."""
+
+
+def retention_plan(zone: OpenZone) -> list[Line]:
+    """Every file on the zone's shelf with who needs it."""
+    in_use = [table.current for table in zone.state.captured_tables()]
+    for library in zone.standards:
+        in_use += [row["segment"] for row in zone.state.sealed(library)]
+    after = 0
+    while acts := zone.ledger.acts(kind="converted", after=after):
+        after = acts[-1].lsn
+        in_use += [a.act.body[name] for a in acts for name in ("quarantine", "findings")]
+    settled = zone.ports.now().timestamp() - BEING_WRITTEN_S
+    return plan(zone.me, zone.store, zone.shelf, zone.topology, in_use, settled_before=settled)
+
+
+def clear(zone: OpenZone, lines: Sequence[Line]) -> int:
+    """Remove what nobody needs; returns the bytes that came free. Raises LocalError while a capture writes."""
+    if not zone.writing.acquire(blocking=False):
+        raise LocalError(
+            f"retention of {zone.me}",
+            expected="no capture under way",
+            got="one that writes files no act names yet",
+            next_step="try again when it is done",
+        )
+    try:
+        freed = sweep(lines, zone.shelf)
+    finally:
+        zone.writing.release()
+    if freed:
+        zone.observer.event("retention_swept", bytes=freed)
+    return freed
