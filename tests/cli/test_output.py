@@ -22,6 +22,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "trace-stored": ("trace", "1401P000000012", "--zone", "exchange"),
     "trace-unknown": ("trace", "nobody"),
     "line-status": ("line", "status"),
+    "capture-show": ("capture", "show"),
+    "quarantine-releases": ("quarantine", "releases", "pension_macro"),
     "journal-list": ("journal", "list", "--limit", "3"),
     "journal-list-kind": ("journal", "list", "--kind", "created"),
     "journal-show": ("journal", "show", "1"),

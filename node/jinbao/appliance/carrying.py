@@ -73,8 +73,10 @@ def between(zone: OpenZone, other: Endpoint) -> Carrying:
 
 def on_medium(zone: OpenZone, other: Endpoint, medium: Path) -> Carrying:
     """A directory that is carried to another node by hand, with one folder for each direction."""
+    inbox, outbox = medium_folder(medium, other, zone.me), medium_folder(medium, zone.me, other)
+    return Carrying(zone, other, inbox=inbox, outbox=outbox)
 
-    def folder(sender: Endpoint, receiver: Endpoint) -> Path:
-        return medium / f"{sender}-to-{receiver}".replace("/", "-")
 
-    return Carrying(zone, other, inbox=folder(other, zone.me), outbox=folder(zone.me, other))
+def medium_folder(medium: Path, sender: Endpoint, receiver: Endpoint) -> Path:
+    """The folder of one direction on a medium."""
+    return medium / f"{sender}-to-{receiver}".replace("/", "-")

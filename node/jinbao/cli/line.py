@@ -15,8 +15,8 @@ from jinbao.model.zone import Zone
 
 @click.group(
     help=t(
-        "The line: how far streams are; pull, pause, resume, rebase.",
-        "主线：各流进度；拉取、暂停、恢复、重定基点。",
+        "The line: how far streams are; pull, pause, resume, rebase; export and import when it is cut.",
+        "主线：各流进度；拉取、暂停、恢复、重定基点；线路中断时导出和导入。",
     ),
     epilog="jinbao line status",
 )
@@ -82,6 +82,62 @@ def pause(peer: str, reason: str, config: Path, zone: str, as_json: bool) -> Non
 def resume(peer: str, config: Path, zone: str, as_json: bool) -> None:
     """Resume."""
     _told(ask(config, zone, "line.resume", peer=peer), as_json, "resumed")
+
+
+_ONE_PEER = click.option(
+    "--peer", required=True, help=t("neighbour, NODE or NODE/ZONE", "相邻分区，NODE 或 NODE/ZONE")
+)
+_MEDIUM = click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+
+
+@line.command(
+    name="export",
+    help=t(
+        "Write what a neighbour has not got to a medium: for a line that is cut.",
+        "将相邻分区尚未取得的内容写入介质，用于线路中断时。",
+    ),
+    epilog="jinbao line export /media/stick --peer 140000",
+)
+@_MEDIUM
+@_ONE_PEER
+@asking(Zone.EXCHANGE)
+def export_(directory: Path, peer: str, config: Path, zone: str, as_json: bool) -> None:
+    """Packages beyond the marks the neighbour left on the medium; without marks, all there are."""
+    found = ask(config, zone, "line.export", peer=peer, directory=str(directory.resolve()))
+    if as_json:
+        show.as_json(found)
+        return
+    show.result(
+        t(
+            "{packages} packages, {bytes} bytes in {folder}; there: jinbao line import",
+            "{folder} 中有 {packages} 个交换包，{bytes} 字节；在对端执行：jinbao line import",
+        ).format(**found)
+    )
+
+
+@line.command(
+    name="import",
+    help=t(
+        "Accept what a neighbour exported to a medium, and leave our marks on it for its next export.",
+        "受理相邻分区导出到介质的内容，并留下本方进度供其下次导出。",
+    ),
+    epilog="jinbao line import /media/stick --peer 140100",
+)
+@_MEDIUM
+@_ONE_PEER
+@asking(Zone.EXCHANGE)
+@click.pass_context
+def import_(ctx: click.Context, directory: Path, peer: str, config: Path, zone: str, as_json: bool) -> None:
+    """Every package is proved as if it came by the line."""
+    found = ask(config, zone, "line.import", peer=peer, directory=str(directory.resolve()))
+    if as_json:
+        show.as_json(found)
+    else:
+        text = t("{accepted} batches of {peer} accepted", "已受理 {peer} 的 {accepted} 个批次")
+        show.result(text.format(**found))
+        for stream, reason in found["held"].items():
+            show.talk(f"{stream}: {reason}")
+    ctx.exit(3 if found["held"] else 0)
 
 
 @line.command(

@@ -131,6 +131,26 @@ def export(
     show.talk(t(f"{len(lines)} findings written to {output}", f"已写入 {len(lines)} 个问题：{output}"))
 
 
+@quarantine.command(
+    help=t("Rows that left quarantine, newest first.", "已离开隔离区的记录，最近的在前。"),
+    epilog="jinbao quarantine releases pension_macro",
+)
+@_LIBRARY
+@click.option("--limit", default=20, show_default=True, help=t("rows", "行数"))
+@asking(Zone.PRODUCTION)
+def releases(library: str, limit: int, config: Path, zone: str, as_json: bool) -> None:
+    """What was mended, and by which run."""
+    found = ask(config, zone, "quarantine.releases", library=library, limit=limit)
+    columns = {
+        "table": t("table", "表"),
+        "key": t("key", "主键"),
+        "quarantined_in": t("stopped in", "隔离于"),
+        "run": t("released in", "放行于"),
+        "at": t("at", "时间"),
+    }
+    answer(found, as_json, "releases", columns)
+
+
 def _pages(config: Path, zone: str, **wanted: Any) -> Iterator[dict[str, Any]]:
     """Every stopped row, asked for page by page."""
     skip = 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from jinbao.appliance.carrying import medium_folder, on_medium
 from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
 from jinbao.appliance.questions.status import NoArguments, _streams
 from jinbao.model import acts
@@ -19,6 +21,13 @@ class OnePeer(Arguments):
 
     peer: str = ""
     reason: str = ""
+
+
+class OnMedium(Arguments):
+    """A neighbour, and a directory on a medium that is carried between us."""
+
+    peer: str = ""
+    directory: str
 
 
 class OneStream(Arguments):
@@ -94,6 +103,52 @@ def resume(asked: Asked, arguments: OnePeer) -> Body:
     chosen = _peers(asked, arguments.peer)
     asked.zone.ledger.record(*(acts.resumed(peer) for peer in chosen))
     return {"zone": str(asked.zone.me), "resumed": [str(p) for p in chosen]}
+
+
+@question("line.export", kind="act", arguments=OnMedium)
+def export(asked: Asked, arguments: OnMedium) -> Body:
+    """Lay what a neighbour has not got onto a medium, beside our signed marks."""
+    other, medium = _carried(asked, arguments)
+    on_medium(asked.zone, other, medium).lay()
+    folder = medium_folder(medium, asked.zone.me, other)
+    return {"zone": str(asked.zone.me), "peer": str(other), "folder": str(folder)} | _laid(folder)
+
+
+def _laid(folder: Path) -> dict[str, int]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    packages = sum(path.is_dir() for path in folder.glob("p-*"))
+    return {"packages": packages, "bytes": sum(path.stat().st_size for path in files)}
+
+
+@question("line.import", kind="act", arguments=OnMedium)
+def import_(asked: Asked, arguments: OnMedium) -> Body:
+    """Accept what a neighbour laid onto a medium, and lay down our marks for its next export."""
+    other, medium = _carried(asked, arguments)
+    carrying = on_medium(asked.zone, other, medium)
+    accepted = 0
+    while taken := carrying.take():
+        accepted += taken
+    carrying.lay()
+    if asked.running:
+        asked.running.workers["apply"].wake()
+    held = {str(s): why for s, (_, _, why) in asked.zone.index.held().items()}
+    return {"zone": str(asked.zone.me), "peer": str(other), "accepted": accepted, "held": held}
+
+
+def _carried(asked: Asked, arguments: OnMedium) -> tuple[Endpoint, Path]:
+    chosen = _peers(asked, arguments.peer)
+    if len(chosen) != 1:
+        raise UsageError(
+            "peer", expected="one of " + ", ".join(map(str, chosen)), got=arguments.peer or "none"
+        )
+    medium = Path(arguments.directory)
+    if not medium.is_absolute() or not medium.is_dir():
+        raise UsageError(
+            "medium",
+            expected="the full path of a directory this zone's account can write to",
+            got=arguments.directory,
+        )
+    return chosen[0], medium
 
 
 @question("line.rebase", kind="act", arguments=OneStream)

@@ -103,4 +103,6 @@ def releases(asked: Asked, arguments: OfLibrary) -> Body:
     """Rows that left quarantine, newest first."""
     _check(asked, arguments)
     found = asked.zone.quarantine.releases(arguments.library)[: arguments.limit]
+    if not asked.authorised:
+        found = [row | {"key": mask(row["key"])} for row in found]
     return {"zone": str(asked.zone.me), "releases": found}
