@@ -119,13 +119,11 @@ def test_an_act_over_the_reading_socket_is_refused(
 
 
 def test_a_reader_cannot_unmask(province: ZoneService, network: dict[str, Settings]) -> None:
-    """Over read.sock even a request to unmask is answered with what everybody may see."""
+    """Over read.sock a request to unmask is refused, with the account to use."""
     run = network[PROVINCE].run_directory(Zone.EXCHANGE)
-    wanted = EXPORTED | {"unmask": True}
 
-    assert _ask_socket(run / READ, "library.show", wanted, None) == ask(
-        network[PROVINCE], Zone.EXCHANGE, "library.show", EXPORTED
-    )
+    with pytest.raises(AskedError, match=r"unmask: expected admin\.sock, got read\.sock"):
+        _ask_socket(run / READ, "library.show", EXPORTED | {"unmask": True}, None)
 
 
 @pytest.mark.parametrize(
