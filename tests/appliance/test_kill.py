@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import psutil
 import pytest
 
 import jinbao.appliance.serve  # noqa: F401  # declares every failpoint of a zone
@@ -90,6 +91,16 @@ def test_every_failpoint_of_a_zone_is_struck() -> None:
     armed = {name.partition(":")[0] for names in QUEUES.values() for name in names}
 
     assert set(FAILPOINTS) - armed == set()
+
+
+@pytest.mark.processes
+def test_a_decision_zone_opens_no_socket_to_exchange(network: DemoNetwork) -> None:
+    """A decision process listens on its web port alone; nothing of it is connected to anybody."""
+    process = network.processes[DECISION]
+
+    found = [(c.status, c.raddr) for c in psutil.Process(process.pid).net_connections("inet")]
+
+    assert found == [(psutil.CONN_LISTEN, ())]
 
 
 @pytest.mark.processes

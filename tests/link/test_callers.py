@@ -33,7 +33,7 @@ from tests.link.parts import (
 
 from jinbao.link.caller import CallerCheck
 from jinbao.link.client import LineClient
-from jinbao.link.hello import challenge, check_answer
+from jinbao.link.hello import VERSION, challenge, check_answer
 from jinbao.link.server import SERVICE
 from jinbao.model.batch import SegmentRef
 from jinbao.model.errors import IdentityError, JinbaoError, LinkError, StaleEpochError, UnprovableError
@@ -56,7 +56,7 @@ def hello(opened: grpc.Channel) -> wire.HelloResponse:
     call = opened.unary_unary(
         f"/{SERVICE}/Hello", wire.HelloRequest.SerializeToString, wire.HelloResponse.FromString
     )
-    return call(wire.HelloRequest(nonce=bytes(32)), timeout=5)
+    return call(wire.HelloRequest(nonce=bytes(32), versions=[VERSION]), timeout=5)
 
 
 def second_epoch(network: Network, endpoint: Endpoint) -> Topology:
@@ -134,7 +134,7 @@ def test_a_zone_that_is_no_neighbour_is_refused_and_recorded(
 @pytest.mark.parametrize(
     ("method", "request_bytes"),
     [
-        ("Hello", wire.HelloRequest(nonce=bytes(32)).SerializeToString()),
+        ("Hello", wire.HelloRequest(nonce=bytes(32), versions=[VERSION]).SerializeToString()),
         ("Follow", wire.FollowRequest().SerializeToString()),
         ("Fetch", wire.FetchRequest(sha256="a" * 64).SerializeToString()),
     ],
@@ -154,7 +154,7 @@ def test_every_call_asks_who_calls(
 
 def test_an_older_tls_is_refused_and_recorded(network: Network, city: Listening) -> None:
     """A neighbour that speaks TLS 1.2 is refused, whatever its certificate (clause 1.2)."""
-    request = wire.HelloRequest(nonce=bytes(32)).SerializeToString()
+    request = wire.HelloRequest(nonce=bytes(32), versions=[VERSION]).SerializeToString()
     caller, path = network.identity(PROVINCE), f"/{SERVICE}/Hello"
 
     spoken, _ = raw_call.call(city.address, caller, ssl.TLSVersion.TLSv1_2, path, request)
@@ -165,7 +165,7 @@ def test_an_older_tls_is_refused_and_recorded(network: Network, city: Listening)
 
 def test_the_newest_tls_is_let_in_by_hand(network: Network, city: Listening) -> None:
     """The same call spoken by hand over TLS 1.3 is answered with the zone's name."""
-    request = wire.HelloRequest(nonce=bytes(32)).SerializeToString()
+    request = wire.HelloRequest(nonce=bytes(32), versions=[VERSION]).SerializeToString()
     caller, path = network.identity(PROVINCE), f"/{SERVICE}/Hello"
 
     spoken, answer = raw_call.call(city.address, caller, ssl.TLSVersion.TLSv1_3, path, request)

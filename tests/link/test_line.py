@@ -101,6 +101,17 @@ def test_hello_wants_a_whole_nonce(network: Network, city: Listening) -> None:
     assert "expected 32 bytes" in caught.value.details()
 
 
+def test_hello_needs_a_version_in_common(network: Network, city: Listening) -> None:
+    """A caller that speaks only other versions is told which one is spoken here."""
+    with channel(network, PROVINCE, CITY, city.address) as opened, pytest.raises(grpc.RpcError) as caught:
+        opened.unary_unary(f"/{SERVICE}/Hello", wire.HelloRequest.SerializeToString)(
+            wire.HelloRequest(nonce=bytes(32), versions=["2"]), timeout=5
+        )
+
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert caught.value.details() == "versions: expected 1, got 2"
+
+
 def test_follow_goes_on_beyond_the_mark(province: LineClient, window: Window) -> None:
     """A follower that holds three batches gets the fourth and those after it, byte for byte."""
     found = province.headers([Mark(STREAM, "1" * 32, 1, 3, "a" * 64)], 500, 0.0)

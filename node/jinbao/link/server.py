@@ -164,6 +164,11 @@ class LineServer:
         caller = await self._caller(context)
         if len(request.nonce) != NONCE_BYTES:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"nonce: expected {NONCE_BYTES} bytes")
+        if VERSION not in request.versions:
+            spoken = ", ".join(request.versions)[:80] or "none"
+            await context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION, f"versions: expected {VERSION}, got {spoken}"
+            )
         return wire.HelloResponse(
             version=VERSION,
             endpoint=str(self._me),
