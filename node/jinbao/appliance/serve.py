@@ -236,7 +236,8 @@ class ZoneService:
 
     def _retain(self) -> bool:
         """Remove files nobody needs any more, as often as the interval says."""
-        clear(self.zone, retention_plan(self.zone))
+        if not self.zone.writing.locked():  # else a capture is under way: next time
+            clear(self.zone, retention_plan(self.zone))
         return False
 
     def capture_now(self) -> None:

@@ -151,7 +151,9 @@ class SpoolWriter:
 
 def _is_beyond(header: Header, mark: Mark) -> bool:
     """Whether a batch lies beyond a mark; one of another incarnation always does, and is judged by its receiver."""
-    return header.incarnation != mark.incarnation or header.seq > mark.seq
+    if mark.incarnation and header.incarnation != mark.incarnation:
+        return True
+    return header.seq > mark.seq
 
 
 def _name(sealed: SealedBatch) -> str:
