@@ -183,7 +183,8 @@ class Campaign:
             return False
         judged = {line["run"] for line in shown["verdicts"]}
         whole = all(len(found["applied"]) == 2 for found in answer["libraries"].values())
-        return whole and judged == {f"run-{shown['run']:06d}"}
+        done = shown["run"] >= shown["asked_run"] and judged == {f"run-{shown['run']:06d}"}
+        return whole and done
 
     def _ask(self, question: str) -> dict[str, Any] | None:
         """The production zone's answer, or none while it is dead or starting."""

@@ -82,7 +82,7 @@ class Applied:
                 stream=stream_of(origin),
                 first=first,
                 seq=self.seqs[origin],
-                head="c" * 64,
+                head=f"{self.seqs[origin]:064x}",
                 library=STANDARD.library,
                 standard=STANDARD.id,
                 period=PERIOD,

@@ -232,7 +232,8 @@ class ZoneService:
         with self.zone.writing:
             self.zone.outbound.step(self.period())
         self._news()
-        return False
+        state = self.zone.state
+        return state.asked_run() > state.last_run()
 
     def _retain(self) -> bool:
         """Remove files nobody needs any more, as often as the interval says."""
@@ -241,10 +242,14 @@ class ZoneService:
         return False
 
     def capture_now(self) -> None:
-        """Record that a run is owed, so that no kill forgets it, and make it as soon as the last one is done."""
+        """Record that a run is owed, so that no kill forgets it, and make it as soon as the last one is done.
+
+        A run under way may have read before the change that somebody asks for: it does not count.
+        """
         state = self.zone.state
-        if state.asked_run() <= state.last_run():
-            self.zone.ledger.record(acts.capture_asked(state.last_run() + 1))
+        owed = state.last_run() + (2 if self.zone.writing.locked() else 1)
+        if state.asked_run() < owed:
+            self.zone.ledger.record(acts.capture_asked(owed))
         self.workers["capture"].wake()
 
     def period(self) -> str:

@@ -20,6 +20,7 @@ def show(asked: Asked, _arguments: NoArguments) -> Body:
     return {
         "zone": str(asked.zone.me),
         "run": state.last_run(),
+        "asked_run": state.asked_run(),
         "tables": tables,
         "verdicts": state.verdicts(),
     }
