@@ -30,3 +30,8 @@ def _compare(path: Path, found: str, *, write: bool) -> None:
     assert path.is_file(), f"golden file {path.name}: expected one, got none; run pytest --write-changes"
     expected = path.read_bytes().decode()
     assert found == expected, f"{path.name}: if this is meant, run pytest --write-changes and read the diff"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with tests of real processes: they wait more than they work, so that others run beside them."""
+    items.sort(key=lambda item: item.get_closest_marker("processes") is None)
