@@ -16,7 +16,8 @@ from tests.trust.example import CITY, FIRST, PROVINCE, SIBLING, Network
 from jinbao.model.errors import IdentityError, UnprovableError
 from jinbao.trust.documents import MARKS_TYPE, seal_marks
 from jinbao.trust.encoding import HEADER_TYPE, PAYLOAD_BYTES_MAX, TOPOLOGY_TYPE, encode_header
-from jinbao.trust.envelope import SUITE, head_of, pae, seal, seal_bytes, signer_of
+from jinbao.trust.envelope import head_of, pae, seal, seal_bytes, signer_of
+from jinbao.trust.suites import P256
 
 bounded = settings(max_examples=60, deadline=None)
 
@@ -42,7 +43,7 @@ def test_a_seal_names_its_signer(network: Network) -> None:
     leaf, rest = signer_of(sealed, HEADER_TYPE)
 
     assert (leaf, rest) == (network.identity(CITY).chain[0], [])
-    assert (sealed.suite, sealed.payload) == (SUITE, encode_header(FIRST))
+    assert (sealed.suite, sealed.payload) == (P256, encode_header(FIRST))
 
 
 @bounded

@@ -8,6 +8,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from jinbao.model.errors import SettingsError
+from jinbao.trust.suites import P256
 
 KEY, CHAIN, ANCHORS = "key.pem", "chain.pem", "anchors.pem"
 T = TypeVar("T")
@@ -32,6 +34,14 @@ class ZoneIdentity:
     chain: tuple[x509.Certificate, ...]
     anchors: tuple[x509.Certificate, ...]
     directory: Path
+
+    suite: str = P256
+    trust: tuple[bytes, ...] = ()
+
+    @property
+    def until(self) -> datetime:
+        """When the first of our certificates ends, UTC."""
+        return min(certificate.not_valid_after_utc for certificate in self.chain)
 
     @property
     def certificates(self) -> tuple[bytes, ...]:
@@ -85,3 +95,9 @@ def load_identity(directory: Path) -> ZoneIdentity:
             f"key file {directory / KEY}", expected="the key of the certificate beside it", got="another"
         )
     return ZoneIdentity(key, tuple(chain), tuple(anchors), directory)
+
+
+def marker(directory: Path) -> tuple[object, ...]:
+    """What changes when another identity is laid down: compare it, nothing else."""
+    files = (directory / KEY, directory / CHAIN, directory / ANCHORS)
+    return tuple((f.stat().st_ino, f.stat().st_mtime_ns) for f in files if f.exists())

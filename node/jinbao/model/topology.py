@@ -41,11 +41,15 @@ class NodeRow:
 
 @dataclass(frozen=True)
 class Topology:
-    """All rows of one signed version; refuses to exist if they do not form one tree."""
+    """All rows of one signed version; refuses to exist if they do not form one tree.
+
+    `made_at` (UTC, RFC 3339) is when it was signed; empty in a topology of release 0.1.
+    """
 
     trust_domain: str
     version: int
     rows: tuple[NodeRow, ...]
+    made_at: str = ""
 
     def __post_init__(self) -> None:
         """Check names, single root, known parents and tiers that fit (a municipality sits under the ministry)."""
@@ -87,6 +91,22 @@ class Topology:
     def row(self, node: str) -> NodeRow | None:
         """The row of a node, or None if the topology does not know it."""
         return self.by_node.get(node)
+
+    def issuer(self, node: str) -> str:
+        """The node whose issuing authority certifies `node`: the province of a city, for all others the root.
+
+        Cities hold no authority; a backup site is certified from above the province it protects.
+        """
+        row = self.by_node[node]
+        above = self.row(row.parent)
+        if row.tier is Tier.CITY and above is not None and above.tier is Tier.PROVINCE and not row.protects:
+            return row.parent
+        return self.root
+
+    @cached_property
+    def root(self) -> str:
+        """The one node without parent."""
+        return next(row.node for row in self.rows if not row.parent)
 
     def knows(self, endpoint: Endpoint) -> bool:
         """Whether the topology has this zone of this node."""
