@@ -136,7 +136,7 @@ class TrustKeeper:
                 self._take_topology(topology)
         for document in news:
             self._tell(
-                "trust_learned", peer, kind=str(document.kind), name=document.name, number=document.number
+                "trust_learned", peer, kind=str(document.kind), document=document.name, number=document.number
             )
         return bool(news)
 

@@ -50,7 +50,7 @@ class ZoneIdentity:
 
     def sign(self, message: bytes) -> bytes:
         """ECDSA P-256 SHA-256 signature, DER."""
-        return self.key.sign(message, ec.ECDSA(hashes.SHA256()))
+        return self.key.sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
 
     def pem(self, name: str) -> bytes:
         """One of the files as it lies on disk, for the TLS library."""
