@@ -125,8 +125,8 @@ def test_a_seal_is_its_signers_alone(network: Network) -> None:
 
 
 def test_a_head_is_the_hash_of_the_payload_alone(network: Network) -> None:
-    """Sealing twice gives two signatures and one head, and another header another head."""
-    once, twice = network.seal(FIRST), network.seal(FIRST)
+    """Sealing with two keys gives two signatures and one head, and another header another head."""
+    once, twice = network.seal(FIRST), seal(FIRST, network.identity(SIBLING))
 
     assert once.signature != twice.signature
     assert head_of(once) == head_of(twice) != head_of(network.seal(replace(FIRST, seq=2)))

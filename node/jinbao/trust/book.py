@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from jinbao.model.errors import IdentityError, RevocationUnknownError, UnprovableError
-from jinbao.trust.chain import issued, may_sign, path_to_anchor
+from jinbao.trust.chain import issued, leads, may_sign, path_to_anchor
 from jinbao.trust.envelope import parse_certificate
 from jinbao.trust.identity import ROOT, Use, authority_name, check_usage
 from jinbao.trust.revocation import RevocationList, key_id, read_list, signed_by
@@ -116,14 +116,14 @@ class TrustBook:
 
     @cached_property
     def documents(self) -> tuple[bytes, ...]:
-        """Everything but the anchors, as DER: what another needs to come to the same book."""
+        """Every certificate and list of the book, as DER: whoever holds one of its roots comes to the same book."""
         lists = tuple(self.crls[key].der for key in sorted(self.crls))
-        return tuple(_der(c) for c in self.authorities) + lists
+        return tuple(_der(c) for c in (*self.roots, *self.authorities)) + lists
 
     @cached_property
     def known(self) -> frozenset[bytes]:
-        """Every certificate and list of the book, as DER."""
-        return frozenset((*self.documents, *(_der(root) for root in self.roots)))
+        """The same, to look up in."""
+        return frozenset(self.documents)
 
     def prove(
         self, leaf: x509.Certificate, rest: Sequence[x509.Certificate], at: datetime, use: Use
@@ -228,13 +228,9 @@ def _sorted(documents: Iterable[bytes]) -> tuple[list[x509.Certificate], list[Re
 def _reachable(
     roots: Sequence[x509.Certificate], certificates: Sequence[x509.Certificate]
 ) -> list[x509.Certificate]:
-    """Authorities that lead to a root, whatever the time: an expired one still proves what it signed."""
-    found: list[x509.Certificate] = []
+    """Authorities that lead to a root, and the own certificates of roots among them."""
     named = [c for c in certificates if authority_name(c) and may_sign(c, 0) and c not in roots]
-    while fresh := [
-        c for c in named if c not in found and any(issued(c, above) for above in (*roots, *found))
-    ]:
-        found += fresh
+    found = [c for c in named if leads(c, named, roots)]
     # A root's own certificate is signed by its own key: it leads nowhere by itself, but a
     # certificate of the same key does.
     keys = {_key(c) for c in found}
