@@ -18,7 +18,7 @@ from jinbao.trust.identity import DOCUMENT_SIGNING, Identity, Use, dns_name
 from jinbao.trust.suites import INTL, P256
 
 DOMAIN = "jinbao.test"
-YEAR = timedelta(days=365)
+DAY, YEAR = timedelta(days=1), timedelta(days=365)
 LINE_USAGES = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH)
 _USAGE = dict.fromkeys(
     ("key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only"), False
@@ -52,18 +52,19 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Authority:
-    """A key that signs; `certificate` is its own, `above` what leads from it upwards."""
+    """A key that signs; `certificate` is its own, `above` what leads from it upwards, `at` when all of it happens."""
 
     name: str
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
     above: tuple[x509.Certificate, ...] = field(default=())
+    at: datetime = NOW
 
     def issuing(self, name: str, *, life: timedelta = YEAR, path_length: int = 0) -> Authority:
         """An authority below this one."""
         key = ec.generate_private_key(ec.SECP384R1())
         found = self.certify_authority(name, key.public_key(), life=life, path_length=path_length)
-        return Authority(name, key, found)
+        return Authority(name, key, found, at=self.at)
 
     def certify_authority(
         self,
@@ -74,7 +75,7 @@ class Authority:
         path_length: int = 0,
     ) -> x509.Certificate:
         """A certificate for some authority's key."""
-        builder = _builder(_subject(name), key, NOW - YEAR, NOW + life)
+        builder = _builder(_subject(name), key, self.at - YEAR, self.at + life)
         builder = builder.add_extension(_uri(f"authority/{name}"), critical=False)
         return self.sign(_may_sign(builder, path_length))
 
@@ -92,8 +93,8 @@ class Authority:
         tier: Tier = Tier.CITY,
         usages: Sequence[ObjectIdentifier] = (),
         epoch: int = 1,
-        first: datetime = NOW - timedelta(days=1),
-        last: datetime = NOW + timedelta(days=14),
+        first: datetime | None = None,
+        last: datetime | None = None,
     ) -> Leaf:
         """A zone's certificate of a use, whatever this authority may."""
         key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -106,7 +107,9 @@ class Authority:
         names = [x509.UniformResourceIdentifier(identity.uri), x509.DNSName(dns_name(endpoint))]
         chosen = usages or (LINE_USAGES if use is Use.LINE else (DOCUMENT_SIGNING,))
         builder = (
-            _builder(_subject(str(endpoint)), key.public_key(), first, last)
+            _builder(
+                _subject(str(endpoint)), key.public_key(), first or self.at - DAY, last or self.at + 14 * DAY
+            )
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.ExtendedKeyUsage(chosen), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -118,11 +121,12 @@ class Authority:
         number: int,
         revoked: Iterable[tuple[x509.Certificate, datetime, x509.ReasonFlags]] = (),
         *,
-        made_at: datetime = NOW - timedelta(hours=1),
+        made_at: datetime | None = None,
         life: timedelta = timedelta(hours=24),
     ) -> bytes:
         """This authority's list, DER."""
         named = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        made_at = made_at or self.at - timedelta(hours=1)
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(self.certificate.subject)
@@ -141,12 +145,12 @@ class Authority:
         return builder.sign(self.key, hashes.SHA384()).public_bytes(Encoding.DER)
 
 
-def root() -> Authority:
+def root(at: datetime = NOW) -> Authority:
     """An authority that certified itself; the same name every time, as roots follow one another."""
     key = ec.generate_private_key(ec.SECP384R1())
-    builder = _builder(_subject("root"), key.public_key(), NOW - YEAR, NOW + 20 * YEAR)
+    builder = _builder(_subject("root"), key.public_key(), at - YEAR, at + 20 * YEAR)
     builder = builder.add_extension(_uri("authority/root"), critical=False).issuer_name(_subject("root"))
-    return Authority("root", key, _may_sign(builder, 1).sign(key, hashes.SHA384()))
+    return Authority("root", key, _may_sign(builder, 1).sign(key, hashes.SHA384()), at=at)
 
 
 def cross(of: Authority, by: Authority) -> x509.Certificate:

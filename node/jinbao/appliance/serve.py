@@ -89,6 +89,7 @@ class ZoneService:
         self.standing = Standing(
             zone.me, trust.identity, trust.book, trust.topology, zone.ports.now, trust.learn_stapled
         )
+        trust.changed = self._news  # whoever waits is judged again by what is known now
         self.server = self._server()
         zone.metrics.read = self._samples
 

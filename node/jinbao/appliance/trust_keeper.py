@@ -72,6 +72,8 @@ class TrustKeeper:
         self._sealed_topology, self._topology = read_topology(topology_file, self._book, now())
         self._ledger: Ledger | None = None
         self._observer: Observer | None = None
+        self.changed: Callable[[], None] = lambda: None
+        """Called after anything was learned, from the thread that learned it."""
 
     def _folded(self, documents: Iterable[bytes]) -> TrustBook:
         known = [*self._identity.trust, *documents]
@@ -138,6 +140,8 @@ class TrustKeeper:
             self._tell(
                 "trust_learned", peer, kind=str(document.kind), document=document.name, number=document.number
             )
+        if news:
+            self.changed()
         return bool(news)
 
     def _admitted(

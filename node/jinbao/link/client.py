@@ -18,6 +18,7 @@ from typing import Any
 
 import grpc
 
+from jinbao.link.diagnosis import why
 from jinbao.link.hello import NONCE_BYTES, VERSION, check_answer
 from jinbao.link.limits import LinkLimits
 from jinbao.link.server import SERVICE
@@ -205,9 +206,17 @@ class LineClient:
                 got=details,
                 next_step="jinbao journal verify, there",
             )
+        if code is grpc.StatusCode.UNAVAILABLE and act == "hello":
+            details = self._why() or details
         return LinkError(
             thing, expected="an answer", got=f"{code.name}: {details}", next_step="jinbao line status"
         )
+
+    def _why(self) -> str:
+        """What keeps a first contact from succeeding, as far as the other end shows it."""
+        standing = self._standing
+        anchors = standing.book().issuers([standing.topology().issuer(self.endpoint.node)], standing.now())
+        return why(self.address, dns_name(self.endpoint), anchors, standing.now())
 
     def cancel(self) -> None:
         """End whatever call waits, from another thread; it fails with a LinkError there."""
