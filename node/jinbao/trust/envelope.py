@@ -21,13 +21,16 @@ from jinbao.trust.suites import check_signature, sealing_suite
 CERTIFICATES_MAX = 4
 _CERTIFICATE_BYTES_MAX = 8192
 _SIGNATURE_BYTES_MAX = 128
-_UNREADABLE = (
+UNREADABLE = (
     ValueError,
+    TypeError,
+    OverflowError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
+"""What the library raises on bytes that are no X.509 of a kind it knows; fuzzing found the less obvious ones."""
 
 
 class Signer(Protocol):
@@ -113,6 +116,6 @@ def parse_certificate(der: bytes) -> x509.Certificate:
             found.public_key(),
             found.signature_hash_algorithm,
         )
-    except _UNREADABLE as exc:
+    except UNREADABLE as exc:
         raise UnprovableError("certificate", expected="DER", got=str(exc)) from exc
     return found

@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from jinbao.model.errors import RevocationUnknownError, RevokedError, UnprovableError
+from jinbao.trust.envelope import UNREADABLE
 
 CRL_BYTES_MAX = 4 << 20
 """About 100,000 entries: more than all zones of the country in the life of a leaf."""
@@ -28,7 +28,6 @@ _COMPROMISED = frozenset(
     {x509.ReasonFlags.key_compromise, x509.ReasonFlags.ca_compromise, x509.ReasonFlags.aa_compromise}
 )
 _ALWAYS = datetime.min.replace(tzinfo=UTC)
-_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, TypeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def read_list(der: bytes) -> RevocationList:
         raise UnprovableError("revocation list", expected=f"at most {CRL_BYTES_MAX} bytes", got=len(der))
     try:
         return _read(x509.load_der_x509_crl(der), der)
-    except (*_UNREADABLE, x509.ExtensionNotFound) as exc:
+    except (*UNREADABLE, x509.ExtensionNotFound) as exc:
         raise UnprovableError(
             "revocation list",
             expected="an X.509 list with a number and its authority's key",
