@@ -15,7 +15,9 @@ SHORT_S, LONG_S = 4, 900
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")  # of odd certificates
+@pytest.mark.filterwarnings(
+    "ignore::cryptography.utils.CryptographyDeprecationWarning"
+)  # of odd certificates
 @pytest.mark.parametrize("name", sorted(TARGETS))
 def test_what_was_found_before_is_answered(name: str) -> None:
     """Every kept input, cut and bent in places, gives a value or an error a person can act on."""

@@ -77,6 +77,7 @@ def test_a_neighbour_is_let_in(network: Network, city: Listening, caller: Endpoi
     assert (city.window.asked, city.refusals) == ([caller], [])
 
 
+@pytest.mark.fault_row(32)
 def test_a_caller_without_certificate_ends_in_the_handshake(network: Network, city: Listening) -> None:
     """Without a client certificate there is no connection, and so no call that could be refused."""
     with (
@@ -89,6 +90,7 @@ def test_a_caller_without_certificate_ends_in_the_handshake(network: Network, ci
     assert (city.window.asked, city.refusals) == ([], [])
 
 
+@pytest.mark.fault_row(32)
 def test_a_certificate_of_another_root_ends_in_the_handshake(
     network: Network, city: Listening, tmp_path: Path
 ) -> None:
@@ -153,6 +155,7 @@ def test_every_call_asks_who_calls(
     assert city.window.asked == []
 
 
+@pytest.mark.fault_row(41)
 def test_an_older_tls_is_refused_and_recorded(network: Network, city: Listening) -> None:
     """A neighbour that speaks TLS 1.2 is refused, whatever its certificate (clause 1.2)."""
     request = wire.HelloRequest(nonce=bytes(32), versions=[VERSION]).SerializeToString()
@@ -175,6 +178,7 @@ def test_the_newest_tls_is_let_in_by_hand(network: Network, city: Listening) -> 
     assert b"140100/exchange" in answer
 
 
+@pytest.mark.fault_row(41)
 @pytest.mark.parametrize("spoken", ["TLSv1.2", "TLSv1.1", ""], ids=["1.2", "1.1", "unknown"])
 def test_a_session_of_another_tls_names_nobody(network: Network, spoken: str) -> None:
     """The check of a caller names both versions when the session is not TLS 1.3."""

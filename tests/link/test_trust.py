@@ -332,8 +332,9 @@ def test_a_sibling_authority_cannot_make_a_parent(hierarchy: Hierarchy, line: Li
         {"usages": (ExtendedKeyUsageOID.SERVER_AUTH,)},
         {"usages": (ExtendedKeyUsageOID.CLIENT_AUTH,)},
         {"usages": (ExtendedKeyUsageOID.CODE_SIGNING,)},
+        {"usages": None},
     ],
-    ids=["expired", "not yet", "server only", "client only", "another use"],
+    ids=["expired", "not yet", "server only", "client only", "another use", "no use named"],
 )
 def test_a_caller_with_a_wrong_certificate_is_refused(line: Line, how: dict[str, object]) -> None:
     """A certificate out of force, or not for both sides of a line, gets nothing, whoever notices first."""

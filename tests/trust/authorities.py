@@ -91,7 +91,7 @@ class Authority:
         use: Use = Use.SEAL,
         *,
         tier: Tier = Tier.CITY,
-        usages: Sequence[ObjectIdentifier] = (),
+        usages: Sequence[ObjectIdentifier] | None = (),
         epoch: int = 1,
         first: datetime | None = None,
         last: datetime | None = None,
@@ -111,9 +111,10 @@ class Authority:
                 _subject(str(endpoint)), key.public_key(), first or self.at - DAY, last or self.at + 14 * DAY
             )
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .add_extension(x509.ExtendedKeyUsage(chosen), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         )
+        if usages is not None:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(chosen), critical=False)
         return Leaf(key, self.sign(builder), (self.certificate, *self.above))
 
     def revocations(

@@ -47,6 +47,7 @@ def test_every_zone_of_a_network_is_known(network: Network) -> None:
         assert parse_identity(leaf).endpoint == endpoint
 
 
+@pytest.mark.fault_row(34)
 @pytest.mark.parametrize(
     ("uris", "hosts", "got"),
     [
@@ -82,6 +83,7 @@ def test_there_is_one_uri_and_its_host(uris: tuple[str, ...], hosts: tuple[str, 
         check(holder)
 
 
+@pytest.mark.fault_row(34)
 @pytest.mark.parametrize(
     "uri",
     [
