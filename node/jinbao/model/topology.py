@@ -88,6 +88,22 @@ class Topology:
         """The row of a node, or None if the topology does not know it."""
         return self.by_node.get(node)
 
+    def issuer(self, node: str) -> str:
+        """The node whose issuing authority certifies `node`: the province of a city, for all others the root.
+
+        Cities hold no authority; a backup site is certified from above the province it protects.
+        """
+        row = self.by_node[node]
+        above = self.row(row.parent)
+        if row.tier is Tier.CITY and above is not None and above.tier is Tier.PROVINCE and not row.protects:
+            return row.parent
+        return self.root
+
+    @cached_property
+    def root(self) -> str:
+        """The one node without parent."""
+        return next(row.node for row in self.rows if not row.parent)
+
     def knows(self, endpoint: Endpoint) -> bool:
         """Whether the topology has this zone of this node."""
         row = self.row(endpoint.node)
