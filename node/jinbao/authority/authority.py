@@ -7,6 +7,7 @@ operation first reads what others wrote there, acts, and records before it answe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from jinbao.authority.state import Issued, OwnKey, Stage, State, Use, der, packe
 from jinbao.authority.trust_files import newest, roots_in_force
 from jinbao.model.errors import IdentityError, UsageError
 from jinbao.model.topology import Topology
-from jinbao.model.zone import Endpoint
+from jinbao.model.zone import NODE_PATTERN, Endpoint
 from jinbao.trust.identity import Identity
 
 REASONS = {
@@ -39,6 +40,8 @@ REASONS = {
     "privilege-withdrawn": x509.ReasonFlags.privilege_withdrawn,
 }
 """Why a certificate is taken back: the first refuses all of it, the others what was made afterwards."""
+
+_DOMAIN = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,12 @@ class Authority:
 
         Founding again what was cut off half-way goes on; as anything else is refused.
         """
+        if not _DOMAIN.fullmatch(domain) or (node and not NODE_PATTERN.fullmatch(node)):
+            raise UsageError(
+                "authority",
+                expected="a trust domain and a node of six digits",
+                got=f"{domain[:70]} {node[:20]}",
+            )
         with self.acting() as state:
             if (state.role, state.domain, state.node) == (role, domain, node) and not state.key_in(
                 Stage.ACTIVE
@@ -212,6 +221,7 @@ class Authority:
         """A certificate for this authority's enrolment listener, and the authority's own."""
         with self.acting() as state:
             issuer = self.issuer()
+            check_parent(self.policy, issuer.certificate, self.policy.leaf, now, "the enrolment listener")
             made = profile.enrolment_leaf(state.domain, state.node, key, issuer, now, self.policy.leaf)
             self.record_issued([(made, Use.ENROLMENT, f"authority/{state.node}")], "listener", now)
             return made, issuer.certificate

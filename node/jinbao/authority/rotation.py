@@ -217,9 +217,9 @@ def install(authority: Authority, documents: Iterable[bytes], now: datetime) -> 
     with authority.acting() as state:
         own = {key.public_key: key for key in state.keys.values()}
         ours = [(own[spki], c) for c in certificates if (spki := _spki(c)) in own]
-        for _key, certificate in ours:
-            _check_own(state, certificate, roots)
         new = [(key, c) for key, c in ours if c not in key.certificates]
+        for _key, certificate in new:
+            _check_own(state, certificate, roots)
         for key, certificate in new:
             authority.record("certified", now, ski=key.ski, certificate=packed(der(certificate)))
             if state.key_in(Stage.ACTIVE) is None:
