@@ -269,7 +269,7 @@ class Authority:
                 last = state.lists.get(key.ski)
                 if due_only and last is not None and not _is_due(last, now):
                     continue
-                made.append(self._list(key, now))
+                made.append(self.make_list(key, now))
             return made
 
     def _lists(self, key: OwnKey) -> bool:
@@ -278,7 +278,8 @@ class Authority:
             return any(one.issuer == key.ski for one in self._state.issued.values())
         return key.stage not in {Stage.MADE, Stage.RETIRED}
 
-    def _list(self, key: OwnKey, now: datetime) -> x509.CertificateRevocationList:
+    def make_list(self, key: OwnKey, now: datetime) -> x509.CertificateRevocationList:
+        """The next list of one key. Inside `acting` only."""
         state = self._state
         last = state.lists.get(key.ski)
         number = 1 if last is None else crl_number(last) + 1
@@ -288,9 +289,9 @@ class Authority:
             if state.issued[serial].issuer == key.ski
             and state.issued[serial].certificate.not_valid_after_utc >= now
         ]
-        if key.stage is Stage.TAINTED:  # its own serial on its own list says so; no leaf has that number
-            own = key.certificate.serial_number
-            lines.append(Revocation(own, now, x509.ReasonFlags.superseded))
+        if key.stage is Stage.TAINTED:  # its own serials on its own list say so; no leaf has those numbers
+            reason = x509.ReasonFlags.superseded
+            lines += [Revocation(own.serial_number, now, reason) for own in key.certificates]
         life = self.policy.root_crl if state.role == ROOT else self.policy.crl
         made = profile.revocation_list(self.issuer(key), number, lines, now, life)
         self.record("crl", now, ski=key.ski, der=packed(made.public_bytes(Encoding.DER)))

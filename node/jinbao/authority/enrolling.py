@@ -159,10 +159,11 @@ class Enrolling:
     def _check_renewal(
         self, state: State, held: Issued, identity: Identity, keys: ProvedKeys, via: str
     ) -> None:
-        revoked = state.revoked.get(held.serial)
+        both = (held, *_issued(state, held.about, held.via))
+        revoked = next((state.revoked[one.serial] for one in both if one.serial in state.revoked), None)
         if revoked is not None:
             raise AlarmedError(
-                f"certificate {held.serial:x} of {held.about}",
+                f"certificate {revoked.serial:x} of {held.about}",
                 expected="one that was not taken back",
                 got=f"revoked at {revoked.at:%Y-%m-%dT%H:%M:%SZ}",
                 next_step=_AGAIN,

@@ -112,6 +112,8 @@ def retire(authority: Authority, now: datetime) -> str:
             )
         if state.role == ROOT:
             _take_back_cross(authority, state, key, now)
+        # Its last list says of everything it signed what held until now; what it sealed stays provable.
+        authority.make_list(key, now)
         authority.record("retired", now, ski=key.ski)
     authority.crl(now)
     return key.ski

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from jinbao.authority.authority import Authority, granted
 from jinbao.authority.policy import token_life
 from jinbao.authority.private_files import check_private, write_private
+from jinbao.authority.trust_files import is_issued
 from jinbao.model.errors import SettingsError, UsageError
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint, Tier, Zone
@@ -29,6 +30,9 @@ from jinbao.trust.identity import Identity
 
 SUITE = "intl-1"
 """What the certificates of a token are for: see the suites of the contract."""
+
+MINISTRY = "100000"
+"""The node whose exchange zone signs the topology (region codes of GB/T 2260)."""
 
 _CONTEXT = b"jinbao-enrolment-v1\n"
 _SECRET_BYTES = 32
@@ -84,8 +88,8 @@ def make_token(
 ) -> Token:
     """A token for zones of a node (all of them if none is named), recorded before it is handed out.
 
-    Without a topology only the authority's own node can be enrolled, as the ministry's: that is how
-    the zone that will sign the first topology comes to its name.
+    Without a topology only the ministry's own node can be enrolled, by the ministry's authority: that
+    is how the zone that will sign the first topology comes to its name.
     """
     span = token_life(authority.policy, life)
     roots = authority.roots()
@@ -93,7 +97,7 @@ def make_token(
         identities = _identities(state.node, state.domain, node, topology, zones)
         for identity in identities:
             authority.may_certify(identity, topology)
-        _ = state.active
+        pinned = next(root for root in roots if is_issued(state.active.certificate, root))
         waiting = [one for one in state.tokens.values() if one.expires > now and not one.used]
         if len(waiting) >= authority.policy.tokens_open_max:
             most = authority.policy.tokens_open_max
@@ -112,7 +116,7 @@ def make_token(
             address,
             now + span,
             SUITE,
-            roots[-1],
+            pinned,
         )
         authority.record("token_made", now, **_recorded(token, founding=topology is None))
         return token
@@ -125,10 +129,10 @@ def _identities(
         row = topology.row(node)
         wanted = zones or (row.zones if row else (Zone.EXCHANGE,))
         return [granted(Endpoint(node, zone), topology) for zone in wanted]
-    if node != own:
+    if not node == own == MINISTRY:
         raise UsageError(
             f"token for {node}",
-            expected="the signed topology, or the authority's own node",
+            expected="the signed topology, or the ministry's own node",
             got="neither",
             next_step="name the topology: --topology",
         )

@@ -51,8 +51,11 @@ def read_trust(pem: bytes, thing: str = "trust.pem") -> tuple[bytes, ...]:
             found.append(load(match[0]).public_bytes(Encoding.DER))
         except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as exc:
             raise UnprovableError(thing, expected="PEM blocks", got=str(exc)[:80]) from exc
-    if not found and pem.strip():
-        raise UnprovableError(thing, expected="certificates or lists as PEM", got="no block of either")
+    if len(found) != pem.count(b"-----BEGIN ") or (not found and pem.strip()):
+        blocks = pem.count(b"-----BEGIN ")
+        raise UnprovableError(
+            thing, expected="certificates and lists as PEM", got=f"{blocks} blocks, {len(found)} of them whole"
+        )
     return tuple(found)
 
 
