@@ -283,12 +283,8 @@ class Authority:
         state = self._state
         last = state.lists.get(key.ski)
         number = 1 if last is None else crl_number(last) + 1
-        lines = [
-            revocation
-            for serial, revocation in state.revoked.items()
-            if state.issued[serial].issuer == key.ski
-            and state.issued[serial].certificate.not_valid_after_utc >= now
-        ]
+        # Also what has ended: a seal is checked as of when it says it was made, and a thief dates as he likes.
+        lines = [one for serial, one in state.revoked.items() if state.issued[serial].issuer == key.ski]
         if key.stage is Stage.TAINTED:  # its own serials on its own list say so; no leaf has those numbers
             reason = x509.ReasonFlags.superseded
             lines += [Revocation(own.serial_number, now, reason) for own in key.certificates]

@@ -54,7 +54,9 @@ def read_trust(pem: bytes, thing: str = "trust.pem") -> tuple[bytes, ...]:
     if len(found) != pem.count(b"-----BEGIN ") or (not found and pem.strip()):
         blocks = pem.count(b"-----BEGIN ")
         raise UnprovableError(
-            thing, expected="certificates and lists as PEM", got=f"{blocks} blocks, {len(found)} of them whole"
+            thing,
+            expected="certificates and lists as PEM",
+            got=f"{blocks} blocks, {len(found)} of them whole",
         )
     return tuple(found)
 

@@ -21,6 +21,7 @@ from jinbao.cli.ca_options import (
     passphrase_option,
     topology_of,
     topology_option,
+    worded,
     write,
 )
 from jinbao.cli.words import t
@@ -264,7 +265,9 @@ def listing(directory: Path, everything: bool, passphrase_file: Path | None, as_
         return
     show.pairs(found, {"authority": t("authority", "发证机构"), "domain": t("trust domain", "信任域")})
     until = t("until", "有效至")
-    show.table(found["keys"], {"key": t("key", "密钥"), "stage": t("stage", "阶段"), "until": until})
+    show.table(
+        worded(found["keys"], "stage"), {"key": t("key", "密钥"), "stage": t("stage", "阶段"), "until": until}
+    )
     columns = {
         "about": t("of", "对象"),
         "use": t("use", "用途"),
@@ -272,7 +275,7 @@ def listing(directory: Path, everything: bool, passphrase_file: Path | None, as_
         "until": until,
         "standing": t("standing", "状态"),
     }
-    show.table(found["certificates"], columns)
+    show.table(worded(found["certificates"], "use", "standing"), columns)
     waits = {"id": t("token", "令牌"), "node": t("node", "节点"), "zones": t("zones", "分区"), "until": until}
     if found["tokens"]:
         show.table(found["tokens"], waits)

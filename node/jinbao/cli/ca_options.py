@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -92,3 +92,31 @@ def facts_of(certificate: x509.Certificate) -> dict[str, object]:
         "subject": certificate.subject.rfc4514_string(),
         "until": f"{certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
     }
+
+
+def word(value: object) -> str:
+    """A stage, a use or a standing as a person reads it; programs get the identifier."""
+    zh = {
+        "made": "待签发",
+        "prepared": "已备好",
+        "active": "在用",
+        "superseded": "已被接替",
+        "tainted": "待弃用",
+        "retired": "已停用",
+        "line": "主线",
+        "seal": "签封",
+        "enrolment": "入网服务",
+        "authority": "发证机构",
+        "cross": "交叉",
+        "fresh": "有效",
+        "due": "应续期",
+        "alarm": "续期告警",
+        "ended": "已到期",
+        "revoked": "已吊销",
+    }
+    return t(str(value), zh.get(str(value), str(value)))
+
+
+def worded(rows: Iterable[Mapping[str, object]], *names: str) -> list[dict[str, object]]:
+    """Rows with some of their values in words."""
+    return [dict(row) | {name: word(row[name]) for name in names} for row in rows]

@@ -16,6 +16,7 @@ from jinbao.cli.ca_options import (
     opened,
     out_option,
     passphrase_option,
+    worded,
     write,
 )
 from jinbao.cli.words import t
@@ -70,7 +71,7 @@ def rotate(
     if as_json:
         show.as_json({"keys": keys})
     else:
-        show.table(keys, {"key": t("key", "密钥"), "stage": t("stage", "阶段")})
+        show.table(worded(keys, "stage"), {"key": t("key", "密钥"), "stage": t("stage", "阶段")})
 
 
 @click.command(
