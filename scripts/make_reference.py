@@ -37,7 +37,8 @@ from jinbao.sample.schema import KEYS, TABLES
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "reference"
 STANDARDS = ROOT / "tiers" / "standards"
-CONTRACT = ROOT / "proto" / "jinbao" / "wire" / "v1" / "wire.proto"
+WIRE = ROOT / "proto" / "jinbao" / "wire" / "v1"
+CONTRACTS = (WIRE / "wire.proto", WIRE / "enrolment.proto")
 COMMAND = ".venv/bin/python scripts/make_reference.py"
 
 CODES_SHOWN_MAX = 24
@@ -293,7 +294,8 @@ def clauses() -> dict[str, str]:
     """The numbered clauses of the contract, chapters among them."""
     found: dict[str, str] = {}
     number = ""
-    for line in CONTRACT.read_text(encoding="utf-8").split("syntax =")[0].splitlines():
+    openings = (path.read_text(encoding="utf-8").split("syntax =")[0] for path in CONTRACTS)
+    for line in "".join(openings).splitlines():
         if opening := re.match(r"//  ([0-9](?:\.[0-9]+)?)  (.*)", line):
             number = opening[1]
             found[number] = opening[2]
@@ -309,7 +311,7 @@ def _clauses() -> str:
 
 def _wire() -> str:
     """Every message of the contract with its fields and what is said of them."""
-    text = CONTRACT.read_text(encoding="utf-8")
+    text = "\n".join(path.read_text(encoding="utf-8") for path in CONTRACTS)
     made = []
     for said, name, body in _MESSAGE.findall(text):
         rows = _fields(body)

@@ -87,3 +87,17 @@ def test_an_address_is_the_rows_own_or_empty() -> None:
 
     assert topology.address(Endpoint("140100", Zone.EXCHANGE)) == "host:1"
     assert not topology.address(Endpoint("140100", Zone.DECISION))
+
+
+def test_a_province_certifies_its_cities_and_nobody_else() -> None:
+    """The issuer of a city is its province; of a municipality, a backup, a province and the ministry, the ministry."""
+    municipality = row("310000", "100000", Tier.CITY)
+    backup = replace(row("140000-backup", "100000", Tier.PROVINCE, UPPER), protects=("140000",))
+    city_backup = replace(row("140100-backup", "140000", Tier.CITY), protects=("140100",))
+    tree = Topology("jinbao.test", 1, (CITY, municipality, backup, city_backup, PROVINCE, ROOT))
+
+    issuers = {one.node: tree.issuer(one.node) for one in tree.rows}
+
+    assert tree.root == "100000"
+    assert issuers.pop("140100") == "140000"
+    assert set(issuers.values()) == {"100000"}

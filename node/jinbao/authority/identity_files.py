@@ -1,13 +1,19 @@
-"""A zone's key and certificates on disk: `key.pem` (0600), `chain.pem` (leaf first), `anchors.pem`.
+"""A zone's keys and certificates on disk, in generations: a new one is written whole, then `current` points to it.
 
-The key never leaves its file but to sign; it is in no log, argument or environment.
+    identity/current -> g0003/   key.pem chain.pem seal-key.pem seal-chain.pem anchors.pem trust.pem
+
+Keys are 0600, chains leaf first; anchors are roots, trust is what was known of authorities and lists at
+enrolment. The layout of release 0.1, `key.pem chain.pem anchors.pem` directly in `identity/`, is
+still read: one key then serves line and seals. Every file is read once, so that a key always fits its
+chain; a key leaves its file only to sign and to let the TLS library dial. It is in no log, argument or environment.
 """
 
 from __future__ import annotations
 
-import stat
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -15,53 +21,125 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from jinbao.model.errors import SettingsError
-from jinbao.trust.suites import P256
+from jinbao.authority.private_files import check_private, make_private, sync_directory, write_private
+from jinbao.authority.trust_files import read_trust
+from jinbao.model.errors import JinbaoError, SettingsError
+from jinbao.trust.suites import INTL, P256
 
 KEY, CHAIN, ANCHORS = "key.pem", "chain.pem", "anchors.pem"
+SEAL_KEY, SEAL_CHAIN, TRUST = "seal-key.pem", "seal-chain.pem", "trust.pem"
+ENROLMENT = "enrolment.json"
+"""Which authority certified this generation, and where it answers."""
+
+CURRENT = "current"
+KEPT = 2
+"""Generations that stay: the current one, and the one before for whoever reads it now."""
+
 T = TypeVar("T")
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_GENERATION = re.compile(r"g([0-9]{4,9})")
 
 
 @dataclass(frozen=True)
 class ZoneIdentity:
-    """Key, chain and anchors of one zone; signs seals and challenges."""
+    """Keys, chains and anchors of one zone; signs seals and challenges.
+
+    `directory` is the generation the files were read from, `files` their contents by name.
+    """
 
     key: ec.EllipticCurvePrivateKey
     chain: tuple[x509.Certificate, ...]
     anchors: tuple[x509.Certificate, ...]
     directory: Path
-
-    suite: str = P256
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    seal_key: ed25519.Ed25519PrivateKey | None = None
+    seal_chain: tuple[x509.Certificate, ...] = ()
     trust: tuple[bytes, ...] = ()
+
+    @property
+    def suite(self) -> str:
+        """The suite this zone seals in."""
+        return P256 if self.seal_key is None else INTL
 
     @property
     def until(self) -> datetime:
         """When the first of our certificates ends, UTC."""
-        return min(certificate.not_valid_after_utc for certificate in self.chain)
+        return min(c.not_valid_after_utc for c in (*self.chain[:1], *self.seal_chain[:1]))
+
+    @property
+    def tls_chain(self) -> tuple[x509.Certificate, ...]:
+        """The chain of the key that serves the line."""
+        return self.chain
 
     @property
     def certificates(self) -> tuple[bytes, ...]:
-        """The chain as DER, leaf first."""
-        return tuple(certificate.public_bytes(Encoding.DER) for certificate in self.chain)
+        """The chain of the key that seals, as DER, leaf first."""
+        chain = self.seal_chain or self.chain
+        return tuple(certificate.public_bytes(Encoding.DER) for certificate in chain)
 
     def sign(self, message: bytes) -> bytes:
-        """ECDSA P-256 SHA-256 signature, DER."""
+        """The signature of the key that seals: Ed25519, or ECDSA P-256 SHA-256 in DER where it serves both."""
+        if self.seal_key is not None:
+            return self.seal_key.sign(message)
         return self.key.sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
 
     def pem(self, name: str) -> bytes:
-        """One of the files as it lies on disk, for the TLS library."""
-        return (self.directory / name).read_bytes()
+        """One of the files as it was read, for the TLS library."""
+        return self.files[name]
 
 
-def _read(path: Path, expected: str, load: Callable[[bytes], T]) -> T:
+def generation(directory: Path) -> Path:
+    """Where the files of an identity are: the generation `current` points to, else the directory itself."""
+    current = directory / CURRENT
+    return directory / current.readlink() if current.is_symlink() else directory
+
+
+def number_of(directory: Path) -> int:
+    """The number of the current generation; 0 of an identity without any."""
+    match = _GENERATION.fullmatch(generation(directory).name)
+    return int(match[1]) if match else 0
+
+
+def marker(directory: Path) -> tuple[str, int]:
+    """What is another once another identity is laid down: compare it, nothing else."""
+    place = generation(directory)
+    return place.name, (place / CHAIN).stat().st_mtime_ns
+
+
+def write_generation(directory: Path, files: Mapping[str, bytes]) -> Path:
+    """Write a new generation, durable and whole, then let `current` point to it; returns its directory.
+
+    A crash leaves the old or the new one. Generations nobody can be reading any more are removed.
+    """
+    make_private(directory)
+    numbers = sorted(
+        int(match[1]) for path in directory.iterdir() if (match := _GENERATION.fullmatch(path.name))
+    )
+    name = f"g{(numbers[-1] if numbers else 0) + 1:04d}"
+    temporary = directory / f".{name}.new"
+    shutil.rmtree(temporary, ignore_errors=True)
+    make_private(temporary)
+    for file, content in files.items():
+        write_private(temporary / file, content)
+    temporary.rename(directory / name)
+    link = directory / f".{CURRENT}.new"
+    link.unlink(missing_ok=True)
+    link.symlink_to(name)
+    sync_directory(directory)
+    link.replace(directory / CURRENT)
+    sync_directory(directory)
+    for number in numbers[: 1 - KEPT or None]:
+        shutil.rmtree(directory / f"g{number:04d}", ignore_errors=True)
+    return directory / name
+
+
+def _read(content: bytes, path: Path, expected: str, load: Callable[[bytes], T]) -> T:
     """What a PEM file holds; the library's words on a file it cannot read never repeat its contents."""
     try:
-        return load(path.read_bytes())
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as exc:
+        return load(content)
+    except (ValueError, TypeError, UnsupportedAlgorithm, JinbaoError) as exc:
         raise SettingsError(
             f"identity file {path}", expected=expected, got=str(exc), next_step="enrol this zone"
         ) from exc
@@ -69,35 +147,66 @@ def _read(path: Path, expected: str, load: Callable[[bytes], T]) -> T:
 
 def load_identity(directory: Path) -> ZoneIdentity:
     """Read a zone's identity; refuses to start on a missing file, another key type or a readable key."""
-    for name in (KEY, CHAIN, ANCHORS):
-        if not (directory / name).is_file():
-            raise SettingsError(
-                f"identity file {directory / name}",
-                expected="a PEM file",
-                got="none",
-                next_step="enrol this zone",
-            )
-    mode = stat.S_IMODE((directory / KEY).stat().st_mode)
-    if mode & _OTHERS:
+    place = generation(directory)
+    is_split = place != directory or (place / SEAL_KEY).exists()
+    names = (KEY, CHAIN, ANCHORS) + ((SEAL_KEY, SEAL_CHAIN) if is_split else ())
+    files = {name: _content(place / name) for name in names}
+    key = _line_key(place, files)
+    chain = _chain(place, files, CHAIN)
+    _check_pair(place / KEY, key, chain)
+    anchors = _chain(place, files, ANCHORS)
+    if not is_split:
+        return ZoneIdentity(key, chain, anchors, place, files)
+    seal_key, seal_chain = _seal_key(place, files), _chain(place, files, SEAL_CHAIN)
+    _check_pair(place / SEAL_KEY, seal_key, seal_chain)
+    trust: tuple[bytes, ...] = ()
+    if (place / TRUST).exists():
+        files[TRUST] = _content(place / TRUST)
+        trust = _read(files[TRUST], place / TRUST, "certificates and lists", read_trust)
+    return ZoneIdentity(key, chain, anchors, place, files, seal_key, seal_chain, trust)
+
+
+def _content(path: Path) -> bytes:
+    if not path.is_file():
         raise SettingsError(
-            f"key file {directory / KEY}",
-            expected="mode 0600",
-            got=f"{mode:04o}",
-            next_step=f"chmod 600 {directory / KEY}",
+            f"identity file {path}", expected="a PEM file", got="none", next_step="enrol this zone"
         )
-    key = _read(directory / KEY, "a P-256 key", lambda pem: load_pem_private_key(pem, password=None))
+    if path.name in {KEY, SEAL_KEY}:
+        check_private(path)
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise SettingsError(
+            f"identity file {path}", expected="a file this account may read", got=str(exc)
+        ) from exc
+
+
+def _line_key(place: Path, files: Mapping[str, bytes]) -> ec.EllipticCurvePrivateKey:
+    path = place / KEY
+    key = _read(files[KEY], path, "a P-256 key", lambda pem: load_pem_private_key(pem, password=None))
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise SettingsError(f"key file {directory / KEY}", expected="a P-256 key", got="another kind")
-    chain = _read(directory / CHAIN, "certificates", x509.load_pem_x509_certificates)
-    anchors = _read(directory / ANCHORS, "certificates", x509.load_pem_x509_certificates)
+        raise SettingsError(f"key file {path}", expected="a P-256 key", got="another kind")
+    return key
+
+
+def _seal_key(place: Path, files: Mapping[str, bytes]) -> ed25519.Ed25519PrivateKey:
+    path = place / SEAL_KEY
+    key = _read(files[SEAL_KEY], path, "an Ed25519 key", lambda pem: load_pem_private_key(pem, password=None))
+    if not isinstance(key, ed25519.Ed25519PrivateKey):
+        raise SettingsError(f"key file {path}", expected="an Ed25519 key", got="another kind")
+    return key
+
+
+def _chain(place: Path, files: Mapping[str, bytes], name: str) -> tuple[x509.Certificate, ...]:
+    return tuple(_read(files[name], place / name, "certificates", x509.load_pem_x509_certificates))
+
+
+def _check_pair(
+    path: Path,
+    key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey,
+    chain: tuple[x509.Certificate, ...],
+) -> None:
     if chain[0].public_key() != key.public_key():
         raise SettingsError(
-            f"key file {directory / KEY}", expected="the key of the certificate beside it", got="another"
+            f"key file {path}", expected="the key of the certificate beside it", got="another"
         )
-    return ZoneIdentity(key, tuple(chain), tuple(anchors), directory)
-
-
-def marker(directory: Path) -> tuple[object, ...]:
-    """What changes when another identity is laid down: compare it, nothing else."""
-    files = (directory / KEY, directory / CHAIN, directory / ANCHORS)
-    return tuple((f.stat().st_ino, f.stat().st_mtime_ns) for f in files if f.exists())

@@ -33,6 +33,8 @@ NOUNS: dict[str, tuple[str, str, str]] = {
     "library": ("library:library", "stored records: list, show, count, export, digest", "交换库：列表、查看、计数、导出、摘要"),
     "decision": ("decision:decision", "indicators of the decision zone", "决策区指标"),
     "sample": ("sample:sample", "make a sample city", "生成样例城市"),
+    "ca": ("ca:ca", "authorities: init, issue, token, list, revoke, rotate, crl, csr, import, export, serve", "发证机构：建立、签发、令牌、列表、吊销、轮换、吊销列表、申请、导入、导出、服务"),
+    "enrol": ("enrol:enrol", "enrol this node with a token, or renew its certificates", "以令牌入网，或续期证书"),
     "demo": ("demo:demo", "a three-tier network on this machine", "在本机演示三级网络"),
     "debug": ("debug:debug", "for developers: failpoints", "开发用：故障点"),
 }  # fmt: skip

@@ -1,0 +1,180 @@
+"""The enrolment process of an authority, and how a node of these settings asks one.
+
+`serve` runs `jinbao ca serve`: listener, its certificate renewed in time, revocation lists made before they
+are due. Several processes may act for one authority directory; its ledger puts them in turn.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from jinbao.appliance.settings import Settings
+from jinbao.authority import joining
+from jinbao.authority.authority import Authority
+from jinbao.authority.enrolling import Enrolling
+from jinbao.authority.identity_files import ANCHORS, load_identity
+from jinbao.authority.profile import enrolment_host
+from jinbao.authority.renewal import Renewal, standing
+from jinbao.authority.tokens import Token
+from jinbao.link.enrolment import EnrolmentClient, EnrolmentLimits, EnrolmentServer
+from jinbao.model.errors import JinbaoError, SettingsError, UsageError
+from jinbao.model.topology import Topology
+from jinbao.model.zone import Zone
+from jinbao.trust.book import TrustBook
+from jinbao.trust.documents import open_topology
+from jinbao.trust.encoding import decode_envelope
+
+Now = Callable[[], datetime]
+
+LOOK_S = 60.0
+"""How often lists and the listener's certificate are looked at: both have hours of room."""
+
+
+def read_topology(path: Path, authority: Authority, now: datetime) -> Topology:
+    """The signed topology, proved by the roots the authority knows."""
+    try:
+        sealed = decode_envelope(path.read_bytes())
+    except OSError as exc:
+        raise SettingsError(f"topology {path}", expected="a signed file", got=str(exc)) from exc
+    return open_topology(sealed, TrustBook.of(authority.roots(), authority.documents()), now)
+
+
+class EnrolmentService:
+    """One authority at one address; `topology` is asked at every request, so that a new version holds at once."""
+
+    def __init__(
+        self,
+        authority: Authority,
+        address: str,
+        *,
+        topology: Callable[[], Topology | None],
+        now: Now,
+        limits: EnrolmentLimits | None = None,
+    ) -> None:
+        self._authority, self._now = authority, now
+        self._log = structlog.get_logger().bind(listener=address)
+        answers = Enrolling(authority, topology, now, self._event)
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._certificate, self._above = authority.enrolment_certificate(self._key.public_key(), now())
+        self.server = EnrolmentServer(
+            address, answers=answers, pair=self._pair, refused=self._refused, limits=limits
+        )
+
+    def _event(self, name: str, /, **values: object) -> None:
+        (self._log.warning if name.endswith("refused") else self._log.info)(name, **values)
+
+    def _refused(self, peer: str, exc: JinbaoError) -> None:
+        self._event("request_refused", peer=peer, code=exc.code, reason=str(exc))
+
+    def _pair(self) -> tuple[bytes, bytes]:
+        chain = self._certificate.public_bytes(Encoding.PEM) + self._above.public_bytes(Encoding.PEM)
+        return joining.private_pem(self._key), chain
+
+    def look(self) -> None:
+        """Renew what is due: revocation lists, and the listener's certificate."""
+        for made in self._authority.crl(self._now(), due_only=True):
+            self._event("list_made", issuer=made.issuer.rfc4514_string(), entries=len(made))
+        if standing(self._certificate, self._now()) is not Renewal.FRESH:
+            self._certificate, self._above = self._authority.enrolment_certificate(
+                self._key.public_key(), self._now()
+            )
+
+    def start(self) -> None:
+        """Listen."""
+        self.look()
+        self.server.start()
+        self._event("enrolment_started", port=self.server.port)
+
+    def stop(self) -> None:
+        """End all calls."""
+        self.server.stop()
+        self._event("enrolment_stopped")
+
+
+def serve(authority: Authority, address: str, topology_file: Path | None, now: Now) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code."""
+    stopped = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stopped.set())
+
+    def topology() -> Topology | None:
+        return read_topology(topology_file, authority, now()) if topology_file else None
+
+    service = EnrolmentService(authority, address, topology=topology, now=now)
+    service.start()
+    try:
+        while not stopped.wait(LOOK_S):
+            service.look()
+    finally:
+        service.stop()
+    return 0
+
+
+# A node
+
+
+def identity_directories(settings: Settings, zones: Sequence[Zone]) -> dict[Zone, Path]:
+    """Where the identities of zones are."""
+    return {zone: settings.directory(zone) / "identity" for zone in zones}
+
+
+def token_directories(settings: Settings, token: Token, zone: Zone | None) -> dict[Zone, Path]:
+    """Identity directories of the zones of a token that this node runs, or of the one that is named."""
+    if token.node != settings.node:
+        raise UsageError(
+            f"token {token.id}", expected=f"one for {settings.node}", got=f"one for {token.node}"
+        )
+    wanted = [one for one in settings.zones if one in token.zones] if zone is None else [zone]
+    if not wanted:
+        raise UsageError(
+            f"zones of token {token.id}", expected=" or ".join(settings.zones), got=", ".join(token.zones)
+        )
+    return identity_directories(settings, wanted)
+
+
+def enrol(
+    token: Token, directories: Mapping[Zone, Path], now: datetime, limits: EnrolmentLimits | None = None
+) -> dict[Zone, Path]:
+    """Ask the authority of a token over the network and install its answer; returns the new generations."""
+    if not token.address:
+        raise UsageError(
+            f"token {token.id}",
+            expected="the address of its authority",
+            got="none",
+            next_step="jinbao enrol --request FILE",
+        )
+    request = joining.enrol_request(token, directories)
+    client = EnrolmentClient(
+        token.address, enrolment_host(token.authority), token.root.public_bytes(Encoding.PEM), limits
+    )
+    return joining.install(directories, client.enrol(request), now)
+
+
+def renew(
+    zone: Zone,
+    directory: Path,
+    now: datetime,
+    address: str = "",
+    limits: EnrolmentLimits | None = None,
+) -> dict[Zone, Path]:
+    """Renew one zone over the network; `address` where it is not the one it enrolled at."""
+    identity = load_identity(directory)
+    authority, known = joining.enrolment_of(identity)
+    if not authority or not (address or known):
+        raise UsageError(
+            f"identity {directory}",
+            expected="the authority it enrolled with, and its address",
+            got="none",
+            next_step="jinbao enrol --renew --address HOST:PORT, or --request FILE",
+        )
+    request = joining.renew_request(identity, directory)
+    client = EnrolmentClient(address or known, enrolment_host(authority), identity.pem(ANCHORS), limits)
+    return joining.install({zone: directory}, client.renew(request), now)

@@ -1,0 +1,175 @@
+"""`jinbao enrol`: how a node comes to its certificates and renews them, over the network or by files."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jinbao.cli import show
+from jinbao.cli.asking import config_option, json_option
+from jinbao.cli.words import t
+
+if TYPE_CHECKING:
+    from jinbao.appliance.settings import Settings
+    from jinbao.model.zone import Zone
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(
+    help=t(
+        "Enrol the zones of this node with a token, or renew them. Keys are made here and stay here. "
+        "--request writes a file to carry to the authority instead of asking it, --install takes its answer.",
+        "以令牌使本节点各分区入网，或续期。私钥在本机生成，不离开本机。"
+        "--request 写出申请文件交发证机构，--install 安装其答复。",
+    ),
+    epilog="jinbao enrol --token 140100.token --config node.toml",
+)
+@config_option
+@click.option(
+    "--token", type=_PATH, help=t("token file of the authority (0600)", "发证机构的令牌文件（0600）")
+)
+@click.option("--renew", is_flag=True, help=t("renew with the current keys", "以现有密钥续期"))
+@click.option(
+    "--request", type=_PATH, help=t("write the request to this file, ask nobody", "申请写入此文件，不联网")
+)
+@click.option("--install", type=_PATH, help=t("install the answer in this file", "安装此文件中的答复"))
+@click.option(
+    "--zone", default="", type=click.Choice(["", "production", "exchange", "decision"]), metavar="ZONE",
+    help=t("only this zone; all if not named", "仅此分区，缺省为全部"),
+)  # fmt: skip
+@click.option(
+    "--address",
+    default="",
+    help=t("renew at this HOST:PORT instead of where it enrolled", "续期地址，缺省为入网地址"),
+)
+@json_option
+def enrol(
+    config: Path,
+    token: Path | None,
+    renew: bool,
+    request: Path | None,
+    install: Path | None,
+    zone: str,
+    address: str,
+    as_json: bool,
+) -> None:
+    """One of: token, renew, install."""
+    from jinbao.appliance.settings import load
+    from jinbao.model.errors import UsageError
+    from jinbao.model.zone import Zone
+
+    if sum((token is not None, renew, install is not None)) != 1:
+        raise UsageError("enrol", expected="one of --token, --renew, --install", got="none or several")
+    settings = load(config)
+    chosen = Zone(zone) if zone else None
+    if chosen:
+        settings.endpoint(chosen)
+    if install:
+        _say(_installed(settings, install, chosen), as_json)
+    elif token:
+        _with_token(settings, token, request, chosen, as_json=as_json)
+    else:
+        _renewed(settings, request, chosen, address, as_json=as_json)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _say(places: dict[Zone, Path], as_json: bool) -> None:
+    """What every zone now has."""
+    from jinbao.authority.identity_files import load_identity
+    from jinbao.trust.identity import parse_identity
+
+    rows: list[dict[str, Any]] = []
+    for zone, place in places.items():
+        leaf = load_identity(place.parent).chain[0]
+        rows.append(
+            {
+                "zone": zone,
+                "identity": parse_identity(leaf).uri,
+                "until": f"{leaf.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+                "directory": str(place),
+            }
+        )
+    if as_json:
+        show.as_json({"zones": rows})
+        return
+    columns = {
+        "zone": t("zone", "分区"),
+        "identity": t("identity", "身份"),
+        "until": t("until", "有效至"),
+    }
+    show.table(rows, columns)
+
+
+def _written(request: Path, content: bytes, as_json: bool) -> None:
+    from jinbao.authority.private_files import write_private
+
+    write_private(request, content)
+    if as_json:
+        show.as_json({"request": str(request)})
+    else:
+        show.result(
+            t(
+                f"request in {request}; carry it to the authority: jinbao ca issue",
+                f"申请写入 {request}；请交发证机构：jinbao ca issue",
+            )
+        )
+
+
+def _with_token(
+    settings: Settings, path: Path, request: Path | None, zone: Zone | None, *, as_json: bool
+) -> None:
+    from jinbao.appliance import enrolment
+    from jinbao.authority import joining
+    from jinbao.authority.tokens import read_token
+    from jinbao.wire.gen.jinbao.wire.v1 import enrolment_pb2 as wire
+
+    token = read_token(path)
+    directories = enrolment.token_directories(settings, token, zone)
+    if request:
+        asked = joining.enrol_request(token, directories)
+        _written(request, wire.EnrolmentFile(enrol=asked).SerializeToString(), as_json)
+    else:
+        _say(enrolment.enrol(token, directories, _now()), as_json)
+
+
+def _installed(settings: Settings, file: Path, zone: Zone | None) -> dict[Zone, Path]:
+    from jinbao.appliance import enrolment
+    from jinbao.authority import joining
+
+    zones = [zone] if zone else list(settings.zones)
+    waiting = {
+        one: place
+        for one, place in enrolment.identity_directories(settings, zones).items()
+        if zone or joining.waiting(place) is not None
+    }
+    return joining.install(waiting, joining.response_of(file.read_bytes()), _now())
+
+
+def _renewed(
+    settings: Settings, request: Path | None, zone: Zone | None, address: str, *, as_json: bool
+) -> None:
+    from jinbao.appliance import enrolment
+    from jinbao.authority import joining
+    from jinbao.authority.identity_files import load_identity
+    from jinbao.model.errors import UsageError
+    from jinbao.wire.gen.jinbao.wire.v1 import enrolment_pb2 as wire
+
+    if request and not zone:
+        raise UsageError("renewal by file", expected="--zone: one request per zone", got="none")
+    directories = enrolment.identity_directories(settings, [zone] if zone else list(settings.zones))
+    if request:
+        [(_, directory)] = directories.items()
+        asked = joining.renew_request(load_identity(directory), directory)
+        _written(request, wire.EnrolmentFile(renew=asked).SerializeToString(), as_json)
+        return
+    places: dict[Zone, Path] = {}
+    for one, directory in directories.items():
+        places |= enrolment.renew(one, directory, _now(), address)
+    _say(places, as_json)
