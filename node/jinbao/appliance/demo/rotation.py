@@ -122,7 +122,7 @@ class _Changing:
         while left := {e for e in left if not holds(self._trust(e))}:
             if time.monotonic() > deadline:
                 raise LocalError(
-                    what, expected=f"in every zone within {_WITHIN_S:.0f} s", got=f"not in {sorted(left)[0]}"
+                    what, expected=f"in every zone within {_WITHIN_S:.0f} s", got=f"not in {min(left)}"
                 )
             time.sleep(_POLL_S)
 
@@ -203,7 +203,7 @@ class _Changing:
         parent = self._topology.by_node[node].parent
         reporter = Endpoint(parent, Zone.EXCHANGE)
         for zone in self._topology.by_node[node].zones:
-            self._authorities.revoke(Endpoint(node, zone), self._topology, "keyCompromise")
+            self._authorities.revoke(Endpoint(node, zone), self._topology, "key-compromise")
         began = time.monotonic()
         self._publish(parent)
         deadline = began + _WITHIN_S
