@@ -205,7 +205,7 @@ def _build(
         observer=observer,
         now=ports.now_text,
     )
-    handlers: list[Handler] = [ReceiptHandler(ledger)]
+    handlers: list[Handler] = [ReceiptHandler(index=index, ledger=ledger, shelf=shelf, observer=observer)]
     if me.zone is Zone.EXCHANGE:
         handlers.append(submissions)
     if me.zone is Zone.DECISION:
@@ -255,7 +255,7 @@ def _build(
             index=index,
             ledger=ledger,
             shelf=shelf,
-            verify=lambda sealed: verifier.verify(sealed, index.mark),
+            verify=lambda sealed: verifier.verify(sealed, index.mark, index.place),
             stream_of=stream_of,
             observer=observer,
             now=ports.now_text,

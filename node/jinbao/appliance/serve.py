@@ -266,6 +266,10 @@ class ZoneService:
         reasons += [
             f"stream {s} held at #{seq}: {why}" for s, (seq, _, why) in self.zone.index.held().items()
         ]
+        reasons += [
+            f"stream {r.stream} held by {r.receiver} at #{r.seq}: {r.reason}"
+            for r in self.zone.index.held_elsewhere()
+        ]
         if self.failure is not None:
             reasons.append(f"worker ended by {type(self.failure).__name__}")
         return reasons

@@ -77,6 +77,14 @@ class Index(Protocol):
         """Streams that wait, with seq, code and reason."""
         ...
 
+    def batch(self, stream: StreamId, seq: int, head: str = "") -> SealedBatch | None:
+        """One sealed batch by its place, and by its head where given."""
+        ...
+
+    def place(self, stream: StreamId, incarnation: str, seq: int) -> Mark | None:
+        """The header held at one place of a stream, as a mark."""
+        ...
+
     def unapplied(self, limit: int) -> list[SealedBatch]:
         """Accepted batches above their stream's apply mark, in order per stream."""
         ...
