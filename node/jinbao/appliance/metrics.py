@@ -38,6 +38,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("jinbao_submissions_refused_total", "counter", ("topic",), "Submissions refused.", "拒绝的报送数。", "submission_refused"),
     Metric("jinbao_streams_held_total", "counter", ("code",), "Times a stream was held.", "流被暂停的次数。", "stream_held"),
     Metric("jinbao_equivocations_total", "counter", ("kind",), "Contradictions of an origin found: equivocation, rollback, split_view, or told by a receiver.", "发现的来源自相矛盾次数：equivocation、rollback、split_view，或由接收方告知（told）。", "equivocation_found"),
+    Metric("jinbao_peers_behind_total", "counter", ("peer",), "Times a relay had less of a stream than this zone.", "中转方某流少于本分区的次数。", "peer_behind"),
     Metric("jinbao_clocks_odd_total", "counter", ("peer", "direction"), "Batches accepted whose time is ahead of ours, or back before the batch they follow.", "已受理但时间超前于本机或早于前一批次的批次数。", "clock_odd"),
     Metric("jinbao_peers_refused_total", "counter", ("code",), "Callers refused.", "拒绝的来访次数。", "peer_refused"),
     Metric("jinbao_packages_refused_total", "counter", ("peer", "code"), "Damaged packages passed over.", "跳过的损坏交换包数。", "package_refused"),

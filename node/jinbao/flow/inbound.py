@@ -61,10 +61,11 @@ class Inbound:
             stream = self._stream(peer, sealed)
             if stream is None or stream in troubled:
                 continue
-            if self._take(peer, sealed, marks.get(stream, Mark(stream))):
-                accepted += 1
-            else:
+            taken = self._take(peer, sealed, marks.get(stream, Mark(stream)))
+            if taken is None:
                 troubled.add(stream)
+            else:
+                accepted += taken
         return accepted
 
     def _stream(self, peer: Peer, sealed: SealedBatch) -> StreamId | None:
@@ -75,8 +76,8 @@ class Inbound:
             self._observer.event("header_refused", peer=str(peer.endpoint), code=exc.code, reason=str(exc))
             return None
 
-    def _take(self, peer: Peer, sealed: SealedBatch, asked: Mark) -> bool:
-        """Verify, fetch and accept one batch; False if its stream must wait for mending."""
+    def _take(self, peer: Peer, sealed: SealedBatch, asked: Mark) -> bool | None:
+        """Verify, fetch and accept one batch; whether it was new, None if its stream must wait for mending."""
         try:
             batch = self._verify(sealed)
             if batch is not None:
@@ -85,11 +86,12 @@ class Inbound:
                 self._tell_behind(peer, asked)
         except (PeerError, CorruptionError) as exc:
             self._holder.hold(peer.endpoint, asked.stream, sealed, exc)
+            return None
+        if batch is None:
             return False
-        if batch is not None:
-            hit(FETCHED)
-            self._accept(peer, batch)
-            hit(ACCEPTED)
+        hit(FETCHED)
+        self._accept(peer, batch)
+        hit(ACCEPTED)
         return True
 
     def _tell_behind(self, peer: Peer, asked: Mark) -> None:
