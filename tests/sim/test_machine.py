@@ -269,6 +269,19 @@ class Line(RuleBasedStateMachine):
         self.zones[me].restore(self.directory / f"copy-{me.node}-{me.zone}")
         self.known[me] = copy.deepcopy(self.copies[me])
 
+    @rule(stream=_streams, ahead=st.integers(1, 2), again=st.integers(0, 3))
+    def return_to_an_old_copy(self, stream: StreamId, ahead: int, again: int) -> None:
+        """The origin shows some batches, falls back to what it was before them, and seals others."""
+        self.keep_copy(CITY)
+        for _ in range(ahead):
+            self.seal(stream)
+        self.follow((RELAY, CITY))
+        self.zones[CITY].restore(self.directory / f"copy-{CITY.node}-{CITY.zone}")
+        self.known[CITY] = copy.deepcopy(self.copies[CITY])
+        for _ in range(again):
+            self.seal(stream)
+        self.follow((RELAY, CITY))
+
     # What must hold.
 
     @invariant()
@@ -323,7 +336,7 @@ def _run(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> Non
 @pytest.mark.fault_row(46)
 def test_three_zones_do_what_the_model_says(machine: type[RuleBasedStateMachine]) -> None:
     """Seals, rounds, crashes, replays, forgeries, rollbacks and pauses in any order leave three zones as the model says."""
-    _run(machine, examples=12, steps=25)
+    _run(machine, examples=15, steps=20)
 
 
 @pytest.mark.night
