@@ -116,7 +116,6 @@ def release(asked: Asked, arguments: Release) -> Body:
     if not arguments.reason:
         raise UsageError("line release", expected="a reason", got="none", next_step="it is recorded")
     zone.ledger.record(acts.released(stream, arguments.reason), *take_back(zone, stream))
-    zone.observer.event("stream_released", receiver=str(zone.me), stream=str(stream), seq=held[0])
     if asked.running:
         asked.running.workers["apply"].wake()
     return {"zone": str(zone.me), "stream": str(stream), "seq": held[0], "code": held[1], "reason": held[2]}
