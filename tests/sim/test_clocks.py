@@ -19,12 +19,17 @@ CITY, EXCHANGE = Endpoint("140100", Zone.PRODUCTION), Endpoint("140100", Zone.EX
 STREAM = StreamId(CITY, "pension_macro")
 
 
-def submit(world: World) -> None:
-    """The city has something to submit, and everything comes to rest."""
+def seal(world: World) -> None:
+    """The city has something to submit, and seals it."""
     before = world.zones[CITY].index.head(STREAM).seq
     while world.zones[CITY].index.head(STREAM).seq == before:
         world.business[CITY].edit()
         world.capture_all()
+
+
+def submit(world: World) -> None:
+    """The city submits, and everything comes to rest."""
+    seal(world)
     world.settle()
 
 
@@ -41,14 +46,19 @@ def test_a_clock_that_jumps_back_during_a_pull_reorders_nothing(quiet: MakeWorld
     with quiet(3) as world:
 
         def jump(found: list[SealedBatch], _marks: Sequence[Mark]) -> list[SealedBatch]:
-            world.skew[EXCHANGE] = world.skew[CITY] = -timedelta(hours=1)
+            world.skew[EXCHANGE] -= timedelta(hours=1)
             return found
 
-        submit(world)
+        seal(world)
+        world.skew[CITY] = -timedelta(hours=1)
+        seal(world)
         with through(world, EXCHANGE, CITY, jump):
-            submit(world)
-        submit(world)
+            world.follow(EXCHANGE, CITY)
 
+        assert world.zones[EXCHANGE].index.mark(STREAM) == world.zones[CITY].index.head(STREAM)
+        assert world.zones[EXCHANGE].index.held() == {}
+        world.skew[EXCHANGE] = timedelta()
+        submit(world)
         check_rest(world)
 
 
