@@ -346,7 +346,7 @@ def _run(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> Non
 @pytest.mark.fault_row(46)
 def test_three_zones_do_what_the_model_says(machine: type[RuleBasedStateMachine]) -> None:
     """Seals, rounds, crashes, replays, forgeries, rollbacks and pauses in any order leave three zones as the model says."""
-    _run(machine, examples=10, steps=20)
+    _run(machine, examples=20, steps=25)
 
 
 @pytest.mark.night
