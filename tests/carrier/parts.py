@@ -53,7 +53,7 @@ class Side:
             index=self.index,
             ledger=self.ledger,
             shelf=self.shelf,
-            verify=lambda sealed: network.verifier().verify(sealed, self.index.mark),
+            verify=lambda sealed: network.verifier().verify(sealed, self.index.mark, self.index.place),
             stream_of=lambda sealed: decode_header(sealed.payload).stream,
             observer=self,
             now=lambda: AT,

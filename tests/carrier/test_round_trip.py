@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +11,7 @@ from tests.carrier.parts import DECISION, MEDICAL, PENSION, Border
 from tests.trust.example import Network
 
 from jinbao.carrier.spool import CLEAR_BEFORE, MARKED, PUBLISHED, WRITTEN
-from jinbao.model import failpoint
+from jinbao.model import acts, failpoint
 from jinbao.model.batch import SegmentRef
 from jinbao.model.errors import CorruptionError, IdentityError, UnprovableError
 from jinbao.model.stream import Mark
@@ -57,6 +58,26 @@ def test_a_package_stays_until_the_receiver_has_said_so(border: Border) -> None:
     border.answer()
     assert border.writer.step()
     assert border.packages() == set()
+
+
+@pytest.mark.fault_row(48)
+def test_a_mark_that_cannot_be_continued_lays_nothing_down(border: Border) -> None:
+    """A receiver that has more than the sender is not answered by file: a file may be old and proves no rollback."""
+    border.sender.publish(PENSION, PEOPLE)
+    border.writer.step()
+    border.follow()
+    mark = border.receiver.index.mark(PENSION)
+    beyond = replace(mark, seq=mark.seq + 1, head="0f" * 32)
+
+    border.receiver.ledger.record(
+        acts.rebased(PENSION, mark.incarnation, 1, beyond.seq, beyond.head, "a test")
+    )
+    border.answer()
+    border.writer.step()
+
+    assert border.packages() == set()
+    assert border.follow() == 0
+    assert border.receiver.index.held() == {}
 
 
 def test_nothing_to_do_is_nothing_done(border: Border) -> None:

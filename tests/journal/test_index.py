@@ -25,7 +25,7 @@ from tests.journal.parts import (
 
 from jinbao.journal.projection import APPLIED
 from jinbao.model import acts
-from jinbao.model.batch import SealedBatch
+from jinbao.model.batch import SealedBatch, Shortfall
 from jinbao.model.receipt import Receipt, Stage
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.zone import Endpoint, Zone
@@ -222,3 +222,64 @@ def test_a_held_stream_goes_on_with_the_next_proof(journal: Journal) -> None:
 
     assert held == {LIBRARY: (2, "equivocation", "two heads")}
     assert journal.index.held() == {}
+
+
+def _mark(journal: Journal, seq: int, head: str = "", incarnation: str = "a" * 32) -> Mark:
+    """A caller's mark in the library; by default at the head held here."""
+    held = journal.index.place(LIBRARY, incarnation, seq)
+    return Mark(LIBRARY, incarnation, 1, seq, head or (held.head if held else "0f" * 32))
+
+
+@pytest.mark.parametrize(("seq", "shown"), [(2, 2), (3, 3), (5, 3)], ids=["before", "newest", "beyond"])
+def test_a_mark_that_cannot_be_continued_is_named(journal: Journal, seq: int, shown: int) -> None:
+    """A caller whose past is another, or who has more, gets the nearest header held here, with its own mark."""
+    for _ in range(3):
+        journal.put(LIBRARY)
+    mark = _mark(journal, seq, "0f" * 32)
+
+    [found] = journal.counter.headers(PROVINCE, [mark], 100)
+
+    assert isinstance(found, Shortfall)
+    assert found.mark == mark
+    assert decode_header(found.payload).seq == shown
+
+
+def test_a_mark_that_is_continued_is_not_named(journal: Journal) -> None:
+    """A caller on our chain gets what follows, and nothing once it has all; so does one that names no head."""
+    sealed = [journal.put(LIBRARY) for _ in range(3)]
+
+    for seq in (1, 2, 3):
+        mark = _mark(journal, seq)
+        for asked in (mark, replace(mark, head="")):
+            assert journal.counter.headers(PROVINCE, [asked], 100) == sealed[seq:]
+
+
+def test_a_stream_that_was_created_anew_is_shown_from_its_first_batch(journal: Journal) -> None:
+    """A caller that has more of the old incarnation than there is here is shown the new one, not told to be ahead."""
+    journal.put(LIBRARY)
+    anew = journal.put(LIBRARY, incarnation="b" * 32)
+
+    for mark in (_mark(journal, 7), _mark(journal, 7, incarnation="c" * 32)):
+        assert journal.counter.headers(PROVINCE, [mark], 100) == [anew]
+
+
+def test_a_stage_of_a_later_release_is_filed_and_not_shown(journal: Journal) -> None:
+    """A receipt of a stage nobody here knows does not keep the others from being read."""
+    journal.signed(PROVINCE, LIBRARY, 1)
+    later = Receipt(MINISTRY, LIBRARY, 1, "", Stage.HELD, 0, "", "why", AT)
+    body = dict(acts.receipt_due(later).body) | {"stage": "praised"}
+    journal.ledger.record(acts.Act("receipt_due", body))
+
+    assert [receipt.receiver for receipt in journal.index.receipts(LIBRARY, 1)] == [PROVINCE]
+
+
+def test_a_word_of_another_is_known_until_it_is_taken_back(journal: Journal) -> None:
+    """A receiver's hold is known to all it passes till its receipt comes again without a reason; our own is not told."""
+    word = Receipt(PROVINCE, LIBRARY, 3, "0f" * 32, Stage.HELD, 0, "", "equivocation: two heads", AT)
+    journal.ledger.record(acts.receipt_due(word), acts.receipt_due(replace(word, receiver=EXCHANGE)))
+    known = journal.index.held_elsewhere()
+
+    journal.ledger.record(acts.receipt_due(replace(word, reason="")))
+
+    assert known == [word]
+    assert journal.index.held_elsewhere() == []

@@ -35,6 +35,7 @@ from jinbao.link.server import SERVICE
 from jinbao.model.batch import SegmentRef
 from jinbao.model.errors import CorruptionError, LocalError
 from jinbao.model.stream import Mark
+from jinbao.trust.encoding import short_of
 from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
 
 CHUNK = 16 << 10
@@ -117,6 +118,19 @@ def test_follow_goes_on_beyond_the_mark(province: LineClient, window: Window) ->
     found = province.headers([Mark(STREAM, "1" * 32, 1, 3, "a" * 64)], 500, 0.0)
 
     assert found == list(window.batches[3:])
+
+
+def test_a_mark_that_cannot_be_continued_is_named_over_the_line(network: Network) -> None:
+    """What a server says of a mark it cannot continue reaches the follower (clause 2.4)."""
+    mark = Mark(STREAM, "1" * 32, 1, 9, "0f" * 32)
+    [newest] = batches(network.identity(CITY), 1)
+    short = short_of(newest, mark)
+
+    with (
+        listening(network, CITY, Window([short])) as opened,
+        dialling(network, PROVINCE, CITY, opened.address) as client,
+    ):
+        assert client.headers([], 5, 0.0) == [short]
 
 
 @pytest.mark.parametrize(("asked", "got"), [(2, 2), (500, 5), (0, 5)], ids=["fewer", "more", "no limit"])

@@ -105,7 +105,7 @@ def _operator(world: World) -> None:
     registry.dispatch(asked, "line.resume", {"peer": CITY})
     mark = zone.index.mark(STREAM)
     zone.ledger.record(acts.held(STREAM, mark.seq + 1, "unprovable", "another seal", []))
-    zone.ledger.record(acts.released(STREAM))
+    zone.ledger.record(acts.released(STREAM, "looked at"))
     zone.ledger.record(acts.held(STREAM, mark.seq + 1, "unprovable", "another incarnation", []))
     zone.ledger.record(acts.rebased(STREAM, "f" * 32, mark.epoch, mark.seq, mark.head, "a restored city"))
 

@@ -93,6 +93,18 @@ class Released:
             shelf.receive(ref, _from(content))
 
 
+class Observed:
+    """Keeps the names of what happened."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+
+    def event(self, name: str, **values: Any) -> None:
+        """One fact."""
+        del values
+        self.names.append(name)
+
+
 def _from(content: bytes) -> Callable[[int], Iterator[bytes]]:
     return lambda offset: iter([content[offset:]])
 
@@ -204,12 +216,15 @@ def test_receipts_are_filed(released: Released, shelf: SegmentShelf, tmp_path: P
     ledger = Ledger(store, (JournalProjection(shelf),), lambda: rfc3339(datetime.now(UTC)))
 
     ledger.record(*(acts.accepted(batch, batch.header.stream.origin) for batch in batches))
-    ReceiptHandler(ledger).apply(batches[0].header.stream, batches)
-
     index = JournalIndex(Endpoint.parse("140100/production"), store, shelf)
+    told: list[str] = []
+    handler = ReceiptHandler(index=index, ledger=ledger, shelf=shelf, observer=Observed(told))
+    handler.apply(batches[0].header.stream, batches)
+
     last = released.batches("submission")[-1]
     filed = index.receipts(last.header.stream, last.header.seq)
     store.close()
+    assert told == []
     assert {(str(r.receiver), r.stage, r.head) for r in filed} == {
         ("100000/exchange", stage, last.head) for stage in (Stage.ACCEPTED, Stage.APPLIED)
     }

@@ -104,6 +104,18 @@ def test_an_envelope_comes_back_byte_for_byte(sealed: SealedBatch) -> None:
     assert encoding.envelope_of(wire.Envelope.FromString(content)) == sealed
 
 
+def test_a_mark_that_was_not_continued_comes_back_beside_the_envelope() -> None:
+    """A server's word on a mark survives the wire; for a reader that does not know it, the envelope is the same."""
+    sealed = SealedBatch("suite", "type", b"payload", b"signature", (b"one",))
+    short = encoding.short_of(sealed, Mark(STREAM, "a" * 32, 1, 7, HASH))
+
+    message = encoding.envelope_message(short)
+
+    assert encoding.envelope_of(message) == short
+    message.ClearField("short_of")
+    assert encoding.envelope_of(message) == sealed
+
+
 def test_a_topology_comes_back_as_it_was() -> None:
     """Every column of every row of a topology is read back equal."""
     first, *rest = TOPOLOGY.rows

@@ -221,7 +221,7 @@ def _build(
         now=ports.now_text,
     )
     handlers: list[Handler] = [
-        ReceiptHandler(ledger),
+        ReceiptHandler(index=index, ledger=ledger, shelf=shelf, observer=observer),
         TrustHandler(ledger=ledger, shelf=shelf, trust=trust),
     ]
     if me.zone is Zone.EXCHANGE:
@@ -286,7 +286,7 @@ def _build(
             index=index,
             ledger=ledger,
             shelf=shelf,
-            verify=lambda sealed: verifier.verify(sealed, index.mark),
+            verify=lambda sealed: verifier.verify(sealed, index.mark, index.place),
             stream_of=stream_of,
             observer=observer,
             now=ports.now_text,

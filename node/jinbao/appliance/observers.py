@@ -22,6 +22,9 @@ _ID_NUMBER = re.compile(r"(?<![0-9A-Za-z])([0-9]{17}[0-9Xx]|[0-9]{15})(?![0-9A-Z
 _ALARMS = frozenset(
     {
         "stream_held",
+        "equivocation_found",
+        "peer_behind",
+        "clock_odd",
         "peer_refused",
         "package_refused",
         "header_refused",

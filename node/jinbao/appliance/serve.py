@@ -30,6 +30,7 @@ from jinbao.appliance.trust_drop import TrustDrop
 from jinbao.appliance.web import WebPort
 from jinbao.flow.pace import Pace, PaceLimits, Worker
 from jinbao.flow.ports import Peer
+from jinbao.journal.index import JournalIndex
 from jinbao.link.client import LineClient
 from jinbao.link.limits import LinkLimits
 from jinbao.link.server import LineServer
@@ -298,9 +299,7 @@ class ZoneService:
     def readiness(self) -> list[str]:
         """Why this zone is not ready; empty when it is."""
         reasons = [f"{name}: {w.last_error}" for name, w in self.workers.items() if w.last_error is not None]
-        reasons += [
-            f"stream {s} held at #{seq}: {why}" for s, (seq, _, why) in self.zone.index.held().items()
-        ]
+        reasons += held_reasons(self.zone.index)
         if self.failure is not None:
             reasons.append(f"worker ended by {type(self.failure).__name__}")
         return reasons
@@ -375,6 +374,14 @@ class ZoneService:
             if known.client is not None:
                 known.client.close()
         self.zone.close()
+
+
+def held_reasons(index: JournalIndex) -> list[str]:
+    """Streams that wait: those held here, and those a receiver says it holds against their origin."""
+    here = [f"stream {s} held at #{seq}: {why}" for s, (seq, _, why) in index.held().items()]
+    return here + [
+        f"stream {r.stream} held by {r.receiver} at #{r.seq}: {r.reason}" for r in index.held_elsewhere()
+    ]
 
 
 def run(settings: Settings, zone: Zone) -> int:

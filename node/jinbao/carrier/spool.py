@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from jinbao.model.batch import Header, SealedBatch, SegmentRef
+from jinbao.model.batch import Header, SealedBatch, SegmentRef, Shortfall
 from jinbao.model.errors import CorruptionError, JinbaoError, UnprovableError
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.stream import Mark, StreamId, fair_share
@@ -92,7 +92,9 @@ class SpoolWriter:
     def step(self) -> bool:
         """Lay down what is new, take away what has been taken; whether anything was done."""
         marks = self._receiver_marks()
-        wanted = self._offer.headers(self._receiver, marks, self._packages_max)
+        offered = self._offer.headers(self._receiver, marks, self._packages_max)
+        # What lies on a carrier may be old, so it cannot say that there is nothing newer (clause 2.6).
+        wanted = [sealed for sealed in offered if not isinstance(sealed, Shortfall)]
         names = {_name(sealed): sealed for sealed in wanted}
         there = {path.name for path in self._outbox.iterdir() if _PACKAGE.fullmatch(path.name)}
         for name, sealed in names.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -15,8 +16,8 @@ from jinbao.model.zone import Zone
 
 @click.group(
     help=t(
-        "The line: how far streams are; pull, pause, resume, rebase; export and import when it is cut.",
-        "主线：各流进度；拉取、暂停、恢复、重定基点；线路中断时导出和导入。",
+        "The line: how far streams are; pull, pause, resume, proof, release, rebase; export and import when it is cut.",
+        "主线：各流进度；拉取、暂停、恢复、证据、解除、重定基点；线路中断时导出和导入。",
     ),
     epilog="jinbao line status",
 )
@@ -155,6 +156,69 @@ def rebase(stream: str, plan: bool, reason: str, config: Path, zone: str, as_jso
     """Plan or apply."""
     del as_json  # a plan is read whole or not at all
     show.as_json(ask(config, zone, "line.rebase", stream=stream, reason=reason, apply=not plan))
+
+
+@line.command(
+    help=t(
+        "Why a stream was held, and the signed heads that contradict each other.",
+        "流被暂停的原因，以及相互矛盾的已签封批头。",
+    ),
+    epilog="jinbao line proof 140100/production/pension_macro/line --out proof.json",
+)
+@click.argument("stream")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=t("write both sealed heads to a file, whole", "将两个签封批头完整写入文件"),
+)
+@asking(Zone.EXCHANGE)
+def proof(stream: str, out: Path | None, config: Path, zone: str, as_json: bool) -> None:
+    """A person reads the places and heads; the file holds the bytes that were signed."""
+    found = ask(config, zone, "line.proof", stream=stream)
+    if out is not None:
+        out.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        show.talk(t(f"both sides written to {out}", f"双方已写入 {out}"))
+        return
+    if as_json:
+        show.as_json(found)
+        return
+    names = {
+        "code": t("held by code", "暂停代码"),
+        "reason": t("reason", "原因"),
+        "at": t("at", "时间"),
+        "still_held": t("still held", "仍在暂停"),
+        "ground": t("what both prove", "两者证明"),
+    }
+    show.pairs(found, names)
+    columns = {
+        "side": t("side", "一方"),
+        "stream": t("stream", "流"),
+        "seq": t("seq", "序号"),
+        "head": t("head", "批头摘要"),
+        "previous": t("follows", "前一批头"),
+        "made_at": t("made at", "生成时间"),
+    }
+    show.result("")
+    show.table(found["heads"], columns)
+
+
+@line.command(
+    help=t(
+        "Let a held stream go on; the reason is recorded and the origin is told.",
+        "让被暂停的流继续；记录原因并告知来源。",
+    ),
+    epilog='jinbao line release 140100/production/pension_macro/line --reason "restored copy switched off"',
+)
+@click.argument("stream")
+@click.option("--reason", required=True, help=t("why; it is recorded", "原因，将被记录"))
+@asking(Zone.EXCHANGE)
+def release(stream: str, reason: str, config: Path, zone: str, as_json: bool) -> None:
+    """Release."""
+    found = ask(config, zone, "line.release", stream=stream, reason=reason)
+    if as_json:
+        show.as_json(found)
+    else:
+        show.result(t("{stream} goes on at #{seq}", "{stream} 从 #{seq} 继续").format(**found))
 
 
 def _told(found: dict[str, object], as_json: bool, key: str) -> None:

@@ -30,6 +30,7 @@ from jinbao.flow.ports import (
 from jinbao.model import acts
 from jinbao.model.acts import Act, SegmentUse
 from jinbao.model.batch import Kind, VerifiedBatch
+from jinbao.model.errors import LASTING
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.receipt import Receipt, Stage
 from jinbao.model.standard import Standard
@@ -209,7 +210,7 @@ class SubmissionHandler:
         if wrong:
             reason = "; ".join(wrong)
             held = self._index.held().get(submitted.stream)
-            if held is not None and held[2] == reason:
+            if held is not None and (held[1] in LASTING or held[2] == reason):
                 return False
             self._ledger.record(acts.held(submitted.stream, submitted.seq, "digest_mismatch", reason, []))
             self._observer.event(

@@ -5,20 +5,22 @@
                                                  │         └ rows, apply mark, published package: one transaction
                                                  └ index, mark, receipt `accepted`: one transaction
 
-Accepting never waits for SQL of applying. One stream's trouble stops no other.
+Accepting never waits for SQL of applying. One stream's trouble stops no other: `holding`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
+from jinbao.flow.holding import ClockWatch, Holder
 from jinbao.flow.ports import Index, Ledger, Now, Observer, Peer, Shelf, VerifyBatch
 from jinbao.model import acts
-from jinbao.model.batch import SealedBatch, VerifiedBatch
+from jinbao.model.batch import SealedBatch, Shortfall, VerifiedBatch
 from jinbao.model.errors import CorruptionError, PeerError
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.receipt import Receipt, Stage
-from jinbao.model.stream import DOWNWARD, StreamId
+from jinbao.model.stream import DOWNWARD, Mark, StreamId
+from jinbao.trust.verify import check_short
 
 FETCHED = declare("inbound.after_fetch", "all segments of a batch are durable, the batch is not accepted")
 ACCEPTED = declare("inbound.after_accept", "a batch is accepted, its peer has not seen the new mark")
@@ -43,6 +45,9 @@ class Inbound:
         self._verify, self._stream_of = verify, stream_of
         self._observer, self._now = observer, now
         self._headers_max = headers_max
+        self._holder = Holder(index=index, ledger=ledger, observer=observer, now=now)
+        self._clocks = ClockWatch(observer, now)
+        self._behind: dict[StreamId, Mark] = {}
 
     def step(self, peer: Peer, wait_s: float = 0.0) -> int:
         """One round with one peer; returns how many batches were accepted.
@@ -50,15 +55,17 @@ class Inbound:
         Raises LinkError when the way to the peer fails; what was accepted stays.
         """
         accepted = 0
-        troubled: set[StreamId] = set()
-        for sealed in peer.headers(self._index.marks(), self._headers_max, wait_s):
+        marks = {mark.stream: mark for mark in self._index.marks()}
+        troubled = self._holder.lasting()
+        for sealed in peer.headers(list(marks.values()), self._headers_max, wait_s):
             stream = self._stream(peer, sealed)
             if stream is None or stream in troubled:
                 continue
-            if self._take(peer, stream, sealed):
-                accepted += 1
-            else:
+            taken = self._take(peer, sealed, marks.get(stream, Mark(stream)))
+            if taken is None:
                 troubled.add(stream)
+            else:
+                accepted += taken
         return accepted
 
     def _stream(self, peer: Peer, sealed: SealedBatch) -> StreamId | None:
@@ -69,20 +76,31 @@ class Inbound:
             self._observer.event("header_refused", peer=str(peer.endpoint), code=exc.code, reason=str(exc))
             return None
 
-    def _take(self, peer: Peer, stream: StreamId, sealed: SealedBatch) -> bool:
-        """Verify, fetch and accept one batch; False if its stream must wait for mending."""
+    def _take(self, peer: Peer, sealed: SealedBatch, asked: Mark) -> bool | None:
+        """Verify, fetch and accept one batch; whether it was new, None if its stream must wait for mending."""
         try:
             batch = self._verify(sealed)
             if batch is not None:
                 self._fetch(peer, batch)
+            elif isinstance(sealed, Shortfall) and check_short(sealed, asked, peer.endpoint):
+                self._tell_behind(peer, asked)
         except (PeerError, CorruptionError) as exc:
-            self._hold(peer, stream, sealed, exc)
+            self._holder.hold(peer.endpoint, asked.stream, sealed, exc)
+            return None
+        if batch is None:
             return False
-        if batch is not None:
-            hit(FETCHED)
-            self._accept(peer, batch)
-            hit(ACCEPTED)
+        hit(FETCHED)
+        self._accept(peer, batch)
+        hit(ACCEPTED)
         return True
+
+    def _tell_behind(self, peer: Peer, asked: Mark) -> None:
+        """Say once of each mark that a relay has less of a stream than this zone: it was restored, and catches up."""
+        if self._behind.get(asked.stream) != asked:
+            self._behind[asked.stream] = asked
+            self._observer.event(
+                "peer_behind", peer=str(peer.endpoint), stream=str(asked.stream), seq=asked.seq
+            )
 
     def _fetch(self, peer: Peer, batch: VerifiedBatch) -> None:
         """Bring every segment of the batch onto the shelf."""
@@ -107,8 +125,10 @@ class Inbound:
                 "",
                 "",
                 self._now(),
+                header.incarnation,
             )
             self._ledger.record(act, acts.receipt_due(receipt))
+        self._clocks.see(peer.endpoint, header)
         self._observer.event(
             "batch_accepted",
             peer=str(peer.endpoint),
@@ -117,18 +137,4 @@ class Inbound:
             seq=header.seq,
             rows=sum(ref.rows for ref in header.segments),
             bytes=sum(ref.bytes for ref in header.segments),
-        )
-
-    def _hold(
-        self, peer: Peer, stream: StreamId, sealed: SealedBatch, exc: PeerError | CorruptionError
-    ) -> None:
-        """Stop one stream, loudly, once; it goes on by itself when the next proof holds."""
-        held: Mapping[StreamId, tuple[int, str, str]] = self._index.held()
-        reason = str(exc)
-        if stream in held and held[stream][1:] == (exc.code, reason):
-            return
-        seq = next((m.seq for m in self._index.marks() if m.stream == stream), 0) + 1
-        self._ledger.record(acts.held(stream, seq, exc.code, reason, [sealed]))
-        self._observer.event(
-            "stream_held", peer=str(peer.endpoint), stream=str(stream), seq=seq, code=exc.code, reason=reason
         )

@@ -77,10 +77,6 @@ class Index(Protocol):
         """The incarnation this store chose."""
         ...
 
-    def batch(self, stream: StreamId, seq: int, head: str = "") -> SealedBatch | None:
-        """One sealed batch by its place, and by its head where given."""
-        ...
-
     def head(self, stream: StreamId) -> Mark:
         """The newest header held of a stream."""
         ...
@@ -91,6 +87,14 @@ class Index(Protocol):
 
     def held(self) -> Mapping[StreamId, tuple[int, str, str]]:
         """Streams that wait, with seq, code and reason."""
+        ...
+
+    def batch(self, stream: StreamId, seq: int, head: str = "") -> SealedBatch | None:
+        """One sealed batch by its place, and by its head where given."""
+        ...
+
+    def place(self, stream: StreamId, incarnation: str, seq: int) -> Mark | None:
+        """The header held at one place of a stream, as a mark."""
         ...
 
     def unapplied(self, limit: int) -> list[SealedBatch]:

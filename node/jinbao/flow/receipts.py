@@ -1,7 +1,8 @@
 """Receipts 回执 on their way down: due ones are sealed in batches, others' are filed as they pass.
 
 A receipts batch has the node the receipts are for as its audience, so it reaches that
-node alone, by the only path there is.
+node alone, by the only path there is. What a receipt says was accepted is compared with what
+stands at that place here: `witness`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from dataclasses import asdict
 
 import polars as pl
 
-from jinbao.flow.ports import Index, Ledger, Now, SealHeader, Shelf
+from jinbao.flow.ports import Index, Ledger, Now, Observer, SealHeader, Shelf
 from jinbao.flow.sealing import StreamSealer
+from jinbao.flow.witness import Witness
 from jinbao.model import acts
 from jinbao.model.batch import Kind, SegmentRef, VerifiedBatch
 from jinbao.model.failpoint import declare, hit
@@ -34,6 +36,7 @@ _SCHEMA = {
     "digest": pl.String(),
     "reason": pl.String(),
     "at": pl.String(),
+    "incarnation": pl.String(),
 }
 
 
@@ -92,18 +95,23 @@ def _row(receipt: Receipt) -> dict[str, object]:
 class ReceiptHandler:
     """Files the receipts that pass here, for this node and for those below."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, *, index: Index, ledger: Ledger, shelf: Shelf, observer: Observer) -> None:
         self._ledger = ledger
+        self._witness = Witness(index=index, shelf=shelf, observer=observer)
 
     def wants(self, stream: StreamId) -> bool:
         """Every stream of receipts."""
         return stream.topic == RECEIPTS
 
     def apply(self, stream: StreamId, batches: Sequence[VerifiedBatch]) -> bool:
-        """File all batches in one transaction."""
+        """File all batches in one transaction, with what they contradict."""
         last = batches[-1]
         segments = [ref.sha256 for batch in batches for ref in batch.header.segments]
+        heard = self._witness.hear(batches)
         hit(KEEP_BEFORE)
-        self._ledger.record(acts.receipts_kept(stream, last.header.seq, last.head, segments))
+        self._ledger.record(
+            acts.receipts_kept(stream, last.header.seq, last.head, segments), *self._witness.holds(heard)
+        )
         hit(KEPT)
+        self._witness.tell(heard)
         return True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from jinbao.model.stream import DOWNWARD, Mark, StreamId, fair_share
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint
 from jinbao.store.engine import Store
+from jinbao.trust.encoding import short_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,14 @@ class JournalIndex:
         rows = self._rows(query.order_by(HEADER.c.lsn.desc()).limit(1))
         return envelope_of(json.loads(rows[0].envelope)) if rows else None
 
+    def place(self, stream: StreamId, incarnation: str, seq: int) -> Mark | None:
+        """The header held at one place of a stream, as a mark; None if none is."""
+        query = sa.select(HEADER.c.epoch, HEADER.c.head).where(
+            HEADER.c.stream == str(stream), HEADER.c.incarnation == incarnation, HEADER.c.seq == seq
+        )
+        rows = self._rows(query)
+        return Mark(stream, incarnation, rows[0].epoch, seq, rows[0].head) if rows else None
+
     def unapplied(self, limit: int) -> list[SealedBatch]:
         """Batches accepted after the one their stream's apply mark points to, in order per stream."""
         applied = sa.select(MARK).where(MARK.c.stage == APPLIED).subquery()
@@ -148,7 +157,20 @@ class JournalIndex:
         query = sa.select(RECEIPT).where(RECEIPT.c.stream == str(stream))
         if seq is not None:
             query = query.where(RECEIPT.c.seq == seq)
-        return [_receipt(r._mapping) for r in self._rows(query.order_by(RECEIPT.c.seq, RECEIPT.c.receiver))]  # noqa: SLF001  # SQLAlchemy's public row mapping
+        return self._receipts(query)
+
+    def held_elsewhere(self) -> list[Receipt]:
+        """Words of other receivers that they hold a stream and have not released it."""
+        query = sa.select(RECEIPT).where(
+            RECEIPT.c.stage == Stage.HELD, RECEIPT.c.reason != "", RECEIPT.c.receiver != str(self.me)
+        )
+        return self._receipts(query)
+
+    def _receipts(self, query: sa.Select[Any]) -> list[Receipt]:
+        """Receipts in order; those of a stage only a later release knows are filed, and not shown."""
+        known = query.where(RECEIPT.c.stage.in_(list(Stage)))
+        rows = self._rows(known.order_by(RECEIPT.c.stream, RECEIPT.c.seq, RECEIPT.c.receiver))
+        return [_receipt(r._mapping) for r in rows]  # noqa: SLF001  # SQLAlchemy's public row mapping
 
 
 def _receipt(row: Any) -> Receipt:  # a mapping of the receipt's columns
@@ -162,6 +184,7 @@ def _receipt(row: Any) -> Receipt:  # a mapping of the receipt's columns
         row["digest"],
         row["reason"],
         row["at"],
+        row.get("incarnation", ""),
     )
 
 
@@ -184,7 +207,7 @@ class Counter:
         behind = []
         for head in sorted(heads, key=lambda h: (h.stream.topic not in DOWNWARD, h.stream)):
             mark = known.get(head.stream, Mark(head.stream))
-            if (mark.incarnation, mark.seq) != (head.incarnation, head.seq):
+            if replace(mark, epoch=head.epoch, head=mark.head or head.head) != head:
                 behind.append((mark, head))
         for mark, head in behind:
             room = min(fair_share(limit, len(behind)), limit - len(found))
@@ -195,25 +218,27 @@ class Counter:
         return self._topology().may_see(holder=self._index.me, caller=caller, stream=stream)
 
     def _beyond(self, mark: Mark, head: Mark, limit: int) -> list[SealedBatch]:
-        """Batches recorded after the one a mark points to.
+        """Batches recorded after the one a mark points to, or the one that contradicts or falls short of it.
 
         A mark of an incarnation nobody here knows is shown the newest incarnation from its
         first batch: the caller sees that the origin was created anew, and holds the stream.
         """
         mine = HEADER.c.stream == str(mark.stream)
+        same = sa.and_(mine, HEADER.c.incarnation == mark.incarnation)
+        nearest = sa.select(HEADER).where(same, HEADER.c.seq <= mark.seq).order_by(HEADER.c.seq.desc())
         first = sa.select(sa.func.min(HEADER.c.lsn))
-        exact = sa.select(HEADER.c.lsn + 1).where(
-            mine, HEADER.c.incarnation == mark.incarnation, HEADER.c.seq == mark.seq
-        )
-        later = first.where(mine, HEADER.c.incarnation == mark.incarnation, HEADER.c.seq > mark.seq)
+        later = first.where(same, HEADER.c.seq > mark.seq)
         anew = first.where(mine, HEADER.c.incarnation == head.incarnation) if mark.seq else first.where(mine)
-        known = sa.select(sa.exists().where(mine, HEADER.c.incarnation == mark.incarnation))
         with self._store.read() as connection:
-            places = (exact, later) if connection.execute(known).scalar_one() else (anew,)
-            found = (connection.execute(place).scalar() for place in places)
-            after = next((lsn for lsn in found if lsn is not None), None)
-            if after is None:  # the caller has more of this incarnation than we do
-                return []
+            held = connection.execute(nearest.limit(1)).first()
+            if held is not None and held.seq == mark.seq:
+                after = held.lsn + 1 if mark.head in {"", held.head} else None
+            else:
+                after = connection.execute(later).scalar()
+                if after is None and (held is None or head.incarnation != mark.incarnation):
+                    after = connection.execute(anew).scalar()
+            if after is None:  # the caller's past is not ours, or it has more of this incarnation than we do
+                return [short_of(envelope_of(json.loads(held.envelope)), mark)] if held is not None else []
             query = sa.select(HEADER.c.envelope).where(mine, HEADER.c.lsn >= after)
             rows = connection.execute(query.order_by(HEADER.c.lsn).limit(limit)).all()
         return [envelope_of(json.loads(row.envelope)) for row in rows]

@@ -142,9 +142,9 @@ def held(stream: StreamId, seq: int, code: str, reason: str, evidence: Sequence[
     )
 
 
-def released(stream: StreamId) -> Act:
-    """An operator, or the next provable batch, let a held stream go on."""
-    return Act("released", {"stream": str(stream)})
+def released(stream: StreamId, reason: str) -> Act:
+    """A person let a held stream go on, and said why."""
+    return Act("released", {"stream": str(stream), "reason": reason})
 
 
 def rebased(stream: StreamId, incarnation: str, epoch: int, seq: int, head: str, reason: str) -> Act:

@@ -112,6 +112,16 @@ class SealedBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortfall(SealedBatch):
+    """The nearest batch a peer holds to a mark it was asked to continue and cannot (clause 2.4).
+
+    `mark` is that mark. The peer itself says so, at this call; no seal covers it.
+    """
+
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
 class VerifiedBatch:
     """A header whose seal, signer and place in its stream were proved.
 

@@ -49,6 +49,18 @@ class EquivocationError(UnprovableError):
     code = "equivocation"
 
 
+class RollbackError(UnprovableError):
+    """An origin shows less of its stream than it has shown before."""
+
+    code = "rollback"
+
+
+class SplitViewError(UnprovableError):
+    """A receiver was shown another header than the one that stands at that place here."""
+
+    code = "split_view"
+
+
 class StaleEpochError(UnprovableError):
     """A holder of an older epoch speaks for an identity that was granted to another."""
 
@@ -116,3 +128,7 @@ class UsageError(JinbaoError):
 
     code = "usage"
     exit_code = 2
+
+
+LASTING = frozenset({EquivocationError.code, RollbackError.code, SplitViewError.code})
+"""Codes of holds that only a person ends: the same key said two things, and a later proof unsays neither."""

@@ -19,11 +19,16 @@ class Stage(StrEnum):
     ACCEPTED = "accepted"  # 受理: segments, index, mark and this receipt are durable
     APPLIED = "applied"  # 入库: rows and apply mark are durable
     REFUSED = "refused"  # provable, but not acceptable; `reason` says why
+    HELD = "held"  # equivocation or rollback: `reason` says which; empty once a person released the stream
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """One receiver's word on one batch; `rows` and `digest` are of what it stored."""
+    """One receiver's word on one batch; `rows` and `digest` are of what it stored.
+
+    `incarnation` is the header's, so that the origin can tell a head it never sealed from one
+    of a store it lost; empty from receivers of 0.1 and at stages that do not need it.
+    """
 
     receiver: Endpoint
     stream: StreamId
@@ -34,3 +39,4 @@ class Receipt:
     digest: str
     reason: str
     at: str
+    incarnation: str = ""

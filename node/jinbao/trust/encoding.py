@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError
 
-from jinbao.model.batch import Header, Kind, Manifest, SealedBatch, SegmentRef, TableTotals
+from jinbao.model.batch import Header, Kind, Manifest, SealedBatch, SegmentRef, Shortfall, TableTotals
 from jinbao.model.errors import UnprovableError
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.topology import NodeRow, Topology
@@ -88,17 +88,29 @@ def envelope_message(sealed: SealedBatch) -> wire.Envelope:
         payload=sealed.payload,
         signature=sealed.signature,
         certificates=sealed.certificates,
+        short_of=mark_message(sealed.mark) if isinstance(sealed, Shortfall) else None,
     )
 
 
 def envelope_of(message: wire.Envelope) -> SealedBatch:
-    """Read a sealed batch; nothing in it is believed."""
-    return SealedBatch(
+    """Read a sealed batch; nothing in it is believed.
+
+    Raises UnprovableError on a mark that is none.
+    """
+    sealed = SealedBatch(
         message.suite,
         message.payload_type,
         message.payload,
         message.signature,
         tuple(message.certificates),
+    )
+    return short_of(sealed, mark_of(message.short_of)) if message.HasField("short_of") else sealed
+
+
+def short_of(sealed: SealedBatch, mark: Mark) -> Shortfall:
+    """The batch as the answer to a mark that cannot be continued (clause 2.4)."""
+    return Shortfall(
+        sealed.suite, sealed.payload_type, sealed.payload, sealed.signature, sealed.certificates, mark
     )
 
 

@@ -1,8 +1,9 @@
 """Verification: the only place a `SealedBatch` becomes a `VerifiedBatch`.
 
 In this order, each before the next: bounds, suite and seal; the signer's chain; the
-signer is the stream's origin in the topology; the header follows the mark. Clauses 2.1,
-2.3, 4.1 and 4.2 of the wire contract. Never looks at segments.
+signer is the stream's origin in the topology; the header follows the mark, or is the one
+already held at its place. Clauses 2.1, 2.3, 2.5, 2.6, 4.1 and 4.2 of the wire contract.
+Never looks at segments.
 """
 
 from __future__ import annotations
@@ -11,15 +12,30 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from jinbao.model.batch import Header, SealedBatch, VerifiedBatch
-from jinbao.model.errors import EquivocationError, SequenceGapError, StaleEpochError, UnprovableError
+from jinbao.model.batch import Header, SealedBatch, Shortfall, VerifiedBatch
+from jinbao.model.errors import (
+    EquivocationError,
+    RollbackError,
+    SequenceGapError,
+    StaleEpochError,
+    UnprovableError,
+)
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.topology import Topology
+from jinbao.model.zone import Endpoint
 from jinbao.trust.book import TrustBook
 from jinbao.trust.encoding import HEADER_TYPE, decode_header
 from jinbao.trust.envelope import head_of, signer_of
 from jinbao.trust.identity import check_issuer, check_row, parse_identity
 from jinbao.trust.signer import SignerProofs, moment
+
+HeldAt = Callable[[StreamId, str, int], Mark | None]
+"""The header held of a stream, an incarnation and a seq, as a mark; None if none is."""
+
+
+def _no_other(_stream: StreamId, _incarnation: str, _seq: int) -> Mark | None:
+    """What a receiver knows that keeps its mark and no header before it."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -31,15 +47,17 @@ class Verifier:
     now: Callable[[], datetime]
     _proofs: SignerProofs = field(default_factory=SignerProofs, repr=False, compare=False)
 
-    def verify(self, sealed: SealedBatch, mark_of: Callable[[StreamId], Mark]) -> VerifiedBatch | None:
-        """The batch, proved to follow the mark of its stream; None if it is the mark itself or before it.
+    def verify(
+        self, sealed: SealedBatch, mark_of: Callable[[StreamId], Mark], held_at: HeldAt = _no_other
+    ) -> VerifiedBatch | None:
+        """The batch, proved to follow the mark of its stream; None if it is the mark itself or held before it.
 
         Raises UnprovableError (a gap, equivocation, an older epoch, a broken seal) or
         IdentityError (a signer that may not speak for the stream).
         """
         header = self.prove(sealed)
         head, last = head_of(sealed), mark_of(header.stream)
-        if self._is_seen(header, head, last):
+        if self._is_seen(header, head, last, held_at):
             return None
         check_follows(header, last)
         return VerifiedBatch(sealed, header, head)
@@ -76,14 +94,24 @@ class Verifier:
         return VerifiedBatch(sealed, header, head)
 
     @staticmethod
-    def _is_seen(header: Header, head: str, last: Mark) -> bool:
-        if header.seq > last.seq or header.incarnation != last.incarnation:
+    def _is_seen(header: Header, head: str, last: Mark, held_at: HeldAt) -> bool:
+        """Whether the batch says nothing new; raises EquivocationError if it contradicts the one held."""
+        place = header.incarnation, header.seq
+        before = header.incarnation == last.incarnation and header.seq <= last.seq
+        held = last if place == (last.incarnation, last.seq) else held_at(header.stream, *place)
+        if held is None:  # before the mark nothing is missing: an operator's re-base began after it
+            return before
+        if held.head == head:
+            return True
+        if held.epoch != header.epoch:  # another holder's word, judged by its epoch
             return False
-        if header.seq == last.seq and head != last.head:
-            raise EquivocationError(
-                f"{header.stream}#{header.seq}", expected=f"head {last.head[:12]}", got=head[:12]
-            )
-        return True
+        raise EquivocationError(
+            f"{header.stream}#{header.seq}",
+            expected=f"head {held.head[:12]}",
+            got=head[:12],
+            next_step="jinbao line proof",
+            held=held,
+        )
 
 
 def check_follows(header: Header, last: Mark) -> None:
@@ -101,8 +129,31 @@ def check_follows(header: Header, last: Mark) -> None:
         raise SequenceGapError(f"{header.stream}", expected=f"batch {last.seq + 1}", got=header.seq)
     if header.previous != last.head:
         raise EquivocationError(
-            place, expected=f"to follow head {last.head[:12] or 'none'}", got=header.previous[:12] or "none"
+            place,
+            expected=f"to follow head {last.head[:12] or 'none'}",
+            got=header.previous[:12] or "none",
+            next_step="jinbao line proof",
+            held=last,
         )
+
+
+def check_short(shown: Shortfall, asked: Mark, server: Endpoint) -> bool:
+    """Whether `server` is behind the mark it was asked to continue; False for an answer to another question.
+
+    `shown` is proved, and the one held at its place. Raises RollbackError if the server is the
+    stream's origin: nobody else can say how far the stream is. Source: clause 2.6.
+    """
+    if shown.mark != asked:  # a late answer: it was true of an older mark
+        return False
+    if server == asked.stream.origin:
+        raise RollbackError(
+            str(asked.stream),
+            expected=f"batch {asked.seq}, which it has shown, or a later one",
+            got=f"batch {decode_header(shown.payload).seq} as its newest",
+            next_step="jinbao line proof",
+            held=asked,
+        )
+    return True
 
 
 def _check_continues(header: Header, last: Mark, place: str) -> None:

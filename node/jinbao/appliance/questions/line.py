@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from jinbao.appliance.carrying import medium_folder, on_medium
+from jinbao.appliance.questions.proof import last_hold, parse_stream, take_back
 from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
 from jinbao.appliance.questions.status import NoArguments, _streams
 from jinbao.model import acts
 from jinbao.model.acts import envelope_of
 from jinbao.model.errors import LinkError, UsageError
-from jinbao.model.stream import StreamId
 from jinbao.model.zone import Endpoint
 from jinbao.trust.envelope import head_of
 
@@ -154,16 +154,23 @@ def _carried(asked: Asked, arguments: OnMedium) -> tuple[Endpoint, Path]:
 @question("line.rebase", kind="act", arguments=OneStream)
 def rebase(asked: Asked, arguments: OneStream) -> Body:
     """Where a held stream of a re-created origin would go on, what is given up; with `apply`, do it."""
-    zone, stream = asked.zone, _stream(arguments.stream)
-    held = [a for a in zone.ledger.acts(kind="held", limit=100_000) if a.act.body["stream"] == str(stream)]
-    if stream not in zone.index.held() or not held or not held[-1].act.body["evidence"]:
+    zone, stream = asked.zone, parse_stream(arguments.stream)
+    hold = last_hold(zone, stream)
+    if stream not in zone.index.held() or hold is None or not hold.act.body["evidence"]:
         raise UsageError(f"stream {stream}", expected="one that is held with evidence", got="one that is not")
-    sealed = envelope_of(held[-1].act.body["evidence"][-1])
+    sealed = envelope_of(hold.act.body["evidence"][-1])
     header = zone.verifier.prove(sealed)  # the seal and the signer must hold; only its place is waived
     mark = zone.index.mark(stream)
+    if header.stream != stream or zone.index.place(stream, header.incarnation, header.seq) is not None:
+        raise UsageError(
+            f"stream {stream}",
+            expected="a batch to go on with that is held at no place here",
+            got="a contradiction of one that is",
+            next_step="jinbao line proof, then jinbao line release",
+        )
     plan = {
         "stream": str(stream),
-        "held_because": held[-1].act.body["reason"],
+        "held_because": hold.act.body["reason"],
         "mark_now": {
             "incarnation": mark.incarnation,
             "epoch": mark.epoch,
@@ -185,13 +192,7 @@ def rebase(asked: Asked, arguments: OneStream) -> Body:
     zone.ledger.record(
         acts.rebased(
             stream, header.incarnation, header.epoch, header.seq - 1, header.previous, arguments.reason
-        )
+        ),
+        *take_back(zone, stream),
     )
     return {"zone": str(zone.me), "plan": plan, "applied": True}
-
-
-def _stream(text: str) -> StreamId:
-    try:
-        return StreamId.parse(text)
-    except ValueError as exc:
-        raise UsageError("stream", expected="node/zone/topic/audience", got=text) from exc

@@ -91,18 +91,20 @@ class Chunk(_message.Message):
     def __init__(self, body: _Optional[bytes] = ...) -> None: ...
 
 class Envelope(_message.Message):
-    __slots__ = ("suite", "payload_type", "payload", "signature", "certificates")
+    __slots__ = ("suite", "payload_type", "payload", "signature", "certificates", "short_of")
     SUITE_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_TYPE_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
+    SHORT_OF_FIELD_NUMBER: _ClassVar[int]
     suite: str
     payload_type: str
     payload: bytes
     signature: bytes
     certificates: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, suite: _Optional[str] = ..., payload_type: _Optional[str] = ..., payload: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., certificates: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    short_of: Mark
+    def __init__(self, suite: _Optional[str] = ..., payload_type: _Optional[str] = ..., payload: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., certificates: _Optional[_Iterable[bytes]] = ..., short_of: _Optional[_Union[Mark, _Mapping]] = ...) -> None: ...
 
 class Header(_message.Message):
     __slots__ = ("stream", "seq", "incarnation", "epoch", "previous", "kind", "made_at", "run", "slice_index", "slices", "period", "standard", "replaces", "segments", "manifest", "continues")
