@@ -32,6 +32,10 @@ help:  ## this list
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
+.venv/.fuzz: .venv/.installed requirements/fuzz.txt
+	@$(INSTALL) $(LOCKED) requirements/fuzz.txt
+	@touch $@
+
 .venv/.docs: .venv/.installed requirements/docs.txt
 	@$(INSTALL) $(LOCKED) requirements/docs.txt
 	@touch $@
@@ -44,7 +48,7 @@ demo: .venv/.installed  ## three tiers on this machine; ARGS="--once --persons 2
 test: .venv/.installed  ## all tests that need wheels only
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not parts and not night" $(ARGS) tests
 
-test-parts: .venv/.installed  ## tests that need Debian packages
+test-parts: .venv/.fuzz  ## tests that need Debian packages, and a moment of fuzzing
 	@missing=$$(for part in $(PARTS); do command -v $${part%%:*} >/dev/null || echo "$${part##*:}"; done); \
 	if [ -n "$$missing" ]; then echo "missing; as root: apt-get install --no-install-recommends" $$missing >&2; exit 1; fi
 	$(BIN)/python -m pytest -m parts $(ARGS) tests
@@ -60,7 +64,7 @@ check: .venv/.installed  ## format, lint, types, import contracts, wire contract
 bench: .venv/.installed  ## measures, printed; nothing is judged
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python "$$bench" || exit 1; done
 
-night: .venv/.installed  ## long sweeps: thousands of seeds
+night: .venv/.fuzz  ## long sweeps: thousands of seeds, hours of fuzzing
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m night --timeout 0 $(ARGS) tests
 
 wire: .venv/.installed  ## regenerate node/jinbao/wire/gen from proto/
@@ -72,6 +76,7 @@ docs: .venv/.docs  ## docs/_build/html/index.html; warnings are errors
 lock: .venv/.installed  ## renew requirements/*.txt from pyproject.toml
 	$(LOCK) pyproject.toml --output-file requirements/runtime.txt
 	$(LOCK) pyproject.toml --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
+	$(LOCK) --group fuzz --constraints requirements/dev.txt --output-file requirements/fuzz.txt
 	$(LOCK) --group docs --constraints requirements/dev.txt --output-file requirements/docs.txt
 	echo uv | $(LOCK) --constraints requirements/dev.txt --output-file requirements/uv.txt -
 

@@ -7,6 +7,7 @@ or the sample. `tests/house/test_reference.py` holds that the committed pages ar
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -377,6 +378,38 @@ def rule_text(library: str, table_id: str, rule: str) -> str:
     return next(one.text_en for one in standard.table(table_id).rules if one.id == rule)
 
 
+# Faults
+
+
+def fault_marks() -> dict[int, list[str]]:
+    """Tests by the row of the fault table they are marked with, each `file: test`, in order."""
+    found: dict[int, list[str]] = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                for mark in map(ast.unparse, node.decorator_list):
+                    if "fault_row(" in mark:
+                        row = int(mark.partition("fault_row(")[2].rstrip(")"))
+                        found.setdefault(row, []).append(f"{path.relative_to(ROOT / 'tests')}: {node.name}")
+    return found
+
+
+def _faults() -> str:
+    marks = fault_marks()
+    rows = tomllib.loads((ROOT / "tests" / "faults.toml").read_text(encoding="utf-8"))
+    lines = (
+        (n, row["fault"], row["outcome"], ", ".join(f"`{test}`" for test in _by_file(marks.get(int(n), []))))
+        for n, row in sorted(rows.items(), key=lambda item: int(item[0]))
+    )
+    return table(["row", "what goes wrong", "what must then hold", "tests that try it"], lines)
+
+
+def _by_file(tests: Iterable[str]) -> list[str]:
+    """Files with how many of their tests."""
+    files = [test.partition(":")[0] for test in tests]
+    return [f"{file} ({files.count(file)})" for file in dict.fromkeys(files)]
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "settings-node": _settings("", Settings),
     "settings-zone": _settings("zones.<zone>.", ZoneSettings),
@@ -395,6 +428,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "figures": _figures,
     "odd": _odd,
     "defects": _defects,
+    "faults": _faults,
 }
 
 

@@ -23,8 +23,9 @@ from tests.trust.example import CITY, NOW, SIBLING, TOPOLOGY, with_epoch
 from jinbao.authority.demo import DemoAuthority
 from jinbao.authority.identity_files import ANCHORS, CHAIN, KEY, load_identity
 from jinbao.model.errors import IdentityError, SettingsError
-from jinbao.trust.envelope import check_signature
-from jinbao.trust.identity import check_chain, check_row, dns_name, parse_identity
+from jinbao.trust.book import TrustBook
+from jinbao.trust.identity import Use, check_row, dns_name, parse_identity
+from jinbao.trust.suites import SUITES, check_signature
 
 AUTHORITY = DemoAuthority(now=NOW, life=timedelta(days=7))
 
@@ -55,7 +56,7 @@ def test_every_zone_gets_one_certificate_of_its_own(tmp_path: Path) -> None:
         AUTHORITY.issue(endpoint, TOPOLOGY, tmp_path / str(endpoint))
         identity = load_identity(tmp_path / str(endpoint))
         [leaf] = identity.chain
-        check_chain(leaf, [], identity.anchors, NOW)
+        TrustBook.of(identity.anchors).prove(leaf, [], NOW, Use.LINE)
         check_row(parse_identity(leaf), TOPOLOGY)
         assert parse_identity(leaf).endpoint == endpoint
         keys.add(identity.key.private_numbers().private_value)
@@ -105,12 +106,13 @@ def test_a_new_key_is_never_laid_open(directory: Path) -> None:
 def test_a_certificate_is_in_force_for_its_life(directory: Path) -> None:
     """A leaf holds from its issue for the life that was set, and its root outlives it."""
     identity = load_identity(directory)
+    book = TrustBook.of(identity.anchors)
 
     for at in (NOW, NOW + timedelta(days=7)):
-        check_chain(identity.chain[0], [], identity.anchors, at)
+        book.prove(identity.chain[0], [], at, Use.LINE)
 
     with pytest.raises(IdentityError, match="clock: certificate in force"):
-        check_chain(identity.chain[0], [], identity.anchors, NOW + timedelta(days=7, seconds=1))
+        book.prove(identity.chain[0], [], NOW + timedelta(days=7, seconds=1), Use.LINE)
     assert AUTHORITY.root.not_valid_after_utc > identity.chain[0].not_valid_after_utc
 
 
@@ -118,7 +120,8 @@ def test_an_identity_signs_with_the_key_of_its_certificate(directory: Path) -> N
     """What an identity signs is proved by the leaf of its chain, as it lies on disk."""
     identity = load_identity(directory)
 
-    check_signature(identity.chain[0], identity.sign(b"message"), b"message", thing="message")
+    suite, key = SUITES[identity.suite], identity.chain[0].public_key()
+    check_signature(suite, key, identity.sign(b"message"), b"message", thing="message")
 
     assert x509.load_der_x509_certificate(identity.certificates[0]) == identity.chain[0]
     assert identity.pem(CHAIN) == (directory / CHAIN).read_bytes()

@@ -24,6 +24,7 @@ from jinbao.model.zone import Endpoint, Zone
 from jinbao.store.engine import Store
 from jinbao.store.files import Files
 from jinbao.store.migrations import upgrade
+from jinbao.trust.book import TrustBook
 from jinbao.trust.documents import open_marks, seal_marks
 from jinbao.trust.encoding import decode_header
 from jinbao.trust.envelope import head_of, seal
@@ -108,8 +109,8 @@ class Border:
     def receiver_marks(self) -> list[Mark]:
         """What the receiver said last, proved."""
         sealed = self._answers.marks()
-        anchors = self.sender.identity.anchors
-        return open_marks(sealed, DECISION, anchors, TOPOLOGY, NOW) if sealed else []
+        book = TrustBook.of(self.sender.identity.anchors)
+        return open_marks(sealed, DECISION, book, TOPOLOGY, NOW) if sealed else []
 
     def follow(self) -> int:
         """One round of the receiver; returns how many batches it accepted."""

@@ -24,7 +24,8 @@ from jinbao.store.engine import Store
 from jinbao.store.files import Files
 from jinbao.store.migrations import upgrade
 from jinbao.trust.encoding import HEADER_TYPE, decode_header, encode_header
-from jinbao.trust.envelope import SUITE, head_of
+from jinbao.trust.envelope import head_of
+from jinbao.trust.suites import INTL
 from jinbao.trust.verify import Verifier
 
 AT = "2024-11-05T00:00:00.000Z"
@@ -53,7 +54,7 @@ TOPOLOGY = Topology(
 
 def unsigned(header: Header) -> SealedBatch:
     """A header in an envelope; the journal keeps what was proved before and proves nothing again."""
-    return SealedBatch(SUITE, HEADER_TYPE, encode_header(header), b"seal", (b"certificate",))
+    return SealedBatch(INTL, HEADER_TYPE, encode_header(header), b"seal", (b"certificate",))
 
 
 @dataclass

@@ -14,15 +14,16 @@ import grpc
 from jinbao.authority.demo import DemoAuthority
 from jinbao.authority.identity_files import ZoneIdentity, load_identity
 from jinbao.journal.segments import hash_of
-from jinbao.link.caller import CallerCheck
 from jinbao.link.client import LineClient
 from jinbao.link.limits import LinkLimits
 from jinbao.link.server import LineServer, Offer
+from jinbao.link.standing import Standing
 from jinbao.model.batch import Header, Kind, SealedBatch, SegmentRef
 from jinbao.model.errors import JinbaoError
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint, Zone
+from jinbao.trust.book import TrustBook
 from jinbao.trust.envelope import head_of, seal
 from jinbao.trust.identity import dns_name
 
@@ -41,6 +42,11 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _none(documents: Sequence[bytes]) -> None:
+    """These networks have one flat authority, which publishes no lists."""
+    assert not documents
+
+
 @dataclass(frozen=True)
 class Network:
     """The zones' identities under `directory`, and the topology that names them."""
@@ -51,6 +57,14 @@ class Network:
     def identity(self, endpoint: Endpoint) -> ZoneIdentity:
         """A zone's own."""
         return load_identity(self.directory / endpoint.node / endpoint.zone / "identity")
+
+    def standing(self, me: Endpoint, now: Now, identity: ZoneIdentity | None = None) -> Standing:
+        """What a zone stands on: its own identity, or the one given, and the network's authorities."""
+        held = identity or self.identity(me)
+        book = TrustBook.of(held.anchors, held.trust)
+        return Standing(
+            me, lambda: held, lambda: book, lambda: self.topology, now, lambda documents, _: _none(documents)
+        )
 
     def stranger(self, endpoint: Endpoint, directory: Path) -> ZoneIdentity:
         """A zone's names certified by another root; the holder trusts the network's root all the same."""
@@ -105,15 +119,12 @@ def listening(
     address: str = "127.0.0.1:0",
 ) -> Iterator[Listening]:
     """A server of one zone; `now` is its clock."""
-    held, shown, refusals = network.identity(me), window or Window(), Refusals()
+    shown, refusals = window or Window(), Refusals()
     server = LineServer(
-        me,
+        network.standing(me, now),
         address,
         counter=shown,
-        credentials=held,
-        check=CallerCheck(me, anchors=held.anchors, topology=lambda: network.topology, now=now),
         standards=STANDARDS,
-        now=lambda: now().isoformat(),
         refused=lambda caller, exc: refusals.append((caller, exc)),
         limits=limits,
     )
@@ -143,12 +154,9 @@ def dialling(
 ) -> Iterator[LineClient]:
     """A client of one zone; `identity` where it is not the network's."""
     client = LineClient(
-        me,
+        network.standing(me, utc_now, identity),
         peer,
         address,
-        credentials=identity or network.identity(me),
-        topology=lambda: network.topology,
-        now=utc_now,
         limits=limits,
     )
     try:

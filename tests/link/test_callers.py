@@ -39,6 +39,7 @@ from jinbao.model.batch import SegmentRef
 from jinbao.model.errors import IdentityError, JinbaoError, LinkError, StaleEpochError, UnprovableError
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint, Zone
+from jinbao.trust.book import TrustBook
 from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
 
 PRODUCTION, DECISION = Endpoint(CITY.node, Zone.PRODUCTION), Endpoint(CITY.node, Zone.DECISION)
@@ -76,6 +77,7 @@ def test_a_neighbour_is_let_in(network: Network, city: Listening, caller: Endpoi
     assert (city.window.asked, city.refusals) == ([caller], [])
 
 
+@pytest.mark.fault_row(32)
 def test_a_caller_without_certificate_ends_in_the_handshake(network: Network, city: Listening) -> None:
     """Without a client certificate there is no connection, and so no call that could be refused."""
     with (
@@ -88,6 +90,7 @@ def test_a_caller_without_certificate_ends_in_the_handshake(network: Network, ci
     assert (city.window.asked, city.refusals) == ([], [])
 
 
+@pytest.mark.fault_row(32)
 def test_a_certificate_of_another_root_ends_in_the_handshake(
     network: Network, city: Listening, tmp_path: Path
 ) -> None:
@@ -152,6 +155,7 @@ def test_every_call_asks_who_calls(
     assert city.window.asked == []
 
 
+@pytest.mark.fault_row(41)
 def test_an_older_tls_is_refused_and_recorded(network: Network, city: Listening) -> None:
     """A neighbour that speaks TLS 1.2 is refused, whatever its certificate (clause 1.2)."""
     request = wire.HelloRequest(nonce=bytes(32), versions=[VERSION]).SerializeToString()
@@ -174,11 +178,15 @@ def test_the_newest_tls_is_let_in_by_hand(network: Network, city: Listening) -> 
     assert b"140100/exchange" in answer
 
 
+@pytest.mark.fault_row(41)
 @pytest.mark.parametrize("spoken", ["TLSv1.2", "TLSv1.1", ""], ids=["1.2", "1.1", "unknown"])
 def test_a_session_of_another_tls_names_nobody(network: Network, spoken: str) -> None:
     """The check of a caller names both versions when the session is not TLS 1.3."""
     check = CallerCheck(
-        CITY, anchors=network.identity(CITY).anchors, topology=lambda: network.topology, now=utc_now
+        CITY,
+        book=lambda: TrustBook.of(network.identity(CITY).anchors),
+        topology=lambda: network.topology,
+        now=utc_now,
     )
     session = {"x509_pem_cert": [network.identity(PROVINCE).pem("chain.pem")]}
 
@@ -229,15 +237,8 @@ def test_a_server_that_is_no_longer_the_row_is_not_believed(network: Network) ->
     """A client takes nothing from a city whose certificate is of an older epoch than its row."""
     granted, offer = second_epoch(network, CITY), Window()
     with listening(network, CITY, offer) as server:
-        client = LineClient(
-            PROVINCE,
-            CITY,
-            server.address,
-            credentials=network.identity(PROVINCE),
-            topology=lambda: granted,
-            now=utc_now,
-            limits=LIMITS,
-        )
+        standing = replace(network, topology=granted).standing(PROVINCE, utc_now)
+        client = LineClient(standing, CITY, server.address, limits=LIMITS)
         with pytest.raises(StaleEpochError, match="expected epoch 2, got epoch 1"):
             client.headers([], 10, 0.0)
 
@@ -263,11 +264,12 @@ def test_only_who_was_dialled_passes_the_challenge(
     with pytest.raises(family):
         check_answer(
             nonce=b"n" * 32,
+            suite_id=identity.suite,
             signature=signature,
             certificates=identity.certificates,
             expected=CITY,
             caller=PROVINCE,
-            anchors=identity.anchors,
+            book=TrustBook.of(identity.anchors),
             topology=network.topology,
             now=utc_now(),
         )

@@ -11,11 +11,12 @@ import pytest
 
 from jinbao.authority.demo import DemoAuthority
 from jinbao.authority.identity_files import ANCHORS, CHAIN, KEY, load_identity
-from jinbao.link.caller import CallerCheck
 from jinbao.link.limits import LinkLimits
 from jinbao.link.server import LineServer
+from jinbao.link.standing import Standing
 from jinbao.model.topology import NodeRow, Topology
 from jinbao.model.zone import Endpoint, Tier, Zone
+from jinbao.trust.book import TrustBook
 
 pytestmark = pytest.mark.parts
 
@@ -44,16 +45,19 @@ def line(tmp_path: Path) -> Iterator[int]:
     topology = _topology()
     DemoAuthority().issue(MINISTRY, topology, tmp_path)
     identity = load_identity(tmp_path)
+    book = TrustBook.of(identity.anchors)
     server = LineServer(
-        MINISTRY,
+        Standing(
+            MINISTRY,
+            lambda: identity,
+            lambda: book,
+            lambda: topology,
+            lambda: datetime.now(UTC),
+            lambda _documents, _peer: None,
+        ),
         "127.0.0.1:0",
         counter=EmptyCounter(),
-        credentials=identity,
-        check=CallerCheck(
-            MINISTRY, anchors=identity.anchors, topology=lambda: topology, now=lambda: datetime.now(UTC)
-        ),
         standards=(),
-        now=lambda: datetime.now(UTC).isoformat(),
         refused=lambda _peer, _error: None,
         limits=LinkLimits(),
     )

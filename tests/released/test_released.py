@@ -39,10 +39,11 @@ from jinbao.source.state import SourceState
 from jinbao.store.engine import Store
 from jinbao.store.files import Files
 from jinbao.store.migrations import check, upgrade
+from jinbao.trust.book import TrustBook
 from jinbao.trust.digest import digest
 from jinbao.trust.documents import open_topology
 from jinbao.trust.encoding import decode_envelope
-from jinbao.trust.identity import check_chain, parse_identity
+from jinbao.trust.identity import Use, parse_identity
 from jinbao.trust.verify import Verifier
 
 HERE = Path(__file__).parent
@@ -67,11 +68,12 @@ class Released:
     def topology(self) -> Topology:
         """Its signed topology, proved."""
         sealed = decode_envelope((self.directory / "topology.sealed").read_bytes())
-        return open_topology(sealed, self.anchors, self.at)
+        return open_topology(sealed, TrustBook.of(self.anchors), self.at)
 
     def batches(self, folder: str) -> list[VerifiedBatch]:
         """The batches of a stream, each proved to follow the one before it."""
-        verifier = Verifier(self.anchors, lambda: self.topology, lambda: self.at)
+        book = TrustBook.of(self.anchors)
+        verifier = Verifier(lambda: book, lambda: self.topology, lambda: self.at)
         found: list[VerifiedBatch] = []
 
         def mark(stream: StreamId) -> Mark:
@@ -148,18 +150,19 @@ def test_nobody_else_vouches_for_it(released: Released) -> None:
     strangers = x509.load_pem_x509_certificates((released.directory / CHAIN).read_bytes())
 
     with pytest.raises((IdentityError, UnprovableError)):
-        open_topology(sealed, strangers, released.at)
+        open_topology(sealed, TrustBook.of(strangers), released.at)
 
 
 def test_a_certificate_names_its_zone(released: Released) -> None:
     """A zone's certificate is proved at its own time, says which zone it is, and is none after its life."""
     leaf, *rest = x509.load_pem_x509_certificates((released.directory / CHAIN).read_bytes())
 
-    check_chain(leaf, rest, released.anchors, released.at)
+    TrustBook.of(released.anchors).prove(leaf, rest, released.at, Use.LINE)
 
     assert str(parse_identity(leaf).endpoint) == "140100/production"
+    late = leaf.not_valid_after_utc + timedelta(seconds=1)
     with pytest.raises((IdentityError, UnprovableError)):
-        check_chain(leaf, rest, released.anchors, leaf.not_valid_after_utc + timedelta(seconds=1))
+        TrustBook.of(released.anchors).prove(leaf, rest, late, Use.LINE)
 
 
 @pytest.mark.parametrize("folder", ["submission", "receipts"])

@@ -11,7 +11,7 @@ from jinbao.journal.projection import APPLIED
 from jinbao.journal.verify import verify_journal, verify_segments
 from jinbao.model.batch import Header, Kind
 from jinbao.model.receipt import Stage
-from jinbao.model.stream import DOWNWARD, LINE, StreamId
+from jinbao.model.stream import DOWNWARD, LINE, TRUST, TRUST_UP, StreamId
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.trust.encoding import decode_header
 
@@ -54,9 +54,18 @@ def check_rest(world: World) -> None:
         _require(not damage, world, f"{zone.me}: expected a whole journal, got {damage}")
         _check_streams(world, zone)
         check_epochs(world, zone)
+    _check_topology(world)
     for origin in world.business:
         for library in world.zones[origin].standards:
             _check_library(world, origin, library)
+
+
+def _check_topology(world: World) -> None:
+    """What the root said last is what every zone goes by."""
+    versions = {e: zone.topology.version for e, zone in world.zones.items()}
+    root = versions[Endpoint(world.plan.topology.root, Zone.EXCHANGE)]
+    late = {str(e): version for e, version in versions.items() if version != root}
+    _require(not late, world, f"expected topology version {root} everywhere, got {late}")
 
 
 def _check_streams(world: World, zone: OpenZone) -> None:
@@ -88,11 +97,13 @@ def _visible(world: World, me: Endpoint) -> Iterator[StreamId]:
 def _reaches(world: World, stream: StreamId, me: Endpoint) -> bool:
     """Whether the audience of a stream, in the words of the specification, includes this zone."""
     topology, origin = world.plan.topology, stream.origin
+    if stream.topic == TRUST:
+        return me != origin and topology.in_subtree(me, origin)
     if stream.topic in DOWNWARD:
         return _on_path(world, me, origin, stream.audience)
     if stream.audience == LINE:
         above = me.zone is Zone.EXCHANGE and me != origin and topology.in_subtree(origin, me)
-        return above and origin.zone is Zone.PRODUCTION
+        return above and (origin.zone is Zone.PRODUCTION or stream.topic == TRUST_UP)
     return stream.topic.startswith("published.") and me == Endpoint(origin.node, Zone.DECISION)
 
 

@@ -70,6 +70,7 @@ def _strike(world: World, name: str, *, power: bool) -> None:
             return
         for business in world.business.values():
             business.edit()
+        world.announce()
         world.capture_all()
         world.round()
         world.round()

@@ -30,6 +30,7 @@ from jinbao.authority.identity_files import load_identity
 from jinbao.model import failpoint
 from jinbao.model.errors import JinbaoError
 from jinbao.model.topology import Topology
+from jinbao.model.trust import DocumentKind, TrustDocument
 from jinbao.model.zone import Border, Endpoint, Tier, Zone
 from jinbao.sample.generate import generate
 from jinbao.trust.documents import seal_topology
@@ -41,8 +42,8 @@ START = datetime(2024, 11, 5, tzinfo=UTC)
 
 _LIFE = timedelta(days=3650)
 _ROUNDS_MAX = 80
-_ACTIONS = ("edit", "capture", "follow", "apply", "part", "clock")
-_WEIGHTS = (1, 1, 12, 6, 1, 1)
+_ACTIONS = ("edit", "capture", "follow", "apply", "part", "clock", "announce")
+_WEIGHTS = (2, 2, 24, 12, 2, 2, 1)
 
 
 class Crash(BaseException):
@@ -129,6 +130,7 @@ class World:
         self.crashes: list[str] = []
         self.armed: Armed | None = None
         self.now = START
+        self.topology, self.version = plan.topology, plan.topology.version
         self.restarted: Callable[[World, OpenZone], None] = lambda _world, _zone: None
         shutil.copytree(plan.directory, directory, ignore=shutil.ignore_patterns("attic"))
         self.settings = {name: self._moved(s) for name, s in plan.settings.items()}
@@ -266,9 +268,10 @@ class World:
         return carrying.lay() or accepted > 0
 
     def apply(self, endpoint: Endpoint) -> bool:
-        """Apply what was accepted, attest it, seal the receipts that are due."""
+        """Apply what was accepted, attest it, seal trust documents and the receipts that are due."""
         moved = self.step("apply", endpoint, lambda zone: zone.applier.step())
         moved |= self.step("attest", endpoint, lambda zone: zone.submissions.attest())
+        moved |= self.step("trust", endpoint, _seal_trust)
         return self.step("receipts", endpoint, lambda zone: zone.receipts.step()) or moved
 
     # Whole runs.
@@ -322,6 +325,8 @@ class World:
                     self.apply(self.rng.choice(list(self.zones)))
                 case "part":
                     self._part(self.rng.choice(edges))
+                case "announce":
+                    self.announce()
                 case _:
                     self._turn_clock(self.rng.choice(list(self.zones)))
         self.armed = None
@@ -333,6 +338,20 @@ class World:
     def _turn_clock(self, endpoint: Endpoint) -> None:
         self.skew[endpoint] = timedelta(minutes=self.rng.randint(-600, 600))
 
+    # Trust documents.
+
+    def announce(self) -> None:
+        """A new version of the topology is imported at the root; what it says is what the last one said."""
+        self.version += 1
+        root = Endpoint(self.plan.topology.root, Zone.EXCHANGE)
+        topology = replace(self.topology, version=self.version)
+        sealed = seal_topology(topology, self.zones[root].identity)
+        document = TrustDocument(
+            DocumentKind.TOPOLOGY, "topology", self.version, envelope_message(sealed).SerializeToString()
+        )
+        if self.step("announce", root, lambda zone: zone.trust.take_in([document])):
+            self.topology = topology
+
     # Promotion of an identity, and its old holder who does not know.
 
     def grant_epoch(self, node: str, epoch: int, *, to_all: bool) -> None:
@@ -340,9 +359,9 @@ class World:
         rows = tuple(
             replace(row, epoch=epoch) if row.node == node else row for row in self.plan.topology.rows
         )
-        topology = Topology(self.plan.topology.trust_domain, epoch, rows)
-        root = next(row.node for row in rows if not row.parent)
-        signer = load_identity(self.directory / root / Zone.EXCHANGE / "identity")
+        self.version += 1
+        topology = self.topology = Topology(self.plan.topology.trust_domain, self.version, rows)
+        signer = load_identity(self.directory / topology.root / Zone.EXCHANGE / "identity")
         file = self.directory / ("topology.sealed" if to_all else f"topology-{node}.sealed")
         file.write_bytes(envelope_message(seal_topology(topology, signer)).SerializeToString())
         body = self.settings[node].model_dump(exclude_unset=True) | {"topology_file": file}
@@ -354,6 +373,10 @@ class World:
         for endpoint in self.zones:
             if to_all or endpoint.node == node:
                 self.restart(endpoint)
+
+
+def _seal_trust(zone: OpenZone) -> bool:
+    return zone.trust_sealer is not None and zone.trust_sealer.step()
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from tests.trust.example import NOW
 
+from jinbao.trust.suites import P256
+
 BOTH = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH)
 URI = "spiffe://jinbao.test/city/140100/140100/production/e/1"
 HOST = "production.140100.jinbao.internal"
@@ -29,6 +31,8 @@ class Holder:
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
     rest: tuple[x509.Certificate, ...] = field(default=())
+
+    suite: str = P256
 
     @property
     def certificates(self) -> tuple[bytes, ...]:

@@ -12,6 +12,7 @@ from jinbao.model.batch import Header, Kind, SealedBatch
 from jinbao.model.stream import StreamId
 from jinbao.model.topology import NodeRow, Topology
 from jinbao.model.zone import Endpoint, Tier, Zone
+from jinbao.trust.book import TrustBook
 from jinbao.trust.envelope import head_of, seal
 from jinbao.trust.verify import Verifier
 
@@ -88,6 +89,11 @@ class Network:
             sealed.append(self.seal(replace(first, seq=seq, previous=previous)))
         return sealed
 
+    @property
+    def book(self) -> TrustBook:
+        """What trusts this network's authority."""
+        return TrustBook.of([self.authority.root])
+
     def verifier(self, topology: Topology = TOPOLOGY, at: datetime = NOW) -> Verifier:
         """A verifier that trusts this network's authority."""
-        return Verifier([self.authority.root], lambda: topology, lambda: at)
+        return Verifier(lambda: self.book, lambda: topology, lambda: at)

@@ -13,6 +13,7 @@ from jinbao.model.errors import IdentityError, StaleEpochError, UnprovableError
 from jinbao.model.stream import Mark
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint, Zone
+from jinbao.trust.book import TrustBook
 from jinbao.trust.documents import MARKS_TYPE, open_marks, open_topology, seal_marks, seal_topology
 from jinbao.trust.encoding import TOPOLOGY_TYPE, encode_topology
 from jinbao.trust.envelope import seal_bytes
@@ -22,14 +23,14 @@ MARKS = [Mark(STREAM, "a" * 32, 1, 7, "0f" * 32), Mark(replace(STREAM, topic="un
 
 def opened(network: Network, sealed: SealedBatch, topology: Topology = TOPOLOGY) -> list[Mark]:
     """The marks of the province's exchange zone, now."""
-    return open_marks(sealed, PROVINCE, [network.authority.root], topology, NOW)
+    return open_marks(sealed, PROVINCE, network.book, topology, NOW)
 
 
 def test_the_root_signs_the_topology(network: Network) -> None:
     """A topology sealed by the exchange zone of the root is opened as it was."""
     sealed = seal_topology(TOPOLOGY, network.identity(ROOT))
 
-    assert open_topology(sealed, [network.authority.root], NOW) == TOPOLOGY
+    assert open_topology(sealed, network.book, NOW) == TOPOLOGY
 
 
 @pytest.mark.parametrize("signer", [PROVINCE, CITY, Endpoint("100000", Zone.DECISION)], ids=str)
@@ -38,7 +39,7 @@ def test_nobody_else_signs_the_topology(network: Network, signer: Endpoint) -> N
     sealed = seal_topology(TOPOLOGY, network.identity(signer))
 
     with pytest.raises(IdentityError, match=f"expected the exchange zone of the root node, got {signer}"):
-        open_topology(sealed, [network.authority.root], NOW)
+        open_topology(sealed, network.book, NOW)
 
 
 def test_a_topology_makes_nobody_its_root(network: Network) -> None:
@@ -47,7 +48,7 @@ def test_a_topology_makes_nobody_its_root(network: Network) -> None:
     sealed = seal_topology(Topology("jinbao.other", 2, (row,)), network.identity(PROVINCE))
 
     with pytest.raises(IdentityError, match=r"caller 140000/exchange: expected jinbao.other province"):
-        open_topology(sealed, [network.authority.root], NOW)
+        open_topology(sealed, network.book, NOW)
 
 
 def test_a_topology_is_opened_while_its_signer_is_in_force(network: Network) -> None:
@@ -55,7 +56,7 @@ def test_a_topology_is_opened_while_its_signer_is_in_force(network: Network) -> 
     sealed = seal_topology(TOPOLOGY, network.identity(ROOT))
 
     with pytest.raises(IdentityError, match="clock: certificate in force"):
-        open_topology(sealed, [network.authority.root], NOW + timedelta(days=60))
+        open_topology(sealed, network.book, NOW + timedelta(days=60))
 
 
 def test_a_topology_of_strangers_is_refused(network: Network) -> None:
@@ -63,7 +64,7 @@ def test_a_topology_of_strangers_is_refused(network: Network) -> None:
     sealed = seal_topology(TOPOLOGY, network.identity(ROOT))
 
     with pytest.raises(IdentityError, match="expected an issuer this zone trusts"):
-        open_topology(sealed, [], NOW)
+        open_topology(sealed, TrustBook.of([]), NOW)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_a_sealed_payload_that_is_no_topology_is_unprovable(network: Network, pa
     sealed = seal_bytes(TOPOLOGY_TYPE, payload, network.identity(ROOT))
 
     with pytest.raises(UnprovableError, match="topology: expected a message of the contract"):
-        open_topology(sealed, [network.authority.root], NOW)
+        open_topology(sealed, network.book, NOW)
 
 
 @pytest.mark.parametrize("marks", [[], MARKS], ids=["none", "two"])

@@ -16,7 +16,8 @@ from tests.trust.example import CITY, FIRST, PROVINCE, SIBLING, Network
 from jinbao.model.errors import IdentityError, UnprovableError
 from jinbao.trust.documents import MARKS_TYPE, seal_marks
 from jinbao.trust.encoding import HEADER_TYPE, PAYLOAD_BYTES_MAX, TOPOLOGY_TYPE, encode_header
-from jinbao.trust.envelope import SUITE, head_of, pae, seal, seal_bytes, signer_of
+from jinbao.trust.envelope import head_of, pae, seal, seal_bytes, signer_of
+from jinbao.trust.suites import P256
 
 bounded = settings(max_examples=60, deadline=None)
 
@@ -42,7 +43,7 @@ def test_a_seal_names_its_signer(network: Network) -> None:
     leaf, rest = signer_of(sealed, HEADER_TYPE)
 
     assert (leaf, rest) == (network.identity(CITY).chain[0], [])
-    assert (sealed.suite, sealed.payload) == (SUITE, encode_header(FIRST))
+    assert (sealed.suite, sealed.payload) == (P256, encode_header(FIRST))
 
 
 @bounded
@@ -124,8 +125,8 @@ def test_a_seal_is_its_signers_alone(network: Network) -> None:
 
 
 def test_a_head_is_the_hash_of_the_payload_alone(network: Network) -> None:
-    """Sealing twice gives two signatures and one head, and another header another head."""
-    once, twice = network.seal(FIRST), network.seal(FIRST)
+    """Sealing with two keys gives two signatures and one head, and another header another head."""
+    once, twice = network.seal(FIRST), seal(FIRST, network.identity(SIBLING))
 
     assert once.signature != twice.signature
     assert head_of(once) == head_of(twice) != head_of(network.seal(replace(FIRST, seq=2)))

@@ -12,7 +12,8 @@ from tests.trust.example import CITY, NOW, TOPOLOGY, Network, with_epoch
 
 from jinbao.model.errors import IdentityError, StaleEpochError
 from jinbao.model.zone import Tier
-from jinbao.trust.identity import Identity, check_chain, check_row, dns_name, parse_identity
+from jinbao.trust.book import TrustBook
+from jinbao.trust.identity import Identity, Use, check_row, dns_name, parse_identity
 
 ROOT = root()
 CITY_IDENTITY = Identity("jinbao.test", Tier.CITY, "140100", CITY, 1)
@@ -21,7 +22,7 @@ DAY = timedelta(days=1)
 
 def check(holder: Holder, *, anchor: Holder = ROOT) -> None:
     """All three questions, in the order a receiver asks them."""
-    check_chain(holder.certificate, holder.rest, [anchor.certificate], NOW)
+    TrustBook.of([anchor.certificate]).prove(holder.certificate, holder.rest, NOW, Use.LINE)
     check_row(parse_identity(holder.certificate), TOPOLOGY)
 
 
@@ -40,12 +41,13 @@ def test_every_zone_of_a_network_is_known(network: Network) -> None:
     for endpoint in TOPOLOGY.endpoints():
         leaf, *rest = network.identity(endpoint).chain
 
-        check_chain(leaf, rest, [network.authority.root], NOW)
+        network.book.prove(leaf, rest, NOW, Use.LINE)
         check_row(parse_identity(leaf), TOPOLOGY)
 
         assert parse_identity(leaf).endpoint == endpoint
 
 
+@pytest.mark.fault_row(34)
 @pytest.mark.parametrize(
     ("uris", "hosts", "got"),
     [
@@ -81,6 +83,7 @@ def test_there_is_one_uri_and_its_host(uris: tuple[str, ...], hosts: tuple[str, 
         check(holder)
 
 
+@pytest.mark.fault_row(34)
 @pytest.mark.parametrize(
     "uri",
     [

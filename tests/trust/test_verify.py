@@ -21,7 +21,7 @@ from jinbao.model.stream import Mark
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint
 from jinbao.trust.envelope import head_of, seal
-from jinbao.trust.verify import CLOCK_TOLERANCE
+from jinbao.trust.signer import CLOCK_TOLERANCE
 
 
 def mark(seq: int, head: str, epoch: int = 1, incarnation: str = "a" * 32) -> Mark:
@@ -174,16 +174,16 @@ def test_a_node_the_topology_does_not_know_is_refused(network: Network) -> None:
 @pytest.mark.parametrize(
     ("made_at", "thing"),
     [
-        ("", "header time: expected RFC 3339"),
-        ("yesterday", "header time: expected RFC 3339"),
-        ("2026-13-01T00:00:00Z", "header time: expected RFC 3339"),
+        ("", "140100/production/pension_macro/line#1: time: expected RFC 3339"),
+        ("yesterday", "140100/production/pension_macro/line#1: time: expected RFC 3339"),
+        ("2026-13-01T00:00:00Z", "140100/production/pension_macro/line#1: time: expected RFC 3339"),
         ("2026-11-20T07:00:00", "clock: "),
         ("2026-11-20", "clock: "),
         ("2026-11-21T08:00:01Z", "clock: "),
         ("2026-11-21T08:00:00-00:01", "clock: "),
         ("9999-12-31T23:59:59Z", "clock: "),
-        ("9999-12-31T23:59:59-14:00", "header time: expected RFC 3339"),
-        ("0001-01-01T00:00:00+14:00", "header time: expected RFC 3339"),
+        ("9999-12-31T23:59:59-14:00", "140100/production/pension_macro/line#1: time: expected RFC 3339"),
+        ("0001-01-01T00:00:00+14:00", "140100/production/pension_macro/line#1: time: expected RFC 3339"),
         ("0001-01-01T00:00:00Z", "clock: certificate in force"),
     ],
     ids=lambda text: text or "empty",

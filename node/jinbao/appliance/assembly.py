@@ -11,21 +11,23 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from jinbao.appliance.adapters import ConvertAndJudge, LibraryAdapter, SourceCapture, StateAdapter
 from jinbao.appliance.metrics import Metrics
 from jinbao.appliance.observers import ZoneObserver
 from jinbao.appliance.settings import Settings
+from jinbao.appliance.trust_keeper import TrustKeeper
 from jinbao.appliance.zone_lock import Purpose, lock
-from jinbao.authority.identity_files import ZoneIdentity, load_identity
+from jinbao.authority.identity_files import ZoneIdentity
 from jinbao.decision.room import Decision, DecisionProjection
 from jinbao.flow.apply import Applier, Handler, SubmissionHandler
 from jinbao.flow.inbound import Inbound
 from jinbao.flow.onward import PackageHandler, Publisher
 from jinbao.flow.outbound import Outbound
 from jinbao.flow.receipts import ReceiptHandler, ReceiptSealer
+from jinbao.flow.trusting import TrustHandler, TrustSealer
 from jinbao.journal.index import Counter, JournalIndex
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.projection import JournalProjection
@@ -37,10 +39,11 @@ from jinbao.model.errors import SettingsError
 from jinbao.model.mapping import LibraryMapping
 from jinbao.model.places import tiers_directory
 from jinbao.model.standard import Standard
-from jinbao.model.stream import StreamId
+from jinbao.model.stream import TRUST, TRUST_UP, StreamId
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.quarantine.room import Quarantine, QuarantineProjection
+from jinbao.registry.documents import DocumentProjection, Documents
 from jinbao.registry.mappings import load_mappings
 from jinbao.registry.standards import load_standards
 from jinbao.source.state import SourceState, StateProjection
@@ -48,12 +51,11 @@ from jinbao.store.engine import Store
 from jinbao.store.files import Files
 from jinbao.store.migrations import upgrade
 from jinbao.store.projection import Projection
-from jinbao.trust.documents import open_topology
-from jinbao.trust.encoding import decode_envelope, decode_header
+from jinbao.trust.encoding import decode_header
 from jinbao.trust.envelope import head_of, seal
 from jinbao.trust.verify import Verifier
 
-ROOMS = ("journal", "library", "quarantine", "source", "decision")
+ROOMS = ("journal", "library", "quarantine", "source", "decision", "registry")
 """Rooms with tables; each brings its migrations."""
 
 _LOCK_WAIT_S = 30.0
@@ -91,8 +93,8 @@ class OpenZone:
     settings: Settings
     me: Endpoint
     ports: Ports
-    topology: Topology
-    identity: ZoneIdentity
+    trust: TrustKeeper
+    documents: Documents
     standards: dict[str, Standard]
     mappings: dict[str, LibraryMapping]
     store: Store
@@ -112,10 +114,21 @@ class OpenZone:
     applier: Applier
     submissions: SubmissionHandler
     receipts: ReceiptSealer
+    trust_sealer: TrustSealer | None
     outbound: Outbound | None
     unlock: Callable[[], None]
     writing: threading.Lock = field(default_factory=threading.Lock)
     """Held while a capture has files on the shelf that no act names yet."""
+
+    @property
+    def topology(self) -> Topology:
+        """The newest topology proved."""
+        return self.trust.topology()
+
+    @property
+    def identity(self) -> ZoneIdentity:
+        """Our keys and certificates as they are now."""
+        return self.trust.identity()
 
     def close(self) -> None:
         """Close the database and let go of the lock."""
@@ -125,15 +138,6 @@ class OpenZone:
     def seal(self, header: Header) -> SealedBatch:
         """Seal a header with this zone's key."""
         return seal(header, self.identity)
-
-
-def read_topology(path: Path, identity: ZoneIdentity, now: datetime) -> Topology:
-    """The signed topology, proved by the zone's anchors."""
-    try:
-        sealed = decode_envelope(path.read_bytes())
-    except OSError as exc:
-        raise SettingsError(f"topology {path}", expected="a signed file", got=str(exc)) from exc
-    return open_topology(sealed, identity.anchors, now)
 
 
 def open_zone(
@@ -153,8 +157,14 @@ def _build(
     settings: Settings, me: Endpoint, directory: Path, ports: Ports, unlock: Callable[[], None]
 ) -> OpenZone:
     # Who we are, and who everybody is: keys, anchors, the signed topology.
-    identity = load_identity(directory / "identity")
-    topology = read_topology(settings.topology_file, identity, ports.now())
+    trust = TrustKeeper(
+        me,
+        directory / "identity",
+        settings.topology_file,
+        now=ports.now,
+        grace=timedelta(seconds=settings.limits.revocation_grace_s),
+    )
+    topology = trust.topology()
     if not topology.knows(me):
         raise SettingsError(f"topology {settings.topology_file}", expected=f"a row with {me}", got="none")
     # What is exchanged: standards and mappings, the same files on every tier.
@@ -176,6 +186,7 @@ def _build(
         QuarantineProjection(shelf),
         StateProjection(),
         DecisionProjection(),
+        DocumentProjection(),
     )
     ledger = Ledger(store, projections, ports.now_text)
     index = JournalIndex(me, store, shelf)
@@ -184,14 +195,18 @@ def _build(
     # What is told: one observer for log and metrics.
     metrics = Metrics()
     observer = ZoneObserver(me, metrics)
+    # What was learned since the anchors were installed: authorities, revocation lists, a newer topology.
+    documents = Documents(store)
+    trust.attach(documents, ledger, observer)
+    topology = trust.topology()
     # The flow, room by room as it needs them.
     library, state = Library(store, standards), SourceState(store)
-    verifier = Verifier(identity.anchors, lambda: topology, ports.now)
+    verifier = Verifier(trust.book, trust.topology, ports.now)
     judge = ConvertAndJudge(mappings, shelf)
     epoch = topology.by_node[me.node].epoch
 
     def seal_header(header: Header) -> SealedBatch:
-        return seal(header, identity)
+        return seal(header, trust.identity())
 
     publisher = Publisher(index=index, seal=seal_header, epoch=epoch, now=ports.now_text)
     submissions = SubmissionHandler(
@@ -205,12 +220,28 @@ def _build(
         observer=observer,
         now=ports.now_text,
     )
-    handlers: list[Handler] = [ReceiptHandler(ledger)]
+    handlers: list[Handler] = [
+        ReceiptHandler(ledger),
+        TrustHandler(ledger=ledger, shelf=shelf, trust=trust),
+    ]
     if me.zone is Zone.EXCHANGE:
         handlers.append(submissions)
     if me.zone is Zone.DECISION:
         handlers.append(PackageHandler(ledger))
     limits = settings.limits
+    trust_sealer = None
+    if me.zone is Zone.EXCHANGE:
+        trust_sealer = TrustSealer(
+            index=index,
+            ledger=ledger,
+            shelf=shelf,
+            read=stored_batch,
+            local=documents.local,
+            topics=lambda: (TRUST, TRUST_UP) if trust.topology().parent(me) else (TRUST,),
+            seal=seal_header,
+            epoch=epoch,
+            now=ports.now_text,
+        )
     outbound = None
     if me.zone is Zone.PRODUCTION and settings.sources:
         outbound = Outbound(
@@ -234,14 +265,14 @@ def _build(
         settings=settings,
         me=me,
         ports=ports,
-        topology=topology,
-        identity=identity,
+        trust=trust,
+        documents=documents,
         standards=standards,
         mappings=mappings,
         store=store,
         shelf=shelf,
         index=index,
-        counter=Counter(index, store, lambda: topology),
+        counter=Counter(index, store, trust.topology),
         ledger=ledger,
         projections=projections,
         library=library,
@@ -278,6 +309,7 @@ def _build(
             now=ports.now_text,
             receipts_max=limits.receipts_max,
         ),
+        trust_sealer=trust_sealer,
         outbound=outbound,
         unlock=unlock,
     )

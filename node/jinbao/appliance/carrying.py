@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jinbao.appliance.assembly import OpenZone
+from jinbao.authority.identity_files import ZoneIdentity
 from jinbao.carrier.spool import SpoolPeer, SpoolWriter
 from jinbao.model.errors import JinbaoError
 from jinbao.model.stream import Mark
@@ -24,7 +25,7 @@ class Carrying:
 
     def __init__(self, zone: OpenZone, other: Endpoint, *, inbox: Path, outbox: Path) -> None:
         self._zone, self._other = zone, other
-        self._said: list[Mark] = []
+        self._said: tuple[list[Mark], ZoneIdentity] | None = None
         self.peer = SpoolPeer(other, inbox, refused=self._refused)
         self._writer = SpoolWriter(
             other,
@@ -45,7 +46,7 @@ class Carrying:
         zone, sealed = self._zone, self.peer.marks()
         if sealed is None:
             return []
-        return open_marks(sealed, self._other, zone.identity.anchors, zone.topology, zone.ports.now())
+        return open_marks(sealed, self._other, zone.trust.book(), zone.topology, zone.ports.now())
 
     def take(self) -> int:
         """Accept what lies in the inbox; returns how many batches."""
@@ -53,10 +54,11 @@ class Carrying:
 
     def lay(self) -> bool:
         """Lay down our marks if they moved, and what lies beyond the other side's; whether packages changed."""
-        marks = self._zone.index.marks()
-        if marks != self._said:
-            self._writer.write_marks(seal_marks(marks, self._zone.identity))
-            self._said = marks
+        # Signed anew with a renewed key: marks are believed while their signer's certificate holds.
+        marks, mine = self._zone.index.marks(), self._zone.identity
+        if (marks, mine) != self._said:
+            self._writer.write_marks(seal_marks(marks, mine))
+            self._said = marks, mine
         return self._writer.step()
 
 

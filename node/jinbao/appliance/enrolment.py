@@ -28,6 +28,7 @@ from jinbao.link.enrolment import EnrolmentClient, EnrolmentLimits, EnrolmentSer
 from jinbao.model.errors import JinbaoError, SettingsError, UsageError
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Zone
+from jinbao.trust.book import TrustBook
 from jinbao.trust.documents import open_topology
 from jinbao.trust.encoding import decode_envelope
 
@@ -43,7 +44,7 @@ def read_topology(path: Path, authority: Authority, now: datetime) -> Topology:
         sealed = decode_envelope(path.read_bytes())
     except OSError as exc:
         raise SettingsError(f"topology {path}", expected="a signed file", got=str(exc)) from exc
-    return open_topology(sealed, authority.roots(), now)
+    return open_topology(sealed, TrustBook.of(authority.roots(), authority.documents()), now)
 
 
 class EnrolmentService:

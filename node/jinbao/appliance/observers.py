@@ -27,6 +27,7 @@ _ALARMS = frozenset(
         "header_refused",
         "submission_refused",
         "step_failed",
+        "trust_refused",
         "zone_failed",
     }
 )

@@ -26,13 +26,14 @@ from jinbao.appliance.metrics import Sample
 from jinbao.appliance.questions import Asked, dispatch
 from jinbao.appliance.questions.registry import Contact
 from jinbao.appliance.settings import Settings
+from jinbao.appliance.trust_drop import TrustDrop
 from jinbao.appliance.web import WebPort
 from jinbao.flow.pace import Pace, PaceLimits, Worker
 from jinbao.flow.ports import Peer
-from jinbao.link.caller import CallerCheck
 from jinbao.link.client import LineClient
 from jinbao.link.limits import LinkLimits
 from jinbao.link.server import LineServer
+from jinbao.link.standing import Standing
 from jinbao.model import acts
 from jinbao.model.errors import JinbaoError
 from jinbao.model.zone import Border, Endpoint, Zone
@@ -78,11 +79,17 @@ class ZoneService:
         self.workers: dict[str, Worker] = {}
         self.following: dict[Endpoint, Following] = {}
         self.parts: list[Part] = []
+        self._drop = TrustDrop(zone.trust)
         self._scheduler = BackgroundScheduler(timezone=_CHINA)
         self._limits = LinkLimits(
             fetches_per_peer_max=zone.settings.limits.fetches_per_peer_max,
             headers_max=zone.settings.limits.headers_max,
         )
+        trust = zone.trust
+        self.standing = Standing(
+            zone.me, trust.identity, trust.book, trust.topology, zone.ports.now, trust.learn_stapled
+        )
+        trust.changed = self._news  # whoever waits is judged again by what is known now
         self.server = self._server()
         zone.metrics.read = self._samples
 
@@ -91,17 +98,11 @@ class ZoneService:
         address = zone.settings.zones[zone.me.zone].listen or zone.topology.address(zone.me)
         if not address:
             return None
-        check = CallerCheck(
-            zone.me, anchors=zone.identity.anchors, topology=lambda: zone.topology, now=zone.ports.now
-        )
         return LineServer(
-            zone.me,
+            self.standing,
             address,
             counter=zone.counter,
-            credentials=zone.identity,
-            check=check,
             standards=[standard.id for standard in zone.standards.values()],
-            now=zone.ports.now_text,
             refused=self._refused,
             limits=self._limits,
         )
@@ -115,6 +116,7 @@ class ZoneService:
             self.server.start()
         self._worker("apply", self._apply)
         self._worker("retention", self._retain, interval_s=_RETENTION_S)
+        self._worker("trust", self._trusting)
         for neighbour in self.zone.topology.neighbours(self.zone.me):
             self._follow(neighbour)
         if self.zone.outbound is not None:
@@ -156,12 +158,9 @@ class ZoneService:
         if not address:
             return
         known.client = LineClient(
-            zone.me,
+            self.standing,
             neighbour,
             address,
-            credentials=zone.identity,
-            topology=lambda: zone.topology,
-            now=zone.ports.now,
             limits=self._limits,
         )
         client = known.client
@@ -170,9 +169,12 @@ class ZoneService:
         )
 
     def _round(self, known: Following, peer: Peer, wait_s: float) -> bool:
-        """One follow round, unless an operator paused the neighbour."""
-        if known.peer in self.zone.index.paused():
+        """One follow round, unless an operator paused the neighbour, or it is none any more."""
+        topology = self.zone.topology
+        if known.peer in self.zone.index.paused() or known.peer not in topology.neighbours(self.zone.me):
             return False
+        if known.client is not None:
+            known.client.address = topology.address(known.peer)
         accepted = self.zone.inbound.step(peer, wait_s)
         known.last_contact = time.monotonic()
         known.accepted += accepted
@@ -203,9 +205,31 @@ class ZoneService:
         """Wake whoever waits for what was just recorded."""
         if self.server is not None:
             self.server.wake()
-        for name, worker in self.workers.items():
+        for name, worker in list(self.workers.items()):
             if name == "apply" or name.startswith("carry"):
                 worker.wake()
+
+    def _trusting(self) -> bool:
+        """Take in a renewed identity and documents that were laid down, follow new neighbours, pass on what is ours."""
+        zone = self.zone
+        moved = zone.trust.reload()
+        if zone.settings.trust_directory is not None:
+            moved |= self._drop.step(zone.settings.trust_directory)
+        moved |= self._follow_topology()
+        if zone.trust_sealer is not None and zone.trust_sealer.step():
+            self._news()
+            moved = True
+        return moved
+
+    def _follow_topology(self) -> bool:
+        """Start a worker for each neighbour a newer topology names; whether there was one."""
+        fresh = [n for n in self.zone.topology.neighbours(self.zone.me) if n not in self.following]
+        for neighbour in fresh:
+            before = set(self.workers)
+            self._follow(neighbour)
+            for name in self.workers.keys() - before:
+                self.workers[name].start()
+        return bool(fresh)
 
     def _schedule(self) -> None:
         cron = self.zone.settings.pace.capture_cron
@@ -291,6 +315,12 @@ class ZoneService:
         yield "jinbao_journal_acts", none, counts.acts
         yield "jinbao_unapplied_batches", none, counts.unapplied
         yield "jinbao_receipts_due", none, counts.receipts_due
+        mine = zone.identity
+        yield "jinbao_certificate_expires_timestamp_seconds", none, mine.until.timestamp()
+        for crl in zone.trust.book().crls.values():
+            labels = {"authority": crl.authority.rfc4514_string()[:120]}
+            yield "jinbao_revocation_list_due_timestamp_seconds", labels, crl.next_update.timestamp()
+        yield "jinbao_topology_version", none, zone.topology.version
         yield "jinbao_disk_free_bytes", none, shutil.disk_usage(zone.shelf.root).free
         yield "jinbao_disk_reserve_bytes", none, zone.settings.limits.disk_reserve_bytes
         found: dict[tuple[str, str], int] = {}
@@ -299,10 +329,10 @@ class ZoneService:
             found[place] = found.get(place, 0) + line["rows"]
         for (library, rule), rows in found.items():
             yield "jinbao_quarantine_findings", {"library": library, "rule": rule}, rows
-        for name, worker in self.workers.items():
+        for name, worker in list(self.workers.items()):
             since = now - (worker.last_success_monotonic or self.started)
             yield "jinbao_step_last_success_age_seconds", {"worker": name}, since
-        for known in self.following.values():
+        for known in list(self.following.values()):
             if known.client is not None:
                 yield (
                     "jinbao_peer_clock_offset_seconds",

@@ -67,6 +67,10 @@ class Limits(_Strict):
     disk_reserve_bytes: Positive = Field(
         256 << 20, description="Kept free: a full disk also blocks its own cure."
     )
+    revocation_grace_s: Positive = Field(
+        259_200,
+        description="How long a revocation list is believed beyond its date: a line is down over a long weekend.",
+    )
     fetches_per_peer_max: Positive = Field(4, description="Fetches at once per peer: one starves no other.")
 
 
@@ -97,6 +101,10 @@ class Settings(BaseSettings):
     role: Literal["node", "backup"] = Field("node", description="`backup` follows the nodes it protects.")
     data_directory: Path = Field(description="Holds one private directory per zone.")
     topology_file: Path = Field(description="The signed topology.")
+    trust_directory: Path | None = Field(
+        None,
+        description="Signed trust documents laid here are taken in: revocation lists, authorities, topology.",
+    )
     standards_directory: Path | None = Field(
         None, description="Standards and mappings; empty: those installed."
     )

@@ -12,12 +12,9 @@ from datetime import datetime
 from typing import Protocol
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ed25519
 from google.protobuf.message import DecodeError, Message
 
 from jinbao.authority.authority import Authority, Pair
-from jinbao.authority.identity_files import INTL_SUITE
 from jinbao.authority.requests import ProvedKeys, ZoneRequest, prove
 from jinbao.authority.state import Issued, State, TokenState, Use, der
 from jinbao.authority.tokens import prove as prove_claim
@@ -26,8 +23,9 @@ from jinbao.model.errors import IdentityError, JinbaoError, UnprovableError
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint, Tier, Zone
 from jinbao.trust.encoding import envelope_of
-from jinbao.trust.envelope import check_bounds, pae, parse_certificate
+from jinbao.trust.envelope import signer_of
 from jinbao.trust.identity import Identity, check_row, parse_identity
+from jinbao.trust.suites import INTL
 from jinbao.wire.gen.jinbao.wire.v1 import enrolment_pb2 as wire
 
 RENEWAL_TYPE = "application/vnd.jinbao.renewal.v1+protobuf"
@@ -249,22 +247,10 @@ def _issued(state: State, about: str, via: str) -> tuple[Issued, ...]:
 
 
 def _signer_of(sealed: SealedBatch) -> x509.Certificate:
-    """The certificate whose key sealed a renewal, once the seal is proved."""
-    check_bounds(sealed)
-    if (sealed.suite, sealed.payload_type) != (INTL_SUITE, RENEWAL_TYPE):
-        got = f"{sealed.suite[:40]} {sealed.payload_type[:80]}"
-        raise UnprovableError("renewal", expected=f"{INTL_SUITE} {RENEWAL_TYPE}", got=got)
-    leaf = parse_certificate(sealed.certificates[0])
-    key = leaf.public_key()
-    if not isinstance(key, ed25519.Ed25519PublicKey):
-        raise UnprovableError("renewal: key", expected="Ed25519", got=type(key).__name__)
-    try:
-        key.verify(sealed.signature, pae(sealed.payload_type, sealed.payload))
-    except InvalidSignature as exc:
-        raise UnprovableError(
-            "renewal: seal", expected="the signer's over these bytes", got="another"
-        ) from exc
-    return leaf
+    """The certificate whose key for seals made a renewal, once the seal is proved."""
+    if sealed.suite != INTL:
+        raise UnprovableError("renewal: suite", expected=INTL, got=sealed.suite[:40])
+    return signer_of(sealed, RENEWAL_TYPE)[0]
 
 
 def _bounded(zones: object) -> list[wire.ZoneKeys]:

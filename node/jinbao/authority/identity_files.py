@@ -14,6 +14,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from jinbao.authority.private_files import check_private, make_private, sync_directory, write_private
 from jinbao.authority.trust_files import read_trust
 from jinbao.model.errors import JinbaoError, SettingsError
+from jinbao.trust.suites import INTL, P256
 
 KEY, CHAIN, ANCHORS = "key.pem", "chain.pem", "anchors.pem"
 SEAL_KEY, SEAL_CHAIN, TRUST = "seal-key.pem", "seal-chain.pem", "trust.pem"
@@ -35,8 +37,6 @@ ENROLMENT = "enrolment.json"
 CURRENT = "current"
 KEPT = 2
 """Generations that stay: the current one, and the one before for whoever reads it now."""
-
-P256_SUITE, INTL_SUITE = "p256-sha256", "intl-1"
 
 T = TypeVar("T")
 _GENERATION = re.compile(r"g([0-9]{4,9})")
@@ -61,7 +61,12 @@ class ZoneIdentity:
     @property
     def suite(self) -> str:
         """The suite this zone seals in."""
-        return P256_SUITE if self.seal_key is None else INTL_SUITE
+        return P256 if self.seal_key is None else INTL
+
+    @property
+    def until(self) -> datetime:
+        """When the first of our certificates ends, UTC."""
+        return min(c.not_valid_after_utc for c in (*self.chain[:1], *self.seal_chain[:1]))
 
     @property
     def tls_chain(self) -> tuple[x509.Certificate, ...]:
@@ -78,7 +83,7 @@ class ZoneIdentity:
         """The signature of the key that seals: Ed25519, or ECDSA P-256 SHA-256 in DER where it serves both."""
         if self.seal_key is not None:
             return self.seal_key.sign(message)
-        return self.key.sign(message, ec.ECDSA(hashes.SHA256()))
+        return self.key.sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
 
     def pem(self, name: str) -> bytes:
         """One of the files as it was read, for the TLS library."""
@@ -95,6 +100,12 @@ def number_of(directory: Path) -> int:
     """The number of the current generation; 0 of an identity without any."""
     match = _GENERATION.fullmatch(generation(directory).name)
     return int(match[1]) if match else 0
+
+
+def marker(directory: Path) -> tuple[str, int]:
+    """What is another once another identity is laid down: compare it, nothing else."""
+    place = generation(directory)
+    return place.name, (place / CHAIN).stat().st_mtime_ns
 
 
 def write_generation(directory: Path, files: Mapping[str, bytes]) -> Path:

@@ -13,6 +13,7 @@ from jinbao.model.batch import Header, SealedBatch, SegmentRef, VerifiedBatch
 from jinbao.model.receipt import Receipt
 from jinbao.model.standard import Standard
 from jinbao.model.stream import Mark, StreamId
+from jinbao.model.trust import TrustDocument
 from jinbao.model.zone import Endpoint
 
 Now = Callable[[], str]
@@ -53,6 +54,17 @@ class Ledger(Protocol):
         ...
 
 
+class Trust(Protocol):
+    """What this zone trusts, as it learns of it."""
+
+    def learn(self, documents: Sequence[TrustDocument], peer: str, *also: Act) -> bool:
+        """Record what is proved and new, and `also` in the same transaction; whether anything was new.
+
+        What proves nothing is told and passed by.
+        """
+        ...
+
+
 class Index(Protocol):
     """What the journal knows."""
 
@@ -63,6 +75,10 @@ class Index(Protocol):
 
     def incarnation(self) -> str:
         """The incarnation this store chose."""
+        ...
+
+    def batch(self, stream: StreamId, seq: int, head: str = "") -> SealedBatch | None:
+        """One sealed batch by its place, and by its head where given."""
         ...
 
     def head(self, stream: StreamId) -> Mark:

@@ -1,8 +1,9 @@
 """The caller of the line: follows one neighbour; every answer is bounded in size and time.
 
-Before anything else it challenges who answered (clause 1.3). A failure of the way is a
-LinkError and retried by pace; a server that is not who it should be is an IdentityError.
-The channel is renewed before the certificate it was made with ends.
+Before anything else it challenges who answered (clause 1.3), and asks itself again before
+each call and while an answer runs whether that still holds (clause 1.5). A failure of the
+way is a LinkError and retried by pace; a server that is not who it should be is an
+IdentityError. The channel is renewed with the certificate it was made with.
 """
 
 from __future__ import annotations
@@ -10,55 +11,47 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
-from cryptography import x509
 
+from jinbao.link.diagnosis import why
 from jinbao.link.hello import NONCE_BYTES, VERSION, check_answer
 from jinbao.link.limits import LinkLimits
-from jinbao.link.server import SERVICE, Credentials
+from jinbao.link.server import SERVICE
+from jinbao.link.standing import Credentials, Standing
 from jinbao.model.batch import SealedBatch, SegmentRef
-from jinbao.model.errors import CorruptionError, IdentityError, LinkError
+from jinbao.model.errors import CorruptionError, IdentityError, LinkError, PeerError
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint
+from jinbao.trust.book import Proof, TrustBook
 from jinbao.trust.encoding import envelope_of, mark_message, stream_message
-from jinbao.trust.identity import dns_name
+from jinbao.trust.identity import check_issuer, check_row, dns_name, parse_identity
 from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
 
 
-class AnchoredCredentials(Credentials, Protocol):
-    """A zone's identity with the authorities it trusts."""
-
-    @property
-    def anchors(self) -> tuple[x509.Certificate, ...]:
-        """The authorities."""
-        ...
-
-
 class LineClient:
-    """One neighbour, over the line; not shared between threads."""
+    """One neighbour, over the line; not shared between threads. A new `address` counts from the next call on."""
 
     def __init__(
         self,
-        me: Endpoint,
+        standing: Standing,
         peer: Endpoint,
         address: str,
         *,
-        credentials: AnchoredCredentials,
-        topology: Callable[[], Topology],
-        now: Callable[[], datetime],
         limits: LinkLimits,
     ) -> None:
         self.endpoint = peer
-        self._me, self._address = me, address
-        self._credentials, self._topology, self._now, self._limits = credentials, topology, now, limits
+        self.address = address
+        self._standing, self._limits = standing, limits
         self._channel: grpc.Channel | None = None
         self._made_at = 0.0
+        self._made_with: tuple[Credentials, str] | None = None
+        self._proof: tuple[Proof, TrustBook, Topology] | None = None
         self._call: Any = None
         self.clock_offset_s = 0.0
 
@@ -91,6 +84,7 @@ class LineClient:
         with self._told("fetch"):
             self._call = call(request, timeout=self._limits.call_s * chunks_max)
             while chunk := self._within(self._call):
+                self._check_again()
                 yield chunk.body
 
     def _within(self, call: Any) -> wire.Chunk | None:
@@ -105,28 +99,45 @@ class LineClient:
         return chunk
 
     def _ready(self) -> grpc.Channel:
-        """A channel whose other end has proved who it is, not older than one connection may be."""
-        age = time.monotonic() - self._made_at
-        if self._channel is not None and age < self._limits.connection_age_s:
+        """A channel whose other end has proved who it is, made with our present certificate, not too old."""
+        age, mine = time.monotonic() - self._made_at, self._standing.identity()
+        same = self._made_with == (mine, self.address)
+        if self._channel is not None and age < self._limits.connection_age_s and same:
+            self._check_again()
             return self._channel
         self.close()
-        channel = self._dial()
+        channel = self._dial(mine)
         try:
             self._hello(channel)
         except BaseException:
             channel.close()
             raise
-        self._channel, self._made_at = channel, time.monotonic()
+        self._channel, self._made_at, self._made_with = channel, time.monotonic(), (mine, self.address)
         return channel
 
-    def _dial(self) -> grpc.Channel:
-        tls = grpc.ssl_channel_credentials(
-            self._credentials.pem("anchors.pem"),
-            self._credentials.pem("key.pem"),
-            self._credentials.pem("chain.pem"),
-        )
+    def _check_again(self) -> None:
+        """Raise IdentityError, and forget the channel, once the server's proof no longer holds."""
+        assert self._proof is not None, "a channel is used after its hello"
+        proof, book, topology = self._proof
+        standing, now = self._standing, self._standing.now()
+        if standing.book() is book and standing.topology() is topology and now <= proof.last:
+            return
+        try:
+            book, topology = standing.book(), standing.topology()
+            proof = book.prove(proof.leaf, proof.path[1:], now, proof.use)
+            identity = parse_identity(proof.leaf)
+            check_row(identity, topology)
+            check_issuer(identity, proof.issuer, topology)
+        except PeerError:
+            self.close()
+            raise
+        self._proof = proof, book, topology
+
+    def _dial(self, mine: Credentials) -> grpc.Channel:
+        anchors = self._standing.anchors_of([self.endpoint])
+        tls = grpc.ssl_channel_credentials(anchors, mine.pem("key.pem"), mine.pem("chain.pem"))
         return grpc.secure_channel(
-            self._address,
+            self.address,
             tls,
             options=[
                 ("grpc.ssl_target_name_override", dns_name(self.endpoint)),
@@ -139,29 +150,35 @@ class LineClient:
         )
 
     def _hello(self, channel: grpc.Channel) -> None:
-        nonce = os.urandom(NONCE_BYTES)
+        nonce, standing = os.urandom(NONCE_BYTES), self._standing
         call = channel.unary_unary(
             f"/{SERVICE}/Hello", wire.HelloRequest.SerializeToString, wire.HelloResponse.FromString
         )
         with self._told("hello"):
-            request = wire.HelloRequest(nonce=nonce, versions=[VERSION])
+            request = wire.HelloRequest(nonce=nonce, versions=[VERSION], trust=standing.staple())
             self._call = call.future(request, timeout=self._limits.call_s)
             answer = self._call.result()
-        check_answer(
+        # The lists come from whoever answered, and prove themselves: without them a zone whose own
+        # are too old could never be told anything again.
+        standing.learn(list(answer.trust), self.endpoint)
+        book, topology = standing.book(), standing.topology()
+        proof = check_answer(
             nonce=nonce,
+            suite_id=answer.suite,
             signature=answer.signature,
             certificates=list(answer.certificates),
             expected=self.endpoint,
-            caller=self._me,
-            anchors=self._credentials.anchors,
-            topology=self._topology(),
-            now=self._now(),
+            caller=standing.me,
+            book=book,
+            topology=topology,
+            now=standing.now(),
         )
+        self._proof = proof, book, topology
         self._note_clock(answer.now)
 
     def _note_clock(self, said: str) -> None:
         try:
-            self.clock_offset_s = (datetime.fromisoformat(said) - self._now()).total_seconds()
+            self.clock_offset_s = (datetime.fromisoformat(said) - self._standing.now()).total_seconds()
         except (ValueError, TypeError) as exc:
             raise IdentityError("hello: time", expected="RFC 3339", got=said[:40]) from exc
 
@@ -179,7 +196,7 @@ class LineClient:
     def _error(self, act: str, exc: grpc.RpcError) -> LinkError | IdentityError | CorruptionError:
         call: Any = exc
         code, details = call.code(), str(call.details()).partition("; last error: ")[0][:300]
-        thing = f"{act} {self.endpoint} at {self._address}"
+        thing = f"{act} {self.endpoint} at {self.address}"
         if code is grpc.StatusCode.PERMISSION_DENIED:
             return IdentityError(thing, expected="to be let in", got=details, next_step="jinbao topology")
         if code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.DATA_LOSS):
@@ -189,9 +206,17 @@ class LineClient:
                 got=details,
                 next_step="jinbao journal verify, there",
             )
+        if code is grpc.StatusCode.UNAVAILABLE and act == "hello":
+            details = self._why() or details
         return LinkError(
             thing, expected="an answer", got=f"{code.name}: {details}", next_step="jinbao line status"
         )
+
+    def _why(self) -> str:
+        """What keeps a first contact from succeeding, as far as the other end shows it."""
+        standing = self._standing
+        anchors = standing.book().issuers([standing.topology().issuer(self.endpoint.node)], standing.now())
+        return why(self.address, dns_name(self.endpoint), anchors, standing.now())
 
     def cancel(self) -> None:
         """End whatever call waits, from another thread; it fails with a LinkError there."""

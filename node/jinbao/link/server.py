@@ -18,9 +18,10 @@ from typing import Any, Protocol
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from jinbao.link.caller import CallerCheck
+from jinbao.link.caller import Caller, CallerCheck
 from jinbao.link.hello import NONCE_BYTES, VERSION, challenge
 from jinbao.link.limits import LinkLimits
+from jinbao.link.standing import Standing
 from jinbao.model.batch import SealedBatch
 from jinbao.model.errors import JinbaoError, LocalError, PeerError
 from jinbao.model.stream import Mark, StreamId
@@ -43,42 +44,24 @@ class Offer(Protocol):
         ...
 
 
-class Credentials(Protocol):
-    """A zone's identity as the listener needs it."""
-
-    @property
-    def certificates(self) -> tuple[bytes, ...]:
-        """The chain, leaf first, DER."""
-        ...
-
-    def sign(self, message: bytes) -> bytes:
-        """Signature by the zone's key."""
-        ...
-
-    def pem(self, name: str) -> bytes:
-        """`key.pem`, `chain.pem` or `anchors.pem`."""
-        ...
-
-
 class LineServer:
     """One listener; `start` binds it or says why it cannot, `stop` ends it within its grace."""
 
     def __init__(
         self,
-        me: Endpoint,
+        standing: Standing,
         address: str,
         *,
         counter: Offer,
-        credentials: Credentials,
-        check: CallerCheck,
         standards: Sequence[str],
-        now: Callable[[], str],
         refused: Callable[[str, JinbaoError], None],
         limits: LinkLimits,
     ) -> None:
-        self._me, self._address = me, address
-        self._counter, self._credentials, self._check = counter, credentials, check
-        self._standards, self._now, self._refused, self._limits = tuple(standards), now, refused, limits
+        self._standing, self._address, self._counter = standing, address, counter
+        self._check = CallerCheck(
+            standing.me, book=standing.book, topology=standing.topology, now=standing.now
+        )
+        self._standards, self._refused, self._limits = tuple(standards), refused, limits
         self._loop = asyncio.new_event_loop()
         self._pool = ThreadPoolExecutor(limits.workers_max, thread_name_prefix="line-read")
         self._thread = threading.Thread(target=self._loop.run_forever, name="line-server", daemon=True)
@@ -124,9 +107,12 @@ class LineServer:
         self._server = server
 
     def _tls(self) -> grpc.ServerCredentials:
+        standing = self._standing
+
         def configuration() -> grpc.ServerCertificateConfiguration:
-            pair = (self._credentials.pem("key.pem"), self._credentials.pem("chain.pem"))
-            return grpc.ssl_server_certificate_configuration([pair], self._credentials.pem("anchors.pem"))
+            mine = standing.identity()
+            pair = (mine.pem("key.pem"), mine.pem("chain.pem"))
+            return grpc.ssl_server_certificate_configuration([pair], standing.anchors_of(standing.callers()))
 
         return grpc.dynamic_ssl_server_credentials(
             configuration(), configuration, require_client_authentication=True
@@ -146,10 +132,12 @@ class LineServer:
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
-    async def _caller(self, context: grpc.aio.ServicerContext[Any, Any]) -> Endpoint:
-        """The proved caller; anything else is refused, told and recorded."""
+    async def _caller(
+        self, context: grpc.aio.ServicerContext[Any, Any], known: Caller | None = None
+    ) -> Caller:
+        """The proved caller, or the one that was `known`, proved again; anything else is refused, told and recorded."""
         try:
-            return self._check.identify(context.auth_context())
+            return self._check.again(known) if known else self._check.identify(context.auth_context())
         except PeerError as exc:
             self._refused(context.peer(), exc)
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(exc))
@@ -161,6 +149,7 @@ class LineServer:
     async def _hello(
         self, request: wire.HelloRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> wire.HelloResponse:
+        await self._learn(request, context)
         caller = await self._caller(context)
         if len(request.nonce) != NONCE_BYTES:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"nonce: expected {NONCE_BYTES} bytes")
@@ -169,14 +158,28 @@ class LineServer:
             await context.abort(
                 grpc.StatusCode.FAILED_PRECONDITION, f"versions: expected {VERSION}, got {spoken}"
             )
+        standing, mine = self._standing, self._standing.identity()
         return wire.HelloResponse(
             version=VERSION,
-            endpoint=str(self._me),
-            signature=self._credentials.sign(challenge(request.nonce, self._me, caller)),
-            certificates=self._credentials.certificates,
+            endpoint=str(standing.me),
+            suite=mine.suite,
+            signature=mine.sign(challenge(request.nonce, standing.me, caller.endpoint)),
+            certificates=mine.certificates,
             standards=self._standards,
-            now=self._now(),
+            now=standing.now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            trust=standing.staple(),
         )
+
+    async def _learn(self, request: wire.HelloRequest, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        """Take the lists a caller brings before it is judged by them: they prove themselves (clause 1.6)."""
+        documents = list(request.trust)
+        if not documents:
+            return
+        try:
+            await self._blocking(lambda: self._standing.learn(documents, None))
+        except PeerError as exc:
+            self._refused(context.peer(), exc)
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(exc))
 
     async def _follow(
         self, request: wire.FollowRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -188,13 +191,13 @@ class LineServer:
         except PeerError as exc:
             self._refused(context.peer(), exc)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(exc))
+        peer = caller.endpoint
         limit = min(request.limit or self._limits.headers_max, self._limits.headers_max)
         wait_s = min(request.wait_ms / 1000, self._limits.follow_wait_s_max)
         deadline = self._loop.time() + wait_s
         while True:
-            found: list[SealedBatch] = await self._blocking(
-                lambda: self._counter.headers(caller, marks, limit)
-            )
+            found: list[SealedBatch] = await self._blocking(lambda: self._counter.headers(peer, marks, limit))
+            caller = await self._caller(context, caller)
             for sealed in found:
                 yield envelope_message(sealed)
             if found or not await self._news_before(deadline):
@@ -217,23 +220,24 @@ class LineServer:
         self, request: wire.FetchRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[wire.Chunk]:
         caller = await self._caller(context)
-        if self._fetches[caller] >= self._limits.fetches_per_peer_max:
+        peer = caller.endpoint
+        if self._fetches[peer] >= self._limits.fetches_per_peer_max:
             most = f"at most {self._limits.fetches_per_peer_max} at once"
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"fetches: expected {most}")
-        self._fetches[caller] += 1
+        self._fetches[peer] += 1
         try:
             async for chunk in self._chunks(caller, request, context):
                 yield chunk
         finally:
-            self._fetches[caller] -= 1
+            self._fetches[peer] -= 1
 
     async def _chunks(
-        self, caller: Endpoint, request: wire.FetchRequest, context: grpc.aio.ServicerContext[Any, Any]
+        self, caller: Caller, request: wire.FetchRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[wire.Chunk]:
         try:
             stream = stream_of(request.stream)
             path = await self._blocking(
-                lambda: self._counter.open_segment(caller, stream, request.seq, request.sha256)
+                lambda: self._counter.open_segment(caller.endpoint, stream, request.seq, request.sha256)
             )
         except JinbaoError as exc:
             self._refused(context.peer(), exc)
@@ -243,6 +247,7 @@ class LineServer:
         with path.open("rb") as file:
             file.seek(request.offset)
             while body := await self._blocking(lambda: file.read(self._limits.chunk_bytes)):
+                caller = await self._caller(context, caller)
                 yield wire.Chunk(body=body)
 
     def wake(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from jinbao.model.batch import Kind, SealedBatch, TableTotals, VerifiedBatch
 from jinbao.model.receipt import Receipt
 from jinbao.model.stream import StreamId
+from jinbao.model.trust import TrustDocument
 from jinbao.model.zone import Endpoint
 
 
@@ -159,6 +160,12 @@ def rebased(stream: StreamId, incarnation: str, epoch: int, seq: int, head: str,
             "reason": reason,
         },
     )
+
+
+def trust_learned(documents: Sequence[TrustDocument], peer: str) -> Act:
+    """Proved trust documents came; `peer` is who brought them, empty for an operator of this zone."""
+    rows = [asdict(d) | {"kind": str(d.kind), "body": _bytes(d.body)} for d in documents]
+    return Act("trust_learned", {"documents": rows, "peer": peer})
 
 
 def receipt_due(receipt: Receipt) -> Act:

@@ -61,6 +61,18 @@ class IdentityError(PeerError):
     code = "identity"
 
 
+class RevokedError(IdentityError):
+    """A certificate was taken back by the authority that issued it."""
+
+    code = "revoked"
+
+
+class RevocationUnknownError(IdentityError):
+    """Nobody here knows whether a certificate was taken back: the list is missing or too old."""
+
+    code = "revocation_unknown"
+
+
 class LinkError(JinbaoError):
     """The way to the peer is at fault: pace retries."""
 

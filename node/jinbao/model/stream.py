@@ -21,13 +21,16 @@ RECEIPTS = "receipts"
 STANDARDS = "standards"
 """Topic of standards; travels down the whole line."""
 
+TRUST, TRUST_UP = "trust", "trust_up"
+"""Topics of trust documents: down to all below, and up to all above who judge those below."""
+
 RESOURCE_PREFIX = "resource."
 """Topics of business tables as captured; only the backup site may follow them."""
 
 PUBLISHED_PREFIX = "published."
 """Topics of packages an exchange zone publishes to its own decision zone."""
 
-DOWNWARD = frozenset({RECEIPTS, STANDARDS})
+DOWNWARD = frozenset({RECEIPTS, STANDARDS, TRUST})
 
 _TOPIC_CHARACTERS_MAX = 80
 _TOPIC = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")

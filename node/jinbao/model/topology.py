@@ -41,11 +41,15 @@ class NodeRow:
 
 @dataclass(frozen=True)
 class Topology:
-    """All rows of one signed version; refuses to exist if they do not form one tree."""
+    """All rows of one signed version; refuses to exist if they do not form one tree.
+
+    `made_at` (UTC, RFC 3339) is when it was signed; empty in a topology of release 0.1.
+    """
 
     trust_domain: str
     version: int
     rows: tuple[NodeRow, ...]
+    made_at: str = ""
 
     def __post_init__(self) -> None:
         """Check names, single root, known parents and tiers that fit (a municipality sits under the ministry)."""

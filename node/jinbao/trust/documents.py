@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from cryptography import x509
-
 from jinbao.model.batch import SealedBatch
 from jinbao.model.errors import IdentityError
 from jinbao.model.stream import Mark
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint, Zone
+from jinbao.trust.book import Proof, TrustBook
 from jinbao.trust.encoding import (
     TOPOLOGY_TYPE,
     decode_marks,
@@ -20,7 +19,8 @@ from jinbao.trust.encoding import (
     encode_topology,
 )
 from jinbao.trust.envelope import Signer, seal_bytes, signer_of
-from jinbao.trust.identity import check_chain, check_row, parse_identity
+from jinbao.trust.identity import Identity, check_issuer, check_row, parse_identity
+from jinbao.trust.signer import moment, prove_signer
 
 MARKS_TYPE = "application/vnd.jinbao.marks.v1+protobuf"
 
@@ -30,16 +30,17 @@ def seal_topology(topology: Topology, signer: Signer) -> SealedBatch:
     return seal_bytes(TOPOLOGY_TYPE, encode_topology(topology), signer)
 
 
-def open_topology(sealed: SealedBatch, anchors: Sequence[x509.Certificate], at: datetime) -> Topology:
+def open_topology(sealed: SealedBatch, book: TrustBook, at: datetime) -> Topology:
     """The topology, once its seal, its signer's chain and the signer's right to sign it are proved.
 
-    Raises UnprovableError or IdentityError.
+    A topology holds for years and its signer's certificate for days: what counts is that it was
+    in force when the topology says it was made, which is not after `at`. Raises UnprovableError or IdentityError.
     """
     leaf, rest = signer_of(sealed, TOPOLOGY_TYPE)
-    check_chain(leaf, rest, anchors, at)
-    identity = parse_identity(leaf)
     topology = decode_topology(sealed.payload)
-    check_row(identity, topology)
+    made_at = moment(topology.made_at, at, thing="topology") if topology.made_at else at
+    proof = prove_signer(book, sealed.suite, leaf, rest, made_at)
+    identity = _row_of(proof, topology)
     row = topology.by_node[identity.endpoint.node]
     if row.parent or identity.endpoint.zone is not Zone.EXCHANGE:
         raise IdentityError(
@@ -56,15 +57,21 @@ def seal_marks(marks: Sequence[Mark], signer: Signer) -> SealedBatch:
 def open_marks(
     sealed: SealedBatch,
     receiver: Endpoint,
-    anchors: Sequence[x509.Certificate],
+    book: TrustBook,
     topology: Topology,
     at: datetime,
 ) -> list[Mark]:
     """The marks of `receiver`, once they are proved to be its own; raises UnprovableError or IdentityError."""
     leaf, rest = signer_of(sealed, MARKS_TYPE)
-    check_chain(leaf, rest, anchors, at)
-    identity = parse_identity(leaf)
-    check_row(identity, topology)
+    identity = _row_of(prove_signer(book, sealed.suite, leaf, rest, at), topology)
     if identity.endpoint != receiver:
         raise IdentityError("marks: signer", expected=str(receiver), got=str(identity.endpoint))
     return decode_marks(sealed.payload)
+
+
+def _row_of(proof: Proof, topology: Topology) -> Identity:
+    """Who a proved certificate speaks for, held against its row and its issuer's right; raises IdentityError."""
+    identity = parse_identity(proof.leaf)
+    check_row(identity, topology)
+    check_issuer(identity, proof.issuer, topology)
+    return identity

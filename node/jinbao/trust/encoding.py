@@ -210,7 +210,9 @@ def encode_topology(topology: Topology) -> bytes:
         )
         for row in topology.rows
     ]
-    message = wire.Topology(trust_domain=topology.trust_domain, version=topology.version, rows=rows)
+    message = wire.Topology(
+        trust_domain=topology.trust_domain, version=topology.version, rows=rows, made_at=topology.made_at
+    )
     return message.SerializeToString(deterministic=True)
 
 
@@ -220,7 +222,7 @@ def decode_topology(payload: bytes) -> Topology:
 
 
 def _topology(m: wire.Topology) -> Topology:
-    return Topology(m.trust_domain, m.version, tuple(_row(row) for row in m.rows))
+    return Topology(m.trust_domain, m.version, tuple(_row(row) for row in m.rows), m.made_at)
 
 
 def _row(m: wire.NodeRow) -> NodeRow:

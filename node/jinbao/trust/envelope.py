@@ -2,7 +2,7 @@
 
 What is signed is the pre-authentication encoding of type and payload, so that a
 signature of one kind of document never passes for another. The suite id names hash and
-signature and is part of what a receiver checks. Knows nothing of who may sign what.
+signature, see `suites`; a receiver refuses those it does not know. Knows nothing of who may sign what.
 """
 
 from __future__ import annotations
@@ -11,31 +11,35 @@ import hashlib
 from typing import Protocol
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from jinbao.model.batch import Header, SealedBatch
 from jinbao.model.errors import UnprovableError
 from jinbao.trust.encoding import HEADER_TYPE, PAYLOAD_BYTES_MAX, encode_header
-
-SUITE = "p256-sha256"
-"""ECDSA over P-256 with SHA-256: the one certificate of a zone serves TLS and seals."""
+from jinbao.trust.suites import check_signature, sealing_suite
 
 CERTIFICATES_MAX = 4
 _CERTIFICATE_BYTES_MAX = 8192
 _SIGNATURE_BYTES_MAX = 128
-_UNREADABLE = (
+UNREADABLE = (
     ValueError,
+    TypeError,
+    OverflowError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
+"""What the library raises on bytes that are no X.509 of a kind it knows; fuzzing found the less obvious ones."""
 
 
 class Signer(Protocol):
-    """A zone's private key and its certificate chain, leaf first, DER."""
+    """A zone's private key for seals, its certificate chain, leaf first, DER, and the suite both are of."""
+
+    @property
+    def suite(self) -> str:
+        """Id of the suite this signer seals by."""
+        ...
 
     @property
     def certificates(self) -> tuple[bytes, ...]:
@@ -43,7 +47,7 @@ class Signer(Protocol):
         ...
 
     def sign(self, message: bytes) -> bytes:
-        """ECDSA P-256 SHA-256 signature, DER."""
+        """Signature by the rules of the suite."""
         ...
 
 
@@ -56,7 +60,7 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 def seal_bytes(payload_type: str, payload: bytes, signer: Signer) -> SealedBatch:
     """Seal any document of the contract."""
     signature = signer.sign(pae(payload_type, payload))
-    return SealedBatch(SUITE, payload_type, payload, signature, signer.certificates)
+    return SealedBatch(signer.suite, payload_type, payload, signature, signer.certificates)
 
 
 def seal(header: Header, signer: Signer) -> SealedBatch:
@@ -91,12 +95,12 @@ def signer_of(sealed: SealedBatch, payload_type: str) -> tuple[x509.Certificate,
     Whether the signer may be believed is `identity`'s question.
     """
     check_bounds(sealed)
-    if sealed.suite != SUITE:
-        raise UnprovableError("envelope: suite", expected=SUITE, got=sealed.suite[:40])
+    suite = sealing_suite(sealed.suite, thing="envelope")
     if sealed.payload_type != payload_type:
         raise UnprovableError("envelope: payload type", expected=payload_type, got=sealed.payload_type[:80])
     leaf, *rest = [parse_certificate(der) for der in sealed.certificates]
-    check_signature(leaf, sealed.signature, pae(sealed.payload_type, sealed.payload), thing="envelope")
+    message = pae(sealed.payload_type, sealed.payload)
+    check_signature(suite, leaf.public_key(), sealed.signature, message, thing="envelope")
     return leaf, rest
 
 
@@ -112,24 +116,6 @@ def parse_certificate(der: bytes) -> x509.Certificate:
             found.public_key(),
             found.signature_hash_algorithm,
         )
-    except _UNREADABLE as exc:
+    except UNREADABLE as exc:
         raise UnprovableError("certificate", expected="DER", got=str(exc)) from exc
     return found
-
-
-def check_signature(leaf: x509.Certificate, signature: bytes, message: bytes, *, thing: str) -> None:
-    """Raise UnprovableError unless `leaf`'s key made `signature` over `message`."""
-    key = leaf.public_key()
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise UnprovableError(f"{thing}: key", expected="P-256", got=type(key).__name__)
-    if not isinstance(key.curve, ec.SECP256R1):
-        raise UnprovableError(f"{thing}: key", expected="P-256", got=key.curve.name)
-    try:
-        key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature as exc:
-        raise UnprovableError(
-            f"{thing}: seal",
-            expected="the signer's over these bytes",
-            got="another",
-            next_step="fetch it again",
-        ) from exc

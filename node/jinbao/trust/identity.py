@@ -1,21 +1,22 @@
 """Identity: who a certificate speaks for, held against the signed topology.
 
-    spiffe://<trust-domain>/<tier>/<region>/<node>/<zone>/e/<epoch>
+    spiffe://<trust-domain>/<tier>/<region>/<node>/<zone>/e/<epoch>     a zone
+    spiffe://<trust-domain>/authority/<node>                            an issuing authority
+    spiffe://<trust-domain>/authority/root                              the root
 
-Exactly one URI name of this grammar and one DNS name. A chain that verifies is not
-enough: tier, region, zone and epoch must be the topology's row for that node.
+A zone's certificate has exactly one URI name of this grammar and one DNS name. A chain that
+verifies is not enough: tier, region, zone and epoch must be the topology's row for that
+node, and its issuer the authority that may speak for that row.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from enum import StrEnum
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from jinbao.model.errors import IdentityError, StaleEpochError
 from jinbao.model.topology import Topology
@@ -25,6 +26,28 @@ _URI = re.compile(
     r"spiffe://(?P<domain>[a-z0-9][a-z0-9.-]{0,63})/(?P<tier>ministry|province|city)/(?P<region>[0-9]{6})"
     r"/(?P<node>[0-9]{6}(?:-backup)?)/(?P<zone>production|exchange|decision)/e/(?P<epoch>[1-9][0-9]{0,8})"
 )
+
+_AUTHORITY = re.compile(
+    r"spiffe://(?P<domain>[a-z0-9][a-z0-9.-]{0,63})/authority/(?P<name>root|[0-9]{6}(?:-backup)?)"
+)
+ROOT = "root"
+"""Name of the authority everything hangs on."""
+
+DOCUMENT_SIGNING = ObjectIdentifier("1.3.6.1.5.5.7.3.36")
+"""Extended key usage of a certificate that seals (RFC 9336)."""
+
+
+class Use(StrEnum):
+    """What a leaf is for; a key of one use never passes for the other."""
+
+    LINE = "line"  # both sides of mutual TLS
+    SEAL = "seal"  # signatures over documents
+
+
+_USAGES = {
+    Use.LINE: frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH}),
+    Use.SEAL: frozenset({DOCUMENT_SIGNING}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,66 +115,55 @@ def check_row(identity: Identity, topology: Topology) -> None:
         )
 
 
-def check_chain(
-    leaf: x509.Certificate,
-    rest: Sequence[x509.Certificate],
-    anchors: Sequence[x509.Certificate],
-    at: datetime,
-) -> None:
-    """Raise IdentityError unless `leaf` leads to an anchor and every link is in force at `at`."""
-    check_usage(leaf)
-    current = leaf
-    for candidate in (*rest, None):
-        check_time(current, at)
-        if any(_issued(current, anchor) for anchor in anchors):
-            return
-        if candidate is None or not _is_authority(candidate) or not _issued(current, candidate):
-            break
-        current = candidate
-    raise IdentityError(
-        "certificate chain",
-        expected="an issuer this zone trusts",
-        got=leaf.issuer.rfc4514_string()[:120],
-        next_step="compare anchors.pem at both ends",
-    )
-
-
-def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+def authority_name(certificate: x509.Certificate) -> str:
+    """The authority a certificate names: `root` or a node; empty for one that names none of ours."""
     try:
-        certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
-        return False
-    return True
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ""
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    match = _AUTHORITY.fullmatch(uris[0]) if len(uris) == 1 else None
+    return match["name"] if match else ""
 
 
-def _is_authority(certificate: x509.Certificate) -> bool:
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Whether a certificate may sign others."""
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         return False
 
 
-def check_usage(leaf: x509.Certificate) -> None:
-    """Raise IdentityError for an authority used as a leaf, or a leaf not meant for both sides of a line."""
-    if _is_authority(leaf):
+def check_usage(leaf: x509.Certificate, use: Use) -> None:
+    """Raise IdentityError for an authority used as a leaf, or a leaf that is not meant for `use`."""
+    if is_authority(leaf):
         raise IdentityError("certificate", expected="a zone's", got="an authority's")
     try:
         usages = set(leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
     except x509.ExtensionNotFound:
         usages = set()
-    if not {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH} <= usages:
-        raise IdentityError(
-            "certificate usage", expected="client and server authentication", got="less than both"
-        )
+    if not usages >= _USAGES[use]:
+        raise IdentityError("certificate usage", expected=_WORDS[use], got="less than that")
 
 
-def check_time(certificate: x509.Certificate, at: datetime) -> None:
-    """Raise IdentityError with a clock reason unless the certificate is in force at `at` (UTC)."""
-    first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    if not first <= at <= last:
+_WORDS = {Use.LINE: "client and server authentication", Use.SEAL: "document signing"}
+
+
+def check_issuer(identity: Identity, issuer: x509.Certificate, topology: Topology) -> None:
+    """Raise IdentityError unless the authority that signed a leaf may speak for the leaf's row.
+
+    A flat authority, one whose certificate names none of ours, is an anchor the operator
+    installed by hand (a government's own, or that of a network of release 0.1); what it signs
+    is taken as it stands.
+    """
+    name = authority_name(issuer)
+    if not name:
+        return
+    expected = topology.issuer(identity.endpoint.node)
+    if name != expected:
         raise IdentityError(
-            "clock: certificate in force",
-            expected=f"a time from {first:%Y-%m-%dT%H:%M:%SZ} to {last:%Y-%m-%dT%H:%M:%SZ}",
-            got=f"{at:%Y-%m-%dT%H:%M:%SZ}",
-            next_step="compare the clocks of both nodes, then renew the certificate",
+            f"issuer of {identity.endpoint}",
+            expected=f"authority {expected}",
+            got=f"authority {name}",
+            next_step="jinbao topology",
         )

@@ -7,31 +7,29 @@ signer is the stream's origin in the topology; the header follows the mark. Clau
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-
-from cryptography import x509
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from jinbao.model.batch import Header, SealedBatch, VerifiedBatch
 from jinbao.model.errors import EquivocationError, SequenceGapError, StaleEpochError, UnprovableError
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.topology import Topology
+from jinbao.trust.book import TrustBook
 from jinbao.trust.encoding import HEADER_TYPE, decode_header
 from jinbao.trust.envelope import head_of, signer_of
-from jinbao.trust.identity import check_chain, check_row, parse_identity
-
-CLOCK_TOLERANCE = timedelta(hours=24)
-"""A header may say it was made this much after our own time: clocks differ, certificates do not wait."""
+from jinbao.trust.identity import check_issuer, check_row, parse_identity
+from jinbao.trust.signer import SignerProofs, moment
 
 
 @dataclass(frozen=True)
 class Verifier:
-    """Proves sealed batches; `anchors` are the authorities this zone trusts."""
+    """Proves sealed batches by what the trust book and the topology say when it is asked."""
 
-    anchors: Sequence[x509.Certificate]
+    book: Callable[[], TrustBook]
     topology: Callable[[], Topology]
     now: Callable[[], datetime]
+    _proofs: SignerProofs = field(default_factory=SignerProofs, repr=False, compare=False)
 
     def verify(self, sealed: SealedBatch, mark_of: Callable[[StreamId], Mark]) -> VerifiedBatch | None:
         """The batch, proved to follow the mark of its stream; None if it is the mark itself or before it.
@@ -54,32 +52,20 @@ class Verifier:
         # A relayed batch may be older than its signer's short certificate: what counts is
         # that the certificate was in force when the batch says it was made, and that it
         # does not claim to be made later than now.
-        check_chain(leaf, rest, self.anchors, self._made_at(header))
+        said_at = moment(header.made_at, self.now(), thing=f"{header.stream}#{header.seq}")
+        proof = self._proofs.prove(self.book(), sealed, leaf, rest, said_at)
         if identity.endpoint != header.stream.origin or identity.epoch != header.epoch:
             raise UnprovableError(
                 f"{header.stream}#{header.seq}: signer",
                 expected=f"{header.stream.origin} at epoch {header.epoch}",
                 got=f"{identity.endpoint} at epoch {identity.epoch}",
             )
-        row = self.topology().row(header.stream.origin.node)
+        topology = self.topology()
+        row = topology.row(header.stream.origin.node)
         if row is None or header.epoch >= row.epoch:
-            check_row(identity, self.topology())
+            check_row(identity, topology)
+        check_issuer(identity, proof.issuer, topology)
         return header
-
-    def _made_at(self, header: Header) -> datetime:
-        try:
-            made_at = datetime.fromisoformat(header.made_at)
-            moment = made_at.astimezone(UTC)
-        except (ValueError, OverflowError) as exc:
-            raise UnprovableError("header time", expected="RFC 3339", got=header.made_at[:40]) from exc
-        if made_at.tzinfo is None or moment > self.now() + CLOCK_TOLERANCE:
-            raise UnprovableError(
-                f"clock: {header.stream}#{header.seq}",
-                expected=f"a time before {self.now() + CLOCK_TOLERANCE:%Y-%m-%dT%H:%M:%SZ}",
-                got=header.made_at[:40],
-                next_step="compare the clocks of both nodes",
-            )
-        return moment
 
     @staticmethod
     def stored(sealed: SealedBatch, header: Header, head: str) -> VerifiedBatch:

@@ -8,6 +8,7 @@ from jinbao.appliance.questions import line as line
 from jinbao.appliance.questions import quarantine as quarantine
 from jinbao.appliance.questions import report as report
 from jinbao.appliance.questions import status as status
+from jinbao.appliance.questions import trust as trust
 from jinbao.appliance.questions.registry import QUESTIONS, Answer, Asked, dispatch
 
 __all__ = ["QUESTIONS", "Answer", "Asked", "dispatch"]

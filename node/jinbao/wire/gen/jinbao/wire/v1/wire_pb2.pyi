@@ -7,28 +7,34 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class HelloRequest(_message.Message):
-    __slots__ = ("nonce", "versions")
+    __slots__ = ("nonce", "versions", "trust")
     NONCE_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    TRUST_FIELD_NUMBER: _ClassVar[int]
     nonce: bytes
     versions: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, nonce: _Optional[bytes] = ..., versions: _Optional[_Iterable[str]] = ...) -> None: ...
+    trust: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, nonce: _Optional[bytes] = ..., versions: _Optional[_Iterable[str]] = ..., trust: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class HelloResponse(_message.Message):
-    __slots__ = ("version", "endpoint", "signature", "certificates", "standards", "now")
+    __slots__ = ("version", "endpoint", "signature", "certificates", "standards", "now", "suite", "trust")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
     STANDARDS_FIELD_NUMBER: _ClassVar[int]
     NOW_FIELD_NUMBER: _ClassVar[int]
+    SUITE_FIELD_NUMBER: _ClassVar[int]
+    TRUST_FIELD_NUMBER: _ClassVar[int]
     version: str
     endpoint: str
     signature: bytes
     certificates: _containers.RepeatedScalarFieldContainer[bytes]
     standards: _containers.RepeatedScalarFieldContainer[str]
     now: str
-    def __init__(self, version: _Optional[str] = ..., endpoint: _Optional[str] = ..., signature: _Optional[bytes] = ..., certificates: _Optional[_Iterable[bytes]] = ..., standards: _Optional[_Iterable[str]] = ..., now: _Optional[str] = ...) -> None: ...
+    suite: str
+    trust: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, version: _Optional[str] = ..., endpoint: _Optional[str] = ..., signature: _Optional[bytes] = ..., certificates: _Optional[_Iterable[bytes]] = ..., standards: _Optional[_Iterable[str]] = ..., now: _Optional[str] = ..., suite: _Optional[str] = ..., trust: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class StreamId(_message.Message):
     __slots__ = ("node", "zone", "topic", "audience")
@@ -189,14 +195,16 @@ class TableTotals(_message.Message):
     def __init__(self, table: _Optional[str] = ..., rows: _Optional[int] = ..., digest: _Optional[str] = ..., totals: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class Topology(_message.Message):
-    __slots__ = ("trust_domain", "version", "rows")
+    __slots__ = ("trust_domain", "version", "rows", "made_at")
     TRUST_DOMAIN_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
+    MADE_AT_FIELD_NUMBER: _ClassVar[int]
     trust_domain: str
     version: int
     rows: _containers.RepeatedCompositeFieldContainer[NodeRow]
-    def __init__(self, trust_domain: _Optional[str] = ..., version: _Optional[int] = ..., rows: _Optional[_Iterable[_Union[NodeRow, _Mapping]]] = ...) -> None: ...
+    made_at: str
+    def __init__(self, trust_domain: _Optional[str] = ..., version: _Optional[int] = ..., rows: _Optional[_Iterable[_Union[NodeRow, _Mapping]]] = ..., made_at: _Optional[str] = ...) -> None: ...
 
 class NodeRow(_message.Message):
     __slots__ = ("node", "name_zh", "name_en", "tier", "region", "parent", "zones", "carrier", "addresses", "epoch", "dials", "protects")

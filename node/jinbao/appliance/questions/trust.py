@@ -1,0 +1,87 @@
+"""Questions and acts about trust: what this zone believes, its own certificates, documents an operator imports."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from binascii import Error as Base64Error
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from cryptography import x509
+
+from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
+from jinbao.appliance.questions.status import NoArguments
+from jinbao.appliance.trust_drop import read_documents
+from jinbao.model.errors import UsageError
+from jinbao.trust.identity import authority_name
+from jinbao.trust.revocation import key_id
+
+
+class OneFile(Arguments):
+    """A file's name, for the message, and its bytes in base64."""
+
+    name: str
+    content: str
+
+
+@question("trust.list", arguments=NoArguments)
+def list_(asked: Asked, _arguments: NoArguments) -> Body:
+    """Our certificate, the roots, authorities and revocation lists held, and the topology in force."""
+    zone, book = asked.zone, asked.zone.trust.book()
+    return {
+        "suite": zone.identity.suite,
+        "until": _time(zone.identity.until),
+        "topology": {"version": zone.topology.version, "made_at": zone.topology.made_at},
+        "roots": [_certificate(c) for c in book.roots],
+        "authorities": [_certificate(c) for c in book.authorities],
+        "lists": [
+            {
+                "authority": crl.authority.rfc4514_string(),
+                "key": crl.key_id,
+                "number": crl.number,
+                "made_at": _time(crl.this_update),
+                "due_at": _time(crl.next_update),
+                "believed_until": _time(crl.next_update + book.grace),
+                "revoked": len(crl.revoked),
+            }
+            for crl in sorted(book.crls.values(), key=lambda c: c.authority.rfc4514_string())
+        ],
+    }
+
+
+@question("trust.import", kind="act", arguments=OneFile)
+def import_(asked: Asked, arguments: OneFile) -> Body:
+    """Take in the documents of a file, all or none; what is new goes on to the neighbours."""
+    try:
+        content = b64decode(arguments.content, validate=True)
+    except Base64Error as exc:
+        raise UsageError("trust.import: content", expected="base64", got=str(exc)) from exc
+    with TemporaryDirectory(prefix="jinbao-trust-") as directory:
+        path = Path(directory) / "document"  # the caller's name is for messages only
+        path.write_bytes(content)
+        documents = read_documents(path)
+    is_news = asked.zone.trust.take_in(documents)
+    if asked.running is not None:
+        asked.running.workers["trust"].wake()
+    return {
+        "file": arguments.name[:200],
+        "documents": [{"kind": str(d.kind), "name": d.name, "number": d.number} for d in documents],
+        "learned": is_news,
+    }
+
+
+def _certificate(certificate: x509.Certificate) -> dict[str, Any]:
+    return {
+        "authority": authority_name(certificate),
+        "subject": certificate.subject.rfc4514_string(),
+        "issuer": certificate.issuer.rfc4514_string(),
+        "serial": f"{certificate.serial_number:x}",
+        "key": key_id(certificate),
+        "from": _time(certificate.not_valid_before_utc),
+        "until": _time(certificate.not_valid_after_utc),
+    }
+
+
+def _time(moment: Any) -> str:  # a datetime in UTC
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,106 @@
+"""`jinbao trust`: whom this zone trusts, and how it is told of more."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jinbao.cli import show
+from jinbao.cli.asking import ask, asking
+from jinbao.cli.words import t
+from jinbao.model.zone import Zone
+
+
+@click.group(
+    help=t(
+        "Whom this zone trusts: roots, authorities, revocation lists, topology.",
+        "本分区信任谁：根证书、认证机构、吊销列表、网络拓扑。",
+    ),
+    epilog="jinbao trust list",
+)
+def trust() -> None:
+    """Group."""
+
+
+@trust.command(
+    name="list",
+    help=t(
+        "Our own certificate, roots, authorities and revocation lists.",
+        "本分区证书、根、认证机构和吊销列表。",
+    ),
+    epilog="jinbao trust list --zone exchange",
+)
+@asking(Zone.EXCHANGE)
+def list_(config: Path, zone: str, as_json: bool) -> None:
+    """What is believed now."""
+    found = ask(config, zone, "trust.list")
+    if as_json:
+        show.as_json(found)
+        return
+    names = {
+        "suite": t("suite of our seals", "签封套件"),
+        "until": t("our certificate ends", "本分区证书到期"),
+    }
+    show.pairs(
+        found | {"topology": found["topology"]["version"]}, names | {"topology": t("topology", "拓扑版本")}
+    )
+    show.result("")
+    held = [c | {"held": t("root", "根")} for c in found["roots"]] + [
+        c | {"held": t("authority", "认证机构")} for c in found["authorities"]
+    ]
+    show.table(held, _certificate_columns())
+    show.result("")
+    show.table(
+        found["lists"],
+        {
+            "authority": t("revocation list of", "吊销列表签发者"),
+            "number": t("number", "序号"),
+            "due_at": t("next due", "下次应到"),
+            "believed_until": t("believed until", "采信至"),
+            "revoked": t("revoked", "已吊销"),
+        },
+    )
+
+
+def _certificate_columns() -> dict[str, str]:
+    return {
+        "held": t("as", "身份"),
+        "authority": t("authority", "机构"),
+        "subject": t("subject", "主体"),
+        "issuer": t("issuer", "签发者"),
+        "until": t("until", "有效期至"),
+    }
+
+
+@trust.command(
+    name="import",
+    help=t(
+        "Take in revocation lists, authorities' certificates or a signed topology; exchange zones pass them on.",
+        "导入吊销列表、认证机构证书或签名拓扑；交换区会继续下发。",
+    ),
+    epilog="jinbao trust import province.crl.pem",
+)
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
+)
+@asking(Zone.EXCHANGE)
+def import_(files: tuple[Path, ...], config: Path, zone: str, as_json: bool) -> None:
+    """Each file whole or not at all."""
+    answers: list[dict[str, Any]] = []
+    for file in files:
+        content = base64.b64encode(file.read_bytes()).decode("ascii")
+        answers.append(ask(config, zone, "trust.import", name=file.name, content=content))
+    if as_json:
+        show.as_json({"files": answers})
+        return
+    for found in answers:
+        learned = t("learned", "已采信") if found["learned"] else t("known already", "已知")
+        count = len(found["documents"])
+        show.result(
+            t("{file}: {count} documents, {learned}", "{file}：{count} 份文件，{learned}").format(
+                file=found["file"], count=count, learned=learned
+            )
+        )

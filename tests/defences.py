@@ -1,0 +1,121 @@
+"""Defences taken away, one fault row at a time: a plugin for pytest that exists in tests only.
+
+`pytest -p tests.defences` with `JINBAO_WITHOUT_DEFENCE=33` runs the tests marked with row 33,
+and no others, while the defence of that row is switched off. They must fail; if they pass,
+they saw nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+ROW = int(os.environ.get("JINBAO_WITHOUT_DEFENCE", "0"))
+OFF: dict[int, Callable[[], None]] = {}
+"""Row to what takes its defence away."""
+
+
+def replace(path: str, substitute: object) -> None:
+    """Put something in the place of `module:name` or `module:Class.name`, everywhere it is imported already."""
+    module_name, _, name = path.partition(":")
+    owner: Any = importlib.import_module(module_name)
+    *classes, last = name.split(".")
+    for inner in classes:
+        owner = getattr(owner, inner)
+    before = getattr(owner, last)
+    setattr(owner, last, substitute)
+    for module in [m for n, m in sys.modules.items() if n.startswith("jinbao")]:
+        if getattr(module, last, None) is before:
+            setattr(module, last, substitute)
+
+
+def _nothing(*_: object, **__: object) -> None:
+    """A check that checks nothing."""
+
+
+def off(*rows: int) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Register what takes the defence of rows away."""
+
+    def register(function: Callable[[], None]) -> Callable[[], None]:
+        OFF.update(dict.fromkeys(rows, function))
+        return function
+
+    return register
+
+
+@off(29)
+def _no_look() -> None:
+    replace("jinbao.link.diagnosis:why", lambda *_: "")
+
+
+@off(32)
+def _no_usage() -> None:
+    replace("jinbao.trust.identity:check_usage", _nothing)
+
+
+@off(33)
+def _no_issuer() -> None:
+    replace("jinbao.trust.identity:check_issuer", _nothing)
+
+
+@off(34)
+def _any_name() -> None:
+    from cryptography import x509
+
+    from jinbao.model.zone import Endpoint, Tier, Zone
+    from jinbao.trust.identity import Identity
+
+    def lax(certificate: x509.Certificate) -> Identity:
+        """Believe the first name that looks like one, whatever stands around it."""
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        uri = names.get_values_for_type(x509.UniformResourceIdentifier)[0]
+        _, _, domain, tier, region, node, zone, _, epoch = uri.lower().rstrip(".").split("/")
+        return Identity(domain, Tier(tier), region, Endpoint(node, Zone(zone)), int(epoch))
+
+    replace("jinbao.trust.identity:parse_identity", lax)
+
+
+@off(35)
+def _no_dates() -> None:
+    replace("jinbao.trust.chain:check_time", _nothing)
+
+
+@off(36, 37)
+def _no_lists() -> None:
+    replace("jinbao.trust.book:TrustBook._check_revoked", _nothing)
+
+
+@off(38)
+def _no_way_between_roots() -> None:
+    replace("jinbao.trust.book:_is_new_root", lambda *_: False)
+
+
+@off(41)
+def _any_tls() -> None:
+    caller = importlib.import_module("jinbao.link.caller")
+    identify = caller.CallerCheck.identify
+
+    def blind(self: object, session: dict[str, object]) -> object:
+        return identify(self, {k: v for k, v in session.items() if k != "ssl_tls_version"})
+
+    caller.CallerCheck.identify = blind
+
+
+def pytest_configure() -> None:
+    """Take the defence away before any test module is read."""
+    if ROW:
+        OFF[ROW]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests of the row."""
+    if not ROW:
+        return
+    chosen = [i for i in items if any(m.args == (ROW,) for m in i.iter_markers("fault_row"))]
+    config.hook.pytest_deselected(items=[i for i in items if i not in chosen])
+    items[:] = chosen
