@@ -204,20 +204,14 @@ class Authority:
     def certify(
         self, node: str, key: PublicKey, now: datetime, life: timedelta | None = None
     ) -> x509.Certificate:
-        """An issuing authority's certificate by the root; the same key may be certified again, from its beginning on."""
+        """An issuing authority's certificate by the root; the same key may be certified again."""
         span = self.policy.issuing if life is None else life
         with self.acting() as state:
             if state.role != ROOT:
                 raise UsageError("an issuing authority", expected="zones to certify", got=f"authority {node}")
             issuer = self.issuer()
             check_parent(self.policy, issuer.certificate, span, now, f"authority {node}")
-            earlier = [
-                one.certificate.not_valid_before_utc
-                for one in state.issued.values()
-                if one.use is Use.AUTHORITY and one.certificate.public_key() == key
-            ]
-            since = min(earlier, default=None)
-            made = profile.issuing(state.domain, node, key, issuer, now, span, since)
+            made = profile.issuing(state.domain, node, key, issuer, now, span)
             self.record_issued([(made, Use.AUTHORITY, f"authority/{node}")], "operator", now)
             return made
 

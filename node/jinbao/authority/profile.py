@@ -136,14 +136,10 @@ def issuing(
     issuer: Issuer,
     now: datetime,
     life: timedelta,
-    since: datetime | None = None,
 ) -> x509.Certificate:
-    """An issuing authority's certificate, signed by the root.
-
-    `since` where the key was certified before: what it signed then stays provable by this certificate.
-    """
+    """An issuing authority's certificate, signed by the root."""
     names = authority_names(domain, node)
-    builder = _builder(authority_subject(domain, node), names, key, since or now - BACKDATED, now + life)
+    builder = _builder(authority_subject(domain, node), names, key, now - BACKDATED, now + life)
     return _signed(_authority(builder, 0), issuer)
 
 
