@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from tests.authority.parts import House
 from tests.trust.example import TOPOLOGY
+from tests.trust.flat import FlatAuthority
 
-from jinbao.authority.demo import DemoAuthority
 from jinbao.authority.identity_files import (
     ANCHORS,
     CHAIN,
@@ -138,7 +138,7 @@ def test_an_identity_seals_with_its_own_key(home: House) -> None:
 def test_the_layout_of_the_last_release_is_read(tmp_path: Path) -> None:
     """Files directly in the directory are an identity with one key for line and seals, which cannot renew."""
     endpoint = next(iter(TOPOLOGY.endpoints()))
-    DemoAuthority().issue(endpoint, TOPOLOGY, tmp_path)
+    FlatAuthority().issue(endpoint, TOPOLOGY, tmp_path)
 
     identity = load_identity(tmp_path)
 
@@ -152,7 +152,7 @@ def test_the_layout_of_the_last_release_is_read(tmp_path: Path) -> None:
 def test_the_first_generation_takes_over_from_the_old_layout(home: House) -> None:
     """A zone of release 0.1 that enrols reads its generation from then on."""
     endpoint = next(iter(TOPOLOGY.endpoints()))
-    DemoAuthority().issue(endpoint, TOPOLOGY, home.zone("city"))
+    FlatAuthority().issue(endpoint, TOPOLOGY, home.zone("city"))
 
     home.enrolled()
 

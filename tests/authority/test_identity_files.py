@@ -19,15 +19,15 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from tests.trust.example import CITY, NOW, SIBLING, TOPOLOGY, with_epoch
+from tests.trust.flat import FlatAuthority
 
-from jinbao.authority.demo import DemoAuthority
 from jinbao.authority.identity_files import ANCHORS, CHAIN, KEY, load_identity
 from jinbao.model.errors import IdentityError, SettingsError
 from jinbao.trust.book import TrustBook
 from jinbao.trust.identity import Use, check_row, dns_name, parse_identity
 from jinbao.trust.suites import SUITES, check_signature
 
-AUTHORITY = DemoAuthority(now=NOW, life=timedelta(days=7))
+AUTHORITY = FlatAuthority(now=NOW, life=timedelta(days=7))
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
+from tests.trust.flat import FlatAuthority
 
-from jinbao.authority.demo import DemoAuthority
 from jinbao.authority.identity_files import ZoneIdentity, load_identity
 from jinbao.journal.segments import hash_of
 from jinbao.link.client import LineClient
@@ -42,11 +42,6 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _none(documents: Sequence[bytes]) -> None:
-    """These networks have one flat authority, which publishes no lists."""
-    assert not documents
-
-
 @dataclass(frozen=True)
 class Network:
     """The zones' identities under `directory`, and the topology that names them."""
@@ -62,13 +57,15 @@ class Network:
         """What a zone stands on: its own identity, or the one given, and the network's authorities."""
         held = identity or self.identity(me)
         book = TrustBook.of(held.anchors, held.trust)
-        return Standing(
-            me, lambda: held, lambda: book, lambda: self.topology, now, lambda documents, _: _none(documents)
-        )
+
+        def learn(documents: Sequence[bytes], _peer: Endpoint | None) -> None:
+            assert not book.newer(documents)  # everybody here holds the same lists
+
+        return Standing(me, lambda: held, lambda: book, lambda: self.topology, now, learn)
 
     def stranger(self, endpoint: Endpoint, directory: Path) -> ZoneIdentity:
         """A zone's names certified by another root; the holder trusts the network's root all the same."""
-        DemoAuthority().issue(endpoint, self.topology, directory)
+        FlatAuthority().issue(endpoint, self.topology, directory)
         (directory / "anchors.pem").write_bytes(self.identity(endpoint).pem("anchors.pem"))
         return load_identity(directory)
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.trust.flat import FlatAuthority
 
-from jinbao.authority.demo import DemoAuthority
 from jinbao.authority.identity_files import ANCHORS, CHAIN, KEY, load_identity
 from jinbao.link.limits import LinkLimits
 from jinbao.link.server import LineServer
@@ -43,7 +43,7 @@ def _topology() -> Topology:
 def line(tmp_path: Path) -> Iterator[int]:
     """Port of a ministry's listener; its key and certificates lie in `tmp_path`."""
     topology = _topology()
-    DemoAuthority().issue(MINISTRY, topology, tmp_path)
+    FlatAuthority().issue(MINISTRY, topology, tmp_path)
     identity = load_identity(tmp_path)
     book = TrustBook.of(identity.anchors)
     server = LineServer(
@@ -86,7 +86,7 @@ def test_a_caller_without_a_certificate_is_refused(line: int, tmp_path: Path) ->
 def test_a_certificate_of_another_authority_is_refused(line: int, tmp_path: Path) -> None:
     """A certificate with the right names from an authority this zone does not trust gets no answer."""
     forged = tmp_path / "forged"
-    DemoAuthority().issue(MINISTRY, _topology(), forged)
+    FlatAuthority().issue(MINISTRY, _topology(), forged)
 
     answer = _answer(line, "-cert", str(forged / CHAIN), "-key", str(forged / KEY))
 

@@ -20,12 +20,11 @@ from tests.sim.business import Business, thin
 from tests.sim.files import SimFiles
 from tests.sim.peers import SimPeer, Weather
 
-from jinbao.appliance import network
 from jinbao.appliance.assembly import OpenZone, Ports, open_zone
 from jinbao.appliance.carrying import Carrying, between
 from jinbao.appliance.network import DEMO_NODES, PlannedNode, make_network
 from jinbao.appliance.settings import Settings
-from jinbao.authority.demo import DemoAuthority
+from jinbao.authority.demo import DemoAuthorities
 from jinbao.authority.identity_files import load_identity
 from jinbao.model import failpoint
 from jinbao.model.errors import JinbaoError
@@ -72,7 +71,7 @@ class Plan:
     nodes: tuple[PlannedNode, ...]
     topology: Topology
     settings: dict[str, Settings]
-    authority: DemoAuthority
+    authorities: DemoAuthorities
 
 
 def lay_down(directory: Path, cities: int) -> Plan:
@@ -88,13 +87,11 @@ def lay_down(directory: Path, cities: int) -> Plan:
             nodes.append(PlannedNode(*_names(node), sources=(source,)))
         else:
             nodes.append(node)
-    authority = DemoAuthority(now=START - timedelta(days=30), life=_LIFE)
-    usual, network.DemoAuthority = network.DemoAuthority, lambda: authority  # type: ignore[assignment,misc]
-    try:
-        topology, settings = make_network(directory, nodes, overrides={"period": PERIOD})
-    finally:
-        network.DemoAuthority = usual  # type: ignore[misc]
-    plan = Plan(directory, tuple(nodes), topology, settings, authority)
+    authorities = DemoAuthorities(now=START - timedelta(days=30), life=_LIFE)
+    topology, settings = make_network(
+        directory, nodes, overrides={"period": PERIOD}, authorities=authorities, made_at=START
+    )
+    plan = Plan(directory, tuple(nodes), topology, settings, authorities)
     for node in nodes:
         for zone in node.zones:
             ports = Ports(
@@ -132,7 +129,7 @@ class World:
         self.now = START
         self.topology, self.version = plan.topology, plan.topology.version
         self.restarted: Callable[[World, OpenZone], None] = lambda _world, _zone: None
-        shutil.copytree(plan.directory, directory, ignore=shutil.ignore_patterns("attic"))
+        shutil.copytree(plan.directory, directory, ignore=shutil.ignore_patterns("attic"), symlinks=True)
         self.settings = {name: self._moved(s) for name, s in plan.settings.items()}
         self.files = {e: self._files(e) for e in plan.topology.endpoints()}
         self.zones: dict[Endpoint, OpenZone] = {}
@@ -367,7 +364,7 @@ class World:
         body = self.settings[node].model_dump(exclude_unset=True) | {"topology_file": file}
         self.settings[node] = Settings(**body)
         for zone in topology.by_node[node].zones:
-            self.plan.authority.issue(
+            self.plan.authorities.issue(
                 Endpoint(node, zone), topology, self.directory / node / zone / "identity"
             )
         for endpoint in self.zones:

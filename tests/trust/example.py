@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from jinbao.authority.demo import DemoAuthority
+from tests.trust.flat import FlatAuthority
+
 from jinbao.authority.identity_files import ZoneIdentity, load_identity
 from jinbao.model.batch import Header, Kind, SealedBatch
 from jinbao.model.stream import StreamId
@@ -65,7 +66,7 @@ class Network:
     """One authority and the identities it issued, made as they are asked for."""
 
     def __init__(self, directory: Path) -> None:
-        self.authority = DemoAuthority(now=NOW - timedelta(days=1), life=timedelta(days=30))
+        self.authority = FlatAuthority(now=NOW - timedelta(days=1), life=timedelta(days=30))
         self._directory = directory
         self._issued: dict[tuple[Endpoint, int], ZoneIdentity] = {}
 

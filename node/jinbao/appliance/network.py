@@ -1,19 +1,20 @@
 """A whole network on one machine: directories, settings, certificates and the signed topology of several nodes.
 
 For the demonstration and for tests. Every zone gets its own private directory and
-certificate from the demo authority; a real network is deployed node by node instead.
+certificate from authorities beside it; a real network is deployed node by node instead.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from jinbao.appliance.settings import Settings
-from jinbao.authority.demo import DemoAuthority
+from jinbao.authority.demo import DemoAuthorities
 from jinbao.authority.identity_files import load_identity
 from jinbao.model.topology import NodeRow, Topology
 from jinbao.model.zone import Border, Endpoint, Tier, Zone
@@ -21,6 +22,9 @@ from jinbao.trust.documents import seal_topology
 from jinbao.trust.encoding import envelope_message
 
 TRUST_DOMAIN = "jinbao.demo"
+AUTHORITIES = "authorities"
+"""Folder of a network that holds its authorities, one each: `jinbao ca list DIR/authorities/140000`."""
+
 ALL_ZONES = (Zone.PRODUCTION, Zone.EXCHANGE, Zone.DECISION)
 
 
@@ -76,17 +80,23 @@ def plan_topology(nodes: Sequence[PlannedNode]) -> Topology:
 
 
 def make_network(
-    directory: Path, nodes: Sequence[PlannedNode], *, overrides: Mapping[str, Any] | None = None
+    directory: Path,
+    nodes: Sequence[PlannedNode],
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    authorities: DemoAuthorities | None = None,
+    made_at: datetime | None = None,
 ) -> tuple[Topology, dict[str, Settings]]:
-    """Write identities and the signed topology under `directory`; returns settings by node."""
-    topology = plan_topology(nodes)
-    authority = DemoAuthority()
+    """Write authorities, identities and the signed topology under `directory`; returns settings by node."""
+    moment = made_at or datetime.now(UTC)
+    topology = replace(plan_topology(nodes), made_at=f"{moment:%Y-%m-%dT%H:%M:%SZ}")
+    authorities = authorities or DemoAuthorities(directory=directory / AUTHORITIES)
     settings = {}
     for node in nodes:
         home = directory / node.node
         for zone in node.zones:
-            authority.issue(Endpoint(node.node, zone), topology, home / zone / "identity")
-            (home / zone).chmod(0o700)
+            (home / zone).mkdir(mode=0o700, parents=True, exist_ok=True)
+            authorities.issue(Endpoint(node.node, zone), topology, home / zone / "identity")
         settings[node.node] = _settings(node, home, directory / "topology.sealed", overrides or {})
     root = next(node.node for node in nodes if not node.parent)
     signer = load_identity(directory / root / Zone.EXCHANGE / "identity")

@@ -42,6 +42,8 @@ from jinbao.store.files import telling_full_disk
 _STOP_S = 15.0
 _CHINA = "Asia/Shanghai"
 _RETENTION_S = 3600.0
+_TRUST_S = 5.0
+"""How soon a renewed identity and a document laid down by hand are noticed; what peers bring is at once."""
 _ON_DEMAND_S = timedelta(days=36500).total_seconds()
 
 
@@ -89,7 +91,8 @@ class ZoneService:
         self.standing = Standing(
             zone.me, trust.identity, trust.book, trust.topology, zone.ports.now, trust.learn_stapled
         )
-        trust.changed = self._news  # whoever waits is judged again by what is known now
+        trust.changed = self._trust_changed
+        self._unsealed = True
         self.server = self._server()
         zone.metrics.read = self._samples
 
@@ -116,7 +119,7 @@ class ZoneService:
             self.server.start()
         self._worker("apply", self._apply)
         self._worker("retention", self._retain, interval_s=_RETENTION_S)
-        self._worker("trust", self._trusting)
+        self._worker("trust", self._trusting, interval_s=_TRUST_S)
         for neighbour in self.zone.topology.neighbours(self.zone.me):
             self._follow(neighbour)
         if self.zone.outbound is not None:
@@ -216,10 +219,18 @@ class ZoneService:
         if zone.settings.trust_directory is not None:
             moved |= self._drop.step(zone.settings.trust_directory)
         moved |= self._follow_topology()
-        if zone.trust_sealer is not None and zone.trust_sealer.step():
-            self._news()
-            moved = True
+        if self._unsealed and zone.trust_sealer is not None:
+            self._unsealed = False
+            if zone.trust_sealer.step():
+                self._news()
         return moved
+
+    def _trust_changed(self) -> None:
+        """Whoever waits is judged again by what is known now; what is ours goes on to the neighbours."""
+        self._unsealed = True
+        self._news()
+        if "trust" in self.workers:
+            self.workers["trust"].wake()
 
     def _follow_topology(self) -> bool:
         """Start a worker for each neighbour a newer topology names; whether there was one."""

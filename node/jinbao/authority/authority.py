@@ -72,6 +72,12 @@ class Authority:
         """The authority of a directory, founded or not."""
         return cls(Ledger(directory), FileKeys(directory / "keys", passphrase), policy)
 
+    @property
+    def is_founded(self) -> bool:
+        """Whether this is an authority already."""
+        with self.acting() as state:
+            return bool(state.role) and state.key_in(Stage.ACTIVE) is not None
+
     @contextmanager
     def acting(self) -> Iterator[State]:
         """What the authority is now, while nobody else acts."""

@@ -1,21 +1,16 @@
 """Authorities of a demonstration: all of them in one process, beside the nodes they certify.
 
-For demonstrations and tests on one machine, which no real authority may be. `DemoAuthorities` is the
-hierarchy of a real network, by the same code; `DemoAuthority` one root that issues one certificate per
-zone, as in release 0.1.
+For demonstrations and tests on one machine, which no real authority may be: the hierarchy of a real
+network, by the same code. In a directory, `jinbao ca` shows and steers each of them.
 """
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from jinbao.authority import rotation
 from jinbao.authority.authority import Authority, granted
@@ -37,94 +32,23 @@ from jinbao.authority.requests import ZoneRequest
 from jinbao.authority.trust_files import newest, write_trust
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint
-from jinbao.trust.identity import Identity, dns_name
-
-_BACKDATED = timedelta(minutes=5)
-
-
-def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Create a file only its owner can read."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, 0o600)  # a file that was there keeps its old mode otherwise
-        file.write(content)
-
-
-class DemoAuthority:
-    """A root key in memory; `life` is that of the leaves it issues."""
-
-    def __init__(self, *, life: timedelta = timedelta(days=7), now: datetime | None = None) -> None:
-        self._now = now or datetime.now(UTC)
-        self._life = life
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "jinbao demo authority")])
-        usage = x509.KeyUsage(
-            digital_signature=False,
-            content_commitment=False,
-            key_encipherment=False,
-            data_encipherment=False,
-            key_agreement=False,
-            key_cert_sign=True,
-            crl_sign=True,
-            encipher_only=False,
-            decipher_only=False,
-        )
-        self.root = (
-            self._builder(name, name, life * 7, self._key.public_key())
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(usage, critical=True)
-            .sign(self._key, hashes.SHA256())
-        )
-
-    def _builder(
-        self, subject: x509.Name, issuer: x509.Name, life: timedelta, key: ec.EllipticCurvePublicKey
-    ) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(issuer)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(self._now - _BACKDATED)
-            .not_valid_after(self._now + life)
-        )
-
-    def issue(self, endpoint: Endpoint, topology: Topology, directory: Path) -> None:
-        """Write key, chain and anchors of one zone into `directory` (0700)."""
-        row = topology.by_node[endpoint.node]
-        identity = Identity(topology.trust_domain, row.tier, row.region, endpoint, row.epoch)
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, str(endpoint))])
-        names = x509.SubjectAlternativeName(
-            [x509.UniformResourceIdentifier(identity.uri), x509.DNSName(dns_name(endpoint))]
-        )
-        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
-        leaf = (
-            self._builder(subject, self.root.subject, self._life, key.public_key())
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(names, critical=False)
-            .add_extension(usage, critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.chmod(0o700)
-        _write(directory / KEY, _private_pem(key))
-        _write(directory / CHAIN, leaf.public_bytes(Encoding.PEM))
-        _write(directory / ANCHORS, self.root.public_bytes(Encoding.PEM))
 
 
 class DemoAuthorities:
-    """A root, the ministry's issuing authority and one per province, in memory, made when first asked for.
+    """A root, the ministry's issuing authority and one per province, made when first asked for.
 
     `life` is that of leaves; authorities live long enough for it, and lists hold as long as it.
+    They are in memory, or each in a folder of `directory`; without `now` they go by the wall clock.
     """
 
-    def __init__(self, *, life: timedelta = timedelta(days=14), now: datetime | None = None) -> None:
-        self._now = now or datetime.now(UTC)
+    def __init__(
+        self,
+        *,
+        life: timedelta = timedelta(days=14),
+        now: datetime | None = None,
+        directory: Path | None = None,
+    ) -> None:
+        self._fixed, self._directory = now, directory
         self.policy = Policy(
             leaf=life,
             leaf_min=timedelta(0),
@@ -139,12 +63,24 @@ class DemoAuthorities:
     def authority(self, name: str, domain: str) -> Authority:
         """The authority of a node, or `root`."""
         if name not in self._by_name:
-            made = self._by_name[name] = Authority(Ledger(None), MemoryKeys(), self.policy)
-            made.found(ROOT if name == ROOT else "issuing", domain, "" if name == ROOT else name, self._now)
+            made = self._by_name[name] = self._at(name)
+            if made.is_founded:
+                return made
+            made.found(ROOT if name == ROOT else "issuing", domain, "" if name == ROOT else name, self.now)
             if name != ROOT:
-                rotation.certify_here(made, self.authority(ROOT, domain), self._now)
-            made.crl(self._now)
+                rotation.certify_here(made, self.authority(ROOT, domain), self.now)
+            made.crl(self.now)
         return self._by_name[name]
+
+    @property
+    def now(self) -> datetime:
+        """The moment they go by."""
+        return self._fixed or datetime.now(UTC)
+
+    def _at(self, name: str) -> Authority:
+        if self._directory is None:
+            return Authority(Ledger(None), MemoryKeys(), self.policy)
+        return Authority.at(self._directory / name, policy=self.policy)
 
     def documents(self) -> tuple[bytes, ...]:
         """Certificates of all authorities and their newest lists, DER."""
@@ -154,13 +90,13 @@ class DemoAuthorities:
         self, endpoint: Endpoint, topology: Topology, reason: str, now: datetime | None = None
     ) -> None:
         """Take back all certificates of a zone, and list it."""
-        authority, at = self._by_name[topology.issuer(endpoint.node)], now or self._now
+        authority, at = self._by_name[topology.issuer(endpoint.node)], now or self.now
         authority.revoke(authority.serials_of(endpoint.node, endpoint.zone, now=at), reason, at)
         authority.crl(at)
 
     def prepare(self, name: str, now: datetime | None = None) -> None:
         """Make a successor of an authority's key; the root's is made known to all authorities."""
-        authority, at = self._by_name[name], now or self._now
+        authority, at = self._by_name[name], now or self.now
         rotation.prepare(authority, at)
         if name != ROOT:
             rotation.certify_here(authority, self._by_name[ROOT], at)
@@ -168,7 +104,7 @@ class DemoAuthorities:
 
     def activate(self, name: str, now: datetime | None = None) -> None:
         """Let the successor sign; a new root certifies every authority's key again."""
-        at = now or self._now
+        at = now or self.now
         rotation.activate(self._by_name[name], at)
         if name == ROOT:
             for other, authority in self._by_name.items():
@@ -178,12 +114,12 @@ class DemoAuthorities:
 
     def taint(self, name: str, now: datetime | None = None) -> None:
         """Ask for the leaves of an authority's old key to be renewed at once."""
-        rotation.taint(self._by_name[name], now or self._now)
+        rotation.taint(self._by_name[name], now or self.now)
 
     def retire(self, name: str, now: datetime | None = None) -> None:
         """Give up an authority's old key."""
-        rotation.retire(self._by_name[name], now or self._now)
-        self._spread(now or self._now)
+        rotation.retire(self._by_name[name], now or self.now)
+        self._spread(now or self.now)
 
     def _spread(self, now: datetime) -> None:
         """New lists of every authority; those of the root known to all."""
@@ -207,7 +143,7 @@ class DemoAuthorities:
         )
         asked = waits.requests()
         request = ZoneRequest(asked.line_request, asked.seal_request)
-        pair = authority.issue(endpoint, topology, request, now=now or self._now)
+        pair = authority.issue(endpoint, topology, request, now=now or self.now)
         pem = [b"".join(c.public_bytes(Encoding.PEM) for c in chain) for chain in (pair.line, pair.seal)]
         roots = b"".join(root.public_bytes(Encoding.PEM) for root in authority.roots())
         files = {

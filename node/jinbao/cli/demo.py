@@ -35,6 +35,7 @@ def _talk(quiet: bool) -> Callable[[str, dict[str, Any]], None]:
         "started": t("{zones} zones are up, each its own process", "{zones} 个分区已启动，各为独立进程"),
         "hop": t("{library} of {city} applied at {receiver}", "{city} 的 {library} 已在 {receiver} 入库"),
         "restarted": t("{zone} was killed and is started again", "{zone} 被杀死，已重新启动"),
+        "trust": t("trust: {step} done in every zone", "信任：{step} 已在所有分区生效"),
         "moved": t(
             "everything arrived after {seconds} s; restarting every zone to prove it",
             "{seconds} 秒后全部到达；重启各分区以核验",
@@ -116,6 +117,8 @@ def _stay(network: Any, result: dict[str, Any]) -> None:
         f"jinbao decision show --region total --config {config}",
         "jinbao demo stop city",
         "jinbao demo tamper row",
+        "jinbao demo rotate",
+        "jinbao demo revoke 140200",
     ):
         show.result(f"  {line}")
     show.result(t("Ctrl-C ends it.", "按 Ctrl-C 结束。"))
@@ -215,6 +218,95 @@ def tamper(ctx: click.Context, kind: str, persons: int, as_json: bool) -> None:
     else:
         _show(result)
     ctx.exit(0 if result["ok"] else 1)
+
+
+_PERSONS = click.option(
+    "--persons",
+    default=5_000,
+    show_default=True,
+    help=t("if no demonstration is running", "没有正在运行的演示时使用"),
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help=t("print one JSON object", "输出一个 JSON 对象"))
+
+
+def _with_network(persons: int, as_json: bool, act: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    """What an act on the running demonstration gives, or on one made for it."""
+    from jinbao.appliance.demo import attach, run_demo
+
+    running = _running()
+    if running is not None:
+        return act(attach(running, _talk(as_json)))
+    found: list[dict[str, Any]] = []
+    run_demo(
+        persons=persons,
+        seed=1,
+        keep=None,
+        talk=_talk(as_json),
+        then=lambda network, _: found.append(act(network)),
+    )
+    return found[0]
+
+
+@demo.command(
+    help=t(
+        "Let a new root certificate follow the old one, and all certificates with it, while records travel; no fetch may fail.",
+        "在记录传输期间更换根证书及全部证书；不得有任何拉取失败。",
+    ),
+    epilog="jinbao demo rotate --json",
+)
+@_PERSONS
+@_JSON
+@click.pass_context
+def rotate(ctx: click.Context, persons: int, as_json: bool) -> None:
+    """Prepare, activate, renew, retire."""
+    from jinbao.appliance.demo import rotate_root
+
+    found = _with_network(persons, as_json, rotate_root)
+    if as_json:
+        show.as_json(found)
+    else:
+        show.table(found["steps"], {"step": t("step", "步骤"), "seconds": t("seconds", "秒")})
+        for failure in found["failures"]:
+            show.result(f"  - {failure}")
+        text = t(
+            "{accepted} batches accepted meanwhile, {count} failures",
+            "期间受理 {accepted} 个批次，失败 {count} 次",
+        )
+        show.result(text.format(accepted=found["accepted"], count=len(found["failures"])))
+    ctx.exit(0 if found["ok"] else 1)
+
+
+@demo.command(
+    name="revoke",
+    help=t(
+        "Take back the certificates of a city and see its stream end; the others must not notice.",
+        "吊销一个市的证书，其数据流随即中断；其他节点不受影响。",
+    ),
+    epilog="jinbao demo revoke 140200",
+)
+@click.argument("node", default="140200")
+@_PERSONS
+@_JSON
+@click.pass_context
+def revoke_(ctx: click.Context, node: str, persons: int, as_json: bool) -> None:
+    """As if its key had been stolen."""
+    from jinbao.appliance.demo import revoke
+    from jinbao.model.errors import UsageError
+
+    def act(network: Any) -> dict[str, Any]:
+        if node not in network.cities():
+            raise UsageError("demo: node", expected=" or ".join(network.cities()), got=node)
+        return revoke(network, node)
+
+    found = _with_network(persons, as_json, act)
+    if as_json:
+        show.as_json(found)
+    else:
+        text = t("{node} was refused after {refused_after_s} s", "{node} 在 {refused_after_s} 秒后被拒绝")
+        show.result(text.format(**found))
+        for line in found["others_noticed"]:
+            show.result(f"  - {line}")
+    ctx.exit(0 if found["ok"] else 1)
 
 
 @demo.command(

@@ -7,7 +7,8 @@ it stored: what arrived is what left, or the run fails naming tier, table and ke
 
 from jinbao.appliance.demo.processes import DemoNetwork, attach, kill
 from jinbao.appliance.demo.proof import conclude
+from jinbao.appliance.demo.rotation import revoke, rotate_root
 from jinbao.appliance.demo.run import run_demo
 from jinbao.appliance.demo.tamper import tamper
 
-__all__ = ["DemoNetwork", "attach", "conclude", "kill", "run_demo", "tamper"]
+__all__ = ["DemoNetwork", "attach", "conclude", "kill", "revoke", "rotate_root", "run_demo", "tamper"]

@@ -32,6 +32,7 @@ def list_(asked: Asked, _arguments: NoArguments) -> Body:
     return {
         "suite": zone.identity.suite,
         "until": _time(zone.identity.until),
+        "certificate": _certificate(zone.identity.chain[0]),
         "topology": {"version": zone.topology.version, "made_at": zone.topology.made_at},
         "roots": [_certificate(c) for c in book.roots],
         "authorities": [_certificate(c) for c in book.authorities],
