@@ -288,6 +288,54 @@ def test_an_authority_elsewhere_is_not_believed(home: House, place: dict[Zone, P
     assert len(far.issued()) == 1
 
 
+def test_a_zone_of_the_old_root_renews_at_a_listener_of_the_new_one(
+    home: House, place: dict[Zone, Path]
+) -> None:
+    """While a root is rotated, who pins the old root and who pins the new one are both served."""
+    home.enrolled()
+    before = home.token()
+    rotation.prepare(home.root, NOW)
+    rotation.activate(home.root, NOW)
+    rotation.certify_here(home.province, home.root, NOW)
+    after = home.token()
+
+    with listening(home) as address:
+        renew(CITY.zone, home.zone("city"), home.clock(), address)
+        for name, token in (
+            ("old", replace(before, address=address)),
+            ("new", replace(after, address=address)),
+        ):
+            enrol(token, {CITY.zone: home.zone(name)}, home.clock())
+
+    old, new = home.root.roots()
+    assert load_identity(home.zone("city")).anchors == (old, new)
+    assert (before.root, after.root) == (old, new)
+    assert set(load_identity(home.zone("new")).anchors) == {
+        old,
+        new,
+    }  # each vouches for the other until retired
+
+
+def test_a_listener_follows_its_authority(home: House) -> None:
+    """A listener whose authority changed its key shows a certificate of the new one at its next look."""
+    service = EnrolmentService(home.province, "127.0.0.1:0", topology=lambda: home.topology, now=home.clock)
+    first = service._chain
+    service.look()
+    second = service._chain
+    rotation.prepare(home.province, NOW)
+    rotation.certify_here(home.province, home.root, NOW)
+    rotation.activate(home.province, NOW)
+
+    service.look()
+    third = service._chain
+    home.clock.pass_by(timedelta(days=8))
+    service.look()
+
+    assert first == second
+    assert third[1].public_key() != first[1].public_key()
+    assert service._chain[0] != third[0]
+
+
 def test_an_answer_is_held_against_what_was_asked(home: House, place: dict[Zone, Path]) -> None:
     """Certificates of other keys, another zone or without their chain are not installed."""
     request = enrol_request(home.token(), place)

@@ -18,6 +18,8 @@ from jinbao.authority.renewal import is_tainted
 from jinbao.authority.state import Stage, der
 from jinbao.authority.trust_files import is_issued, parse, roots_in_force
 from jinbao.model.errors import IdentityError, PeerError, UsageError
+from jinbao.trust.book import TrustBook
+from jinbao.trust.identity import Use
 
 
 def stages(authority: Authority) -> list[Stage]:
@@ -114,6 +116,29 @@ def test_a_zone_of_the_old_root_comes_to_the_new_one(home: House) -> None:
     assert both.anchors == (old, new)
     assert alone.anchors == (new,)
     assert is_issued(alone.chain[1], new)
+
+
+def test_what_was_sealed_before_a_rotation_stays_provable(home: House) -> None:
+    """A seal made below the old root is proved by who trusts the new one alone, as of when it was made."""
+    [old] = home.root.roots()
+    sealed_by = home.enrolled().seal_chain
+    made_at = NOW + timedelta(days=1)
+    home.clock.pass_by(timedelta(days=400))
+    for step in (rotation.prepare, rotation.activate):
+        step(home.root, home.clock())
+    for authority in (home.ministry, home.province):
+        rotation.certify_here(authority, home.root, home.clock())
+    rotation.retire(home.root, home.clock())
+    home.province.crl(home.clock())
+    home.province.learn(home.root.documents(), home.clock())
+    [new] = home.root.roots()
+
+    late = TrustBook.of([new], home.province.documents())
+    followed = TrustBook.of([old], home.province.documents())
+
+    for book in (late, followed):
+        assert book.roots == (new,)
+        book.prove(sealed_by[0], sealed_by[1:], made_at, Use.SEAL)
 
 
 def test_a_root_nobody_vouched_for_is_not_anchored(home: House) -> None:

@@ -63,7 +63,7 @@ class EnrolmentService:
         self._log = structlog.get_logger().bind(listener=address)
         answers = Enrolling(authority, topology, now, self._event)
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._certificate, self._above = authority.enrolment_certificate(self._key.public_key(), now())
+        self._chain = authority.enrolment_chain(self._key.public_key(), now())
         self.server = EnrolmentServer(
             address, answers=answers, pair=self._pair, refused=self._refused, limits=limits
         )
@@ -75,17 +75,16 @@ class EnrolmentService:
         self._event("request_refused", peer=peer, code=exc.code, reason=str(exc))
 
     def _pair(self) -> tuple[bytes, bytes]:
-        chain = self._certificate.public_bytes(Encoding.PEM) + self._above.public_bytes(Encoding.PEM)
-        return joining.private_pem(self._key), chain
+        return joining.private_pem(self._key), b"".join(c.public_bytes(Encoding.PEM) for c in self._chain)
 
     def look(self) -> None:
         """Renew what is due: revocation lists, and the listener's certificate."""
         for made in self._authority.crl(self._now(), due_only=True):
             self._event("list_made", issuer=made.issuer.rfc4514_string(), entries=len(made))
-        if standing(self._certificate, self._now()) is not Renewal.FRESH:
-            self._certificate, self._above = self._authority.enrolment_certificate(
-                self._key.public_key(), self._now()
-            )
+        if standing(self._chain[0], self._now()) is not Renewal.FRESH or self._authority.has_moved(
+            self._chain[1]
+        ):
+            self._chain = self._authority.enrolment_chain(self._key.public_key(), self._now())
 
     def start(self) -> None:
         """Listen."""

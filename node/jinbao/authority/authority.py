@@ -26,7 +26,7 @@ from jinbao.authority.profile import ROOT, Issuer, Revocation
 from jinbao.authority.requests import ProvedKeys, ZoneRequest, prove
 from jinbao.authority.signer import PublicKey, Signer
 from jinbao.authority.state import Issued, OwnKey, Stage, State, Use, der, packed
-from jinbao.authority.trust_files import newest, roots_in_force
+from jinbao.authority.trust_files import cross_certificates, is_issued, newest, roots_in_force
 from jinbao.model.errors import IdentityError, UsageError
 from jinbao.model.topology import Topology
 from jinbao.model.zone import NODE_PATTERN, Endpoint
@@ -221,16 +221,24 @@ class Authority:
             self.record_issued([(made, Use.AUTHORITY, f"authority/{node}")], "operator", now)
             return made
 
-    def enrolment_certificate(
-        self, key: PublicKey, now: datetime
-    ) -> tuple[x509.Certificate, x509.Certificate]:
-        """A certificate for this authority's enrolment listener, and the authority's own."""
+    def enrolment_chain(self, key: PublicKey, now: datetime) -> tuple[x509.Certificate, ...]:
+        """A certificate for this authority's enrolment listener, and the way up from it.
+
+        With the cross certificate of a new root in it, so that who pins the old one comes in too.
+        """
+        crosses = cross_certificates(self.documents())
         with self.acting() as state:
             issuer = self.issuer()
             check_parent(self.policy, issuer.certificate, self.policy.leaf, now, "the enrolment listener")
             made = profile.enrolment_leaf(state.domain, state.node, key, issuer, now, self.policy.leaf)
             self.record_issued([(made, Use.ENROLMENT, f"authority/{state.node}")], "listener", now)
-            return made, issuer.certificate
+            above = [cross for cross in crosses if is_issued(issuer.certificate, cross)]
+            return (made, issuer.certificate, *above)
+
+    def has_moved(self, own: x509.Certificate) -> bool:
+        """Whether another key or certificate of the authority signs since `own` did."""
+        with self.acting() as state:
+            return state.active.certificate != own
 
     def issued(self) -> list[Issued]:
         """Everything it signed, oldest first."""

@@ -93,7 +93,7 @@ def _builder(
     subject: x509.Name,
     names: x509.SubjectAlternativeName,
     key: PublicKey,
-    now: datetime,
+    since: datetime,
     until: datetime,
 ) -> x509.CertificateBuilder:
     return (
@@ -101,7 +101,7 @@ def _builder(
         .subject_name(subject)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATED)
+        .not_valid_before(since)
         .not_valid_after(until)
         .add_extension(names, critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
@@ -123,28 +123,36 @@ def _authority(builder: x509.CertificateBuilder, path_length: int) -> x509.Certi
 def root(domain: str, signer: Signer, now: datetime, life: timedelta) -> x509.Certificate:
     """A root, signed by itself."""
     subject = authority_subject(domain, ROOT)
-    builder = _builder(subject, authority_names(domain, ROOT), signer.public_key, now, now + life)
+    builder = _builder(subject, authority_names(domain, ROOT), signer.public_key, now - BACKDATED, now + life)
     above = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key)
     builder = builder.issuer_name(subject).add_extension(above, critical=False)
     return signing.certificate(_authority(builder, 1), signer)
 
 
 def issuing(
-    domain: str, node: str, key: PublicKey, issuer: Issuer, now: datetime, life: timedelta
+    domain: str,
+    node: str,
+    key: PublicKey,
+    issuer: Issuer,
+    now: datetime,
+    life: timedelta,
 ) -> x509.Certificate:
     """An issuing authority's certificate, signed by the root."""
     names = authority_names(domain, node)
-    builder = _builder(authority_subject(domain, node), names, key, now, now + life)
+    builder = _builder(authority_subject(domain, node), names, key, now - BACKDATED, now + life)
     return _signed(_authority(builder, 0), issuer)
 
 
-def cross(subject: x509.Certificate, issuer: Issuer, now: datetime) -> x509.Certificate:
-    """The key of one root certified by the other; ends with whichever of the two ends first."""
+def cross(subject: x509.Certificate, issuer: Issuer) -> x509.Certificate:
+    """The key of one root certified by the other; from when that root began until either of them ends.
+
+    Begins so early because what the old root vouched for stays provable by the new one alone.
+    """
     until = min(subject.not_valid_after_utc, issuer.certificate.not_valid_after_utc)
     names = subject.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     key = subject.public_key()
     signing.algorithm_of(key)
-    builder = _builder(subject.subject, names, key, now, until)  # type: ignore[arg-type]  # checked above
+    builder = _builder(subject.subject, names, key, subject.not_valid_before_utc, until)  # type: ignore[arg-type]  # checked above
     return _signed(_authority(builder, 1), issuer)
 
 
@@ -162,7 +170,7 @@ def line_leaf(
     identity: Identity, key: PublicKey, issuer: Issuer, now: datetime, life: timedelta
 ) -> x509.Certificate:
     """A zone's certificate for both sides of TLS."""
-    builder = _builder(leaf_subject(identity), leaf_names(identity), key, now, now + life)
+    builder = _builder(leaf_subject(identity), leaf_names(identity), key, now - BACKDATED, now + life)
     usages = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH)
     return _signed(_leaf(builder, *usages), issuer)
 
@@ -171,7 +179,7 @@ def seal_leaf(
     identity: Identity, key: PublicKey, issuer: Issuer, now: datetime, life: timedelta
 ) -> x509.Certificate:
     """A zone's certificate for seals."""
-    builder = _builder(leaf_subject(identity), leaf_names(identity), key, now, now + life)
+    builder = _builder(leaf_subject(identity), leaf_names(identity), key, now - BACKDATED, now + life)
     return _signed(_leaf(builder, DOCUMENT_SIGNING, commits=True), issuer)
 
 
@@ -182,7 +190,7 @@ def enrolment_leaf(
     uri = x509.UniformResourceIdentifier(f"{authority_uri(domain, node)}/enrolment")
     names = x509.SubjectAlternativeName([uri, x509.DNSName(enrolment_host(node))])
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, enrolment_host(node))])
-    builder = _builder(subject, names, key, now, now + life)
+    builder = _builder(subject, names, key, now - BACKDATED, now + life)
     return _signed(_leaf(builder, ExtendedKeyUsageOID.SERVER_AUTH), issuer)
 
 

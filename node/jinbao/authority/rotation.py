@@ -64,7 +64,7 @@ def _prepare_root(authority: Authority, state: State, old: OwnKey, new: OwnKey, 
         authority.certify_self(new, now)
     for subject, issuer in ((new, old), (old, new)):
         if not _has_cross(state, issuer, subject):
-            made = profile.cross(subject.certificate, authority.issuer(issuer), now)
+            made = profile.cross(subject.certificate, authority.issuer(issuer))
             authority.record_issued([(made, Use.CROSS, "authority/root")], "rotation", now, issuer.ski)
 
 

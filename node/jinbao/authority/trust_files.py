@@ -105,6 +105,12 @@ def roots_in_force(documents: Iterable[bytes]) -> tuple[x509.Certificate, ...]:
     return tuple(root for root in roots if not _is_retired(root, roots, certificates, lists))
 
 
+def cross_certificates(documents: Iterable[bytes]) -> list[x509.Certificate]:
+    """Certificates by which one root vouches for the key of another: self-issued, and not self-signed."""
+    certificates = [one for one in map(parse, documents) if isinstance(one, x509.Certificate)]
+    return [c for c in certificates if c.subject == c.issuer and not is_issued(c, c)]
+
+
 def _is_retired(
     root: x509.Certificate,
     roots: Iterable[x509.Certificate],
