@@ -12,10 +12,11 @@ from tests.authority.parts import CITY, DOMAIN, MUNICIPALITY, NOW, row, topology
 from jinbao.authority.demo import DemoAuthorities
 from jinbao.authority.identity_files import load_identity
 from jinbao.authority.profile import ROOT
-from jinbao.authority.renewal import is_tainted
-from jinbao.authority.trust_files import is_issued, parse, roots_in_force
+from jinbao.authority.trust_files import parse, roots_in_force
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Tier
+from jinbao.trust.book import TrustBook
+from jinbao.trust.chain import issued
 from jinbao.trust.identity import check_row, parse_identity
 
 CITIES = topology()
@@ -38,7 +39,7 @@ def test_every_zone_of_a_network_has_its_identity(tmp_path: Path) -> None:
         names = identity.chain[1].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         [uri] = names.get_values_for_type(x509.UniformResourceIdentifier)
         assert uri == f"spiffe://{DOMAIN}/authority/{WIDE.issuer(endpoint.node)}"
-        assert is_issued(identity.chain[1], identity.anchors[0])
+        assert issued(identity.chain[1], identity.anchors[0])
         assert set(identity.trust) == set(authorities.documents())
     assert len(endpoints) == 15
     assert took < 5  # a fifth of a second on an idle machine
@@ -91,8 +92,8 @@ def test_root_and_authority_change_their_keys(tmp_path: Path) -> None:
     authorities.issue(CITY, CITIES, tmp_path)
 
     new = load_identity(tmp_path)
-    lists = [d for d in map(parse, new.trust) if not isinstance(d, x509.Certificate)]
+    book = TrustBook.of(new.anchors, new.trust)
     assert new.anchors == roots_in_force(new.trust) != old.anchors
-    assert is_issued(new.chain[1], new.anchors[0])
-    assert is_tainted(old.chain[1], lists)
-    assert not is_tainted(new.chain[1], lists)
+    assert issued(new.chain[1], new.anchors[0])
+    assert book.is_tainted(old.chain[1])
+    assert not book.is_tainted(new.chain[1])

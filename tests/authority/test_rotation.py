@@ -14,11 +14,11 @@ from tests.authority.parts import CITY, DOMAIN, NOW, House, founded, zone_reques
 from jinbao.authority import profile, rotation
 from jinbao.authority.authority import Authority
 from jinbao.authority.joining import enrol_request, install, renew_request
-from jinbao.authority.renewal import is_tainted
 from jinbao.authority.state import Stage, der
-from jinbao.authority.trust_files import is_issued, parse, roots_in_force
+from jinbao.authority.trust_files import parse, roots_in_force
 from jinbao.model.errors import IdentityError, PeerError, UsageError
 from jinbao.trust.book import TrustBook
+from jinbao.trust.chain import issued
 from jinbao.trust.identity import Use
 
 
@@ -38,6 +38,11 @@ def lists(authority: Authority) -> list[x509.CertificateRevocationList]:
     return [one for one in map(parse, authority.documents()) if not isinstance(one, x509.Certificate)]
 
 
+def _book(authority: Authority) -> TrustBook:
+    """What trusts an authority with all it hands on."""
+    return TrustBook.of(authority.roots(), authority.documents())
+
+
 def rotate_root(home: House) -> None:
     """Prepare and activate a new root, and have it certify both authorities."""
     rotation.prepare(home.root, NOW)
@@ -54,8 +59,8 @@ def test_both_roots_certify_each_other(home: House) -> None:
 
     _, new = home.root.roots()
     crosses = [c for c in certificates(home.root) if c.subject == old.subject]
-    [new_with_old] = [c for c in crosses if c != old and is_issued(c, old)]
-    [old_with_new] = [c for c in crosses if c != new and is_issued(c, new)]
+    [new_with_old] = [c for c in crosses if c != old and issued(c, old)]
+    [old_with_new] = [c for c in crosses if c != new and issued(c, new)]
     assert new_with_old.public_key() == new.public_key()
     assert old_with_new.public_key() == old.public_key()
     assert len(crosses) == 4
@@ -73,8 +78,8 @@ def test_a_prepared_root_signs_nothing_else(home: House) -> None:
     rotation.activate(home.root, NOW)
     after = home.root.certify("150000", key, NOW)
 
-    assert is_issued(before, old)
-    assert is_issued(after, new)
+    assert issued(before, old)
+    assert issued(after, new)
 
 
 def test_a_retired_root_is_known_by_the_new_ones_list(home: House) -> None:
@@ -115,7 +120,7 @@ def test_a_zone_of_the_old_root_comes_to_the_new_one(home: House) -> None:
 
     assert both.anchors == (old, new)
     assert alone.anchors == (new,)
-    assert is_issued(alone.chain[1], new)
+    assert issued(alone.chain[1], new)
 
 
 def test_what_was_sealed_before_a_rotation_stays_provable(home: House) -> None:
@@ -178,14 +183,14 @@ def test_a_taint_is_told_by_the_old_keys_own_list(home: House) -> None:
     rotation.prepare(home.province, NOW)
     rotation.certify_here(home.province, home.root, NOW)
     rotation.activate(home.province, NOW)
-    before = is_tainted(old, lists(home.province))
+    before = _book(home.province).is_tainted(old)
 
     rotation.taint(home.province, NOW)
 
     new = home.renewed().chain[1]
     assert not before
-    assert is_tainted(old, lists(home.province))
-    assert not is_tainted(new, lists(home.province))
+    assert _book(home.province).is_tainted(old)
+    assert not _book(home.province).is_tainted(new)
     with pytest.raises(UsageError, match="nothing that hangs on it alone, got 140100/exchange"):
         rotation.retire(home.province, NOW)
     rotation.retire(home.province, NOW + timedelta(days=15))

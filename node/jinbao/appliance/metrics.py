@@ -49,6 +49,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("jinbao_trust_documents_learned_total", "counter", ("kind",), "Trust documents learned.", "获知的信任文件数。", "trust_learned"),
     Metric("jinbao_trust_documents_refused_total", "counter", ("code",), "Trust documents that proved nothing.", "无法证明的信任文件数。", "trust_refused"),
     Metric("jinbao_identities_renewed_total", "counter", (), "Times this zone took up a renewed identity.", "本分区启用新证书的次数。", "identity_renewed"),
+    Metric("jinbao_renewals_failed_total", "counter", ("code",), "Times a certificate was due and could not be renewed.", "证书到期前续期失败的次数。", "renewal_failed"),
     Metric("jinbao_certificate_expires_timestamp_seconds", "gauge", (), "When the first certificate of this zone ends.", "本分区最早到期证书的到期时刻。"),
     Metric("jinbao_revocation_list_due_timestamp_seconds", "gauge", ("authority",), "When the next revocation list of an authority is due.", "认证机构下一份吊销列表的应到时刻。"),
     Metric("jinbao_topology_version", "gauge", (), "Version of the signed topology in force.", "生效的签名拓扑版本。"),

@@ -31,6 +31,7 @@ _ALARMS = frozenset(
         "submission_refused",
         "step_failed",
         "trust_refused",
+        "renewal_failed",
         "zone_failed",
     }
 )

@@ -25,6 +25,7 @@ from jinbao.appliance.housekeeping import clear, retention_plan
 from jinbao.appliance.metrics import Sample
 from jinbao.appliance.questions import Asked, dispatch
 from jinbao.appliance.questions.registry import Contact
+from jinbao.appliance.renewing import Renewing
 from jinbao.appliance.settings import Settings
 from jinbao.appliance.trust_drop import TrustDrop
 from jinbao.appliance.web import WebPort
@@ -45,6 +46,7 @@ _CHINA = "Asia/Shanghai"
 _RETENTION_S = 3600.0
 _TRUST_S = 5.0
 """How soon a renewed identity and a document laid down by hand are noticed; what peers bring is at once."""
+_RENEWAL_S = 60.0
 _ON_DEMAND_S = timedelta(days=36500).total_seconds()
 
 
@@ -121,6 +123,7 @@ class ZoneService:
         self._worker("apply", self._apply)
         self._worker("retention", self._retain, interval_s=_RETENTION_S)
         self._worker("trust", self._trusting, interval_s=_TRUST_S)
+        self._worker("renewal", self._renewing, interval_s=_RENEWAL_S)
         for neighbour in self.zone.topology.neighbours(self.zone.me):
             self._follow(neighbour)
         if self.zone.outbound is not None:
@@ -232,6 +235,12 @@ class ZoneService:
         self._news()
         if "trust" in self.workers:
             self.workers["trust"].wake()
+
+    def _renewing(self) -> bool:
+        """Renew our certificates when it is time, and take them up at once."""
+        if Renewing(self.zone).step():
+            self.workers["trust"].wake()
+        return False
 
     def _follow_topology(self) -> bool:
         """Start a worker for each neighbour a newer topology names; whether there was one."""

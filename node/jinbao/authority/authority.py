@@ -22,15 +22,16 @@ from jinbao.authority import profile
 from jinbao.authority.keys import FileKeys, Keys, Spec, ski_of
 from jinbao.authority.ledger import Ledger
 from jinbao.authority.policy import Policy, check_parent, leaf_life
-from jinbao.authority.profile import ROOT, Issuer, Revocation
+from jinbao.authority.profile import Issuer, Revocation
 from jinbao.authority.requests import ProvedKeys, ZoneRequest, prove
 from jinbao.authority.signer import PublicKey, Signer
 from jinbao.authority.state import Issued, OwnKey, Stage, State, Use, der, packed
-from jinbao.authority.trust_files import cross_certificates, is_issued, newest, roots_in_force
+from jinbao.authority.trust_files import cross_certificates, newest, roots_in_force
 from jinbao.model.errors import IdentityError, UsageError
 from jinbao.model.topology import Topology
 from jinbao.model.zone import NODE_PATTERN, Endpoint
-from jinbao.trust.identity import Identity
+from jinbao.trust.chain import issued
+from jinbao.trust.identity import ROOT, Identity
 
 REASONS = {
     "key-compromise": x509.ReasonFlags.key_compromise,
@@ -232,7 +233,7 @@ class Authority:
             check_parent(self.policy, issuer.certificate, self.policy.leaf, now, "the enrolment listener")
             made = profile.enrolment_leaf(state.domain, state.node, key, issuer, now, self.policy.leaf)
             self.record_issued([(made, Use.ENROLMENT, f"authority/{state.node}")], "listener", now)
-            above = [cross for cross in crosses if is_issued(issuer.certificate, cross)]
+            above = [cross for cross in crosses if issued(issuer.certificate, cross)]
             return (made, issuer.certificate, *above)
 
     def has_moved(self, own: x509.Certificate) -> bool:

@@ -27,11 +27,11 @@ from jinbao.authority.joining import Context, Waiting, private_pem
 from jinbao.authority.keys import MemoryKeys
 from jinbao.authority.ledger import Ledger
 from jinbao.authority.policy import Policy
-from jinbao.authority.profile import ROOT
 from jinbao.authority.requests import ZoneRequest
 from jinbao.authority.trust_files import newest, write_trust
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint
+from jinbao.trust.identity import ROOT
 
 
 class DemoAuthorities:

@@ -42,9 +42,10 @@ from jinbao.authority.private_files import make_private, sync_directory, write_p
 from jinbao.authority.profile import authority_uri, leaf_names, leaf_subject
 from jinbao.authority.signer import KeySigner, PrivateKey
 from jinbao.authority.tokens import Token, prove, secret_hash
-from jinbao.authority.trust_files import TRUST_BYTES_MAX, is_issued, parse, write_trust
+from jinbao.authority.trust_files import TRUST_BYTES_MAX, parse, write_trust
 from jinbao.model.errors import IdentityError, SettingsError, UnprovableError, UsageError
 from jinbao.model.zone import Endpoint, Tier, Zone
+from jinbao.trust.chain import issued
 from jinbao.trust.encoding import envelope_message
 from jinbao.trust.envelope import seal_bytes
 from jinbao.trust.identity import Identity, parse_identity
@@ -289,7 +290,7 @@ def _anchors(context: Context, response: wire.EnrolResponse) -> tuple[x509.Certi
         for root in offered
         if root in context.roots
         or any(
-            cross.public_key() == root.public_key() and is_issued(cross, pinned)
+            cross.public_key() == root.public_key() and issued(cross, pinned)
             for cross in known
             for pinned in context.roots
         )
@@ -317,7 +318,7 @@ def _chain(
         raise UnprovableError(thing, expected="certificates of the keys that wait", got="of another key")
     if parse_identity(leaf) != context.identity:
         raise IdentityError(thing, expected=context.identity.uri, got=parse_identity(leaf).uri)
-    if not is_issued(leaf, above) or not any(is_issued(above, anchor) for anchor in anchors):
+    if not issued(leaf, above) or not any(issued(above, anchor) for anchor in anchors):
         raise IdentityError(
             thing, expected="an authority below the pinned root", got=leaf.issuer.rfc4514_string()[:120]
         )

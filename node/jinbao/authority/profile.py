@@ -24,10 +24,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from jinbao.authority import signer as signing
 from jinbao.authority.policy import BACKDATED
 from jinbao.authority.signer import PublicKey, Signer
-from jinbao.trust.identity import Identity, dns_name
+from jinbao.trust.identity import DOCUMENT_SIGNING, ROOT, Identity, dns_name
 
-DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")
-ROOT = "root"
 SPKI = PublicFormat.SubjectPublicKeyInfo
 
 

@@ -6,7 +6,6 @@ day do not ask in one minute: each adds up to a twentieth of its life, by its se
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
@@ -43,13 +42,3 @@ def due_at(certificate: x509.Certificate) -> datetime:
     first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     jitter = JITTER * (certificate.serial_number % _STEPS) / _STEPS
     return first + (last - first) * (DUE_FROM + jitter)
-
-
-def is_tainted(authority: x509.Certificate, lists: Iterable[x509.CertificateRevocationList]) -> bool:
-    """Whether an authority says of its own key that its leaves are to be renewed: it lists its own certificate."""
-    return any(
-        found.issuer == authority.subject
-        and found.get_revoked_certificate_by_serial_number(authority.serial_number) is not None
-        and found.is_signature_valid(authority.public_key())  # type: ignore[arg-type]  # an authority's key signs
-        for found in lists
-    )

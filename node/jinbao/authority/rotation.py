@@ -17,12 +17,13 @@ from jinbao.authority import profile
 from jinbao.authority import signer as signing
 from jinbao.authority.authority import Authority
 from jinbao.authority.keys import Spec
-from jinbao.authority.profile import ROOT
 from jinbao.authority.requests import read
 from jinbao.authority.signer import Signer, algorithm_of
 from jinbao.authority.state import OwnKey, Stage, State, Use, der, key_hash, packed
-from jinbao.authority.trust_files import is_issued, parse, roots_in_force
+from jinbao.authority.trust_files import parse, roots_in_force
 from jinbao.model.errors import IdentityError, UsageError
+from jinbao.trust.chain import issued
+from jinbao.trust.identity import ROOT
 
 
 def prepare(authority: Authority, now: datetime, key: tuple[Spec, Signer] | None = None) -> str:
@@ -238,7 +239,7 @@ def _spki(certificate: x509.Certificate) -> bytes:
 def _check_own(state: State, certificate: x509.Certificate, roots: Iterable[x509.Certificate]) -> None:
     """Raise IdentityError unless a certificate makes this authority one that may sign leaves, by a root."""
     thing = f"certificate of authority {state.name}"
-    if not any(is_issued(certificate, root) for root in roots):
+    if not any(issued(certificate, root) for root in roots):
         raise IdentityError(
             thing,
             expected="a root among the documents that signed it",

@@ -14,8 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from jinbao.authority.ledger import Entry
-from jinbao.authority.profile import ROOT, Revocation
+from jinbao.authority.profile import Revocation
 from jinbao.model.errors import UsageError
+from jinbao.trust.identity import ROOT
 
 
 class Stage(StrEnum):

@@ -22,10 +22,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from jinbao.authority.authority import Authority, granted
 from jinbao.authority.policy import token_life
 from jinbao.authority.private_files import check_private, write_private
-from jinbao.authority.trust_files import is_issued
 from jinbao.model.errors import SettingsError, UsageError
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint, Tier, Zone
+from jinbao.trust.chain import issued
 from jinbao.trust.identity import Identity
 
 SUITE = "intl-1"
@@ -97,7 +97,7 @@ def make_token(
         identities = _identities(state.node, state.domain, node, topology, zones)
         for identity in identities:
             authority.may_certify(identity, topology)
-        pinned = next(root for root in roots if is_issued(state.active.certificate, root))
+        pinned = next(root for root in roots if issued(state.active.certificate, root))
         waiting = [one for one in state.tokens.values() if one.expires > now and not one.used]
         if len(waiting) >= authority.policy.tokens_open_max:
             most = authority.policy.tokens_open_max

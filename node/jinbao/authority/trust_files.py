@@ -9,10 +9,12 @@ import re
 from collections.abc import Iterable
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from jinbao.model.errors import UnprovableError
+from jinbao.trust.book import TrustBook
+from jinbao.trust.chain import issued
 
 TRUST_BYTES_MAX = 8 << 20
 """Certificates of 40 authorities and a list of 100,000 entries."""
@@ -82,57 +84,17 @@ def newest(documents: Iterable[bytes]) -> tuple[bytes, ...]:
     return tuple(document for _, document in kept.values())
 
 
-def is_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Whether `issuer`'s name and key signed `certificate`."""
-    if certificate.issuer != issuer.subject:
-        return False  # the signature is the dear part: most candidates end here
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
-        return False
-    return True
-
-
 def roots_in_force(documents: Iterable[bytes]) -> tuple[x509.Certificate, ...]:
     """Self-signed authorities that no other root took back.
 
     A root is retired when another lists the certificate it had given the old one's key.
     """
-    parsed = [parse(document) for document in documents]
-    certificates = [one for one in parsed if isinstance(one, x509.Certificate)]
-    lists = [one for one in parsed if isinstance(one, x509.CertificateRevocationList)]
-    roots = [c for c in certificates if is_issued(c, c)]
-    return tuple(root for root in roots if not _is_retired(root, roots, certificates, lists))
+    known = list(documents)
+    certificates = [one for one in map(parse, known) if isinstance(one, x509.Certificate)]
+    return TrustBook.of((c for c in certificates if issued(c, c)), known).roots
 
 
 def cross_certificates(documents: Iterable[bytes]) -> list[x509.Certificate]:
     """Certificates by which one root vouches for the key of another: self-issued, and not self-signed."""
     certificates = [one for one in map(parse, documents) if isinstance(one, x509.Certificate)]
-    return [c for c in certificates if c.subject == c.issuer and not is_issued(c, c)]
-
-
-def _is_retired(
-    root: x509.Certificate,
-    roots: Iterable[x509.Certificate],
-    certificates: Iterable[x509.Certificate],
-    lists: Iterable[x509.CertificateRevocationList],
-) -> bool:
-    crosses = [c for c in certificates if c != root and c.public_key() == root.public_key()]
-    return any(
-        is_issued(cross, other) and _lists(other, cross, lists)
-        for other in roots
-        if other != root
-        for cross in crosses
-    )
-
-
-def _lists(
-    root: x509.Certificate, cross: x509.Certificate, lists: Iterable[x509.CertificateRevocationList]
-) -> bool:
-    """Whether a list signed by `root` names `cross`."""
-    return any(
-        found.issuer == root.subject
-        and found.is_signature_valid(root.public_key())  # type: ignore[arg-type]  # an authority's key signs
-        and found.get_revoked_certificate_by_serial_number(cross.serial_number) is not None
-        for found in lists
-    )
+    return [c for c in certificates if c.subject == c.issuer and not issued(c, c)]

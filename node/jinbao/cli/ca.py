@@ -84,8 +84,8 @@ def init(
     from jinbao.authority.authority import Authority
     from jinbao.authority.keys import command_spec
     from jinbao.authority.private_files import read_secret
-    from jinbao.authority.profile import ROOT
     from jinbao.model.errors import UsageError
+    from jinbao.trust.identity import ROOT
 
     if bool(signer) != bool(public_key) or (root and not issuing):
         raise UsageError(

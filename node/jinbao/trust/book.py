@@ -164,6 +164,14 @@ class TrustBook:
             )
         crl.check(certificate, at, self.grace)
 
+    def is_tainted(self, authority: x509.Certificate) -> bool:
+        """Whether an authority asks for what it signed to be renewed at once: its own list names its own certificate.
+
+        What it signed still counts, so that nobody is cut off meanwhile.
+        """
+        crl = self.crls.get(key_id(authority))
+        return crl is not None and authority.serial_number in crl.revoked
+
     def issuers(self, names: Iterable[str], at: datetime) -> tuple[x509.Certificate, ...]:
         """Certificates of the named authorities that may sign now: all a link to their zones trusts.
 

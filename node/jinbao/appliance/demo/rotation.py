@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from jinbao.appliance.demo.processes import DemoNetwork
 from jinbao.appliance.network import AUTHORITIES
 from jinbao.authority.demo import DemoAuthorities
-from jinbao.authority.profile import ROOT
 from jinbao.authority.trust_files import write_trust
 from jinbao.model.errors import JinbaoError, LocalError
 from jinbao.model.topology import Topology
@@ -28,6 +27,7 @@ from jinbao.model.zone import Endpoint, Zone
 from jinbao.trust.book import TrustBook
 from jinbao.trust.documents import open_topology
 from jinbao.trust.encoding import decode_envelope
+from jinbao.trust.identity import ROOT
 
 _WITHIN_S, _POLL_S = 120.0, 0.5
 _FAILURES = frozenset({"step_failed", "peer_refused", "stream_held", "header_refused"})
