@@ -110,12 +110,11 @@ def test_a_certificate_of_another_root_ends_in_the_handshake(
     ("caller", "called", "reason"),
     [
         (SIBLING, CITY, "expected a neighbour of 140100/exchange, got a zone that is none"),
-        (CITY, MINISTRY, "expected a neighbour of 100000/exchange, got a zone that is none"),
         (MINISTRY, CITY, "expected a neighbour of 140100/exchange, got a zone that is none"),
         (PRODUCTION, PROVINCE, "expected a neighbour of 140000/exchange, got a zone that is none"),
         (DECISION, CITY, "expected packages by carrier, got a live connection"),
     ],
-    ids=["sibling", "city to ministry", "ministry to city", "production to province", "decision by line"],
+    ids=["sibling", "ministry to city", "production to province", "decision by line"],
 )
 def test_a_zone_that_is_no_neighbour_is_refused_and_recorded(
     network: Network, caller: Endpoint, called: Endpoint, reason: str
@@ -132,6 +131,19 @@ def test_a_zone_that_is_no_neighbour_is_refused_and_recorded(
     assert address.startswith("ipv4:127.0.0.1:")
     assert (recorded.code, reason in str(recorded)) == ("identity", True)
     assert server.window.asked == []
+
+
+@pytest.mark.fault_row(33)
+def test_a_city_ends_in_the_ministrys_handshake(network: Network) -> None:
+    """A ministry trusts, in a handshake, only who certifies its neighbours: a province's city makes no connection."""
+    with (
+        listening(network, MINISTRY) as server,
+        dialling(network, CITY, MINISTRY, server.address) as client,
+        pytest.raises(LinkError, match="UNAVAILABLE"),
+    ):
+        client.headers([], 10, 0.0)
+
+    assert (server.window.asked, server.refusals) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -269,7 +281,7 @@ def test_only_who_was_dialled_passes_the_challenge(
             certificates=identity.certificates,
             expected=CITY,
             caller=PROVINCE,
-            book=TrustBook.of(identity.anchors),
+            book=TrustBook.of(identity.anchors, identity.trust),
             topology=network.topology,
             now=utc_now(),
         )
