@@ -20,6 +20,7 @@ from apscheduler.triggers.cron import CronTrigger
 
 from jinbao.appliance.admin_server import AdminServer
 from jinbao.appliance.assembly import OpenZone, open_zone
+from jinbao.appliance.auditing import keep_trail
 from jinbao.appliance.carrying import between
 from jinbao.appliance.housekeeping import clear, retention_plan
 from jinbao.appliance.metrics import Sample
@@ -34,13 +35,14 @@ from jinbao.link.client import LineClient
 from jinbao.link.limits import LinkLimits
 from jinbao.link.server import LineServer
 from jinbao.model import acts
-from jinbao.model.errors import JinbaoError
+from jinbao.model.errors import JinbaoError, LocalError
 from jinbao.model.zone import Border, Endpoint, Zone
 from jinbao.store.files import telling_full_disk
 
 _STOP_S = 15.0
 _CHINA = "Asia/Shanghai"
 _RETENTION_S = 3600.0
+_MINUTE_S = 60.0
 _ON_DEMAND_S = timedelta(days=36500).total_seconds()
 
 
@@ -78,6 +80,7 @@ class ZoneService:
         self.workers: dict[str, Worker] = {}
         self.following: dict[Endpoint, Following] = {}
         self.parts: list[Part] = []
+        self._seal_due = 0.0
         self._scheduler = BackgroundScheduler(timezone=_CHINA)
         self._limits = LinkLimits(
             fetches_per_peer_max=zone.settings.limits.fetches_per_peer_max,
@@ -115,6 +118,9 @@ class ZoneService:
             self.server.start()
         self._worker("apply", self._apply)
         self._worker("retention", self._retain, interval_s=_RETENTION_S)
+        self._worker(
+            "audit", self._audit, interval_s=min(_MINUTE_S, self.zone.settings.audit.seal_interval_s)
+        )
         for neighbour in self.zone.topology.neighbours(self.zone.me):
             self._follow(neighbour)
         if self.zone.outbound is not None:
@@ -241,6 +247,15 @@ class ZoneService:
             clear(self.zone, retention_plan(self.zone))
         return False
 
+    def _audit(self) -> bool:
+        """Keep the trail: counts go into it each minute, its head is sealed each interval."""
+        now = time.monotonic()
+        is_due = now >= self._seal_due
+        keep_trail(self.zone, seal=is_due)
+        if is_due:
+            self._seal_due = now + self.zone.settings.audit.seal_interval_s
+        return False
+
     def capture_now(self) -> None:
         """Record that a run is owed, so that no kill forgets it, and make it as soon as the last one is done.
 
@@ -291,6 +306,7 @@ class ZoneService:
         yield "jinbao_journal_acts", none, counts.acts
         yield "jinbao_unapplied_batches", none, counts.unapplied
         yield "jinbao_receipts_due", none, counts.receipts_due
+        yield "jinbao_audit_unsealed_entries", none, zone.heads.unsealed()
         yield "jinbao_disk_free_bytes", none, shutil.disk_usage(zone.shelf.root).free
         yield "jinbao_disk_reserve_bytes", none, zone.settings.limits.disk_reserve_bytes
         found: dict[tuple[str, str], int] = {}
@@ -333,7 +349,15 @@ class ZoneService:
         for known in self.following.values():
             if known.client is not None:
                 known.client.close()
+        self._seal_trail()
         self.zone.close()
+
+    def _seal_trail(self) -> None:
+        """Seal what the last interval has not; a disk that is full has been told of, and stops no stop."""
+        try:
+            keep_trail(self.zone)
+        except LocalError as exc:
+            self.zone.observer.event("step_failed", worker="audit", code=exc.code, reason=str(exc))
 
 
 def run(settings: Settings, zone: Zone) -> int:
@@ -350,7 +374,8 @@ def run(settings: Settings, zone: Zone) -> int:
         WebPort(settings.zones[zone].http, metrics=opened.metrics.text, reasons=service.readiness),
         AdminServer(
             settings.run_directory(zone),
-            lambda name, arguments, authorised: dispatch(Asked(opened, service, authorised), name, arguments),
+            lambda name, arguments, caller: dispatch(Asked(opened, service, caller), name, arguments),
+            shared=opened.roles.is_separated,
         ),
     ]
     try:

@@ -31,6 +31,7 @@ NOUNS: dict[str, tuple[str, str, str]] = {
     "quarantine": ("quarantine:quarantine", "rows the gate stopped, and why", "被隔离的记录及原因"),
     "library": ("library:library", "stored records: list, show, count, export, digest", "交换库：列表、查看、计数、导出、摘要"),
     "decision": ("decision:decision", "indicators of the decision zone", "决策区指标"),
+    "audit": ("audit:audit", "the audit trail: list, verify, export", "审计日志：查询、校验、导出"),
     "sample": ("sample:sample", "make a sample city", "生成样例城市"),
     "demo": ("demo:demo", "a three-tier network on this machine", "在本机演示三级网络"),
     "debug": ("debug:debug", "for developers: failpoints", "开发用：故障点"),
