@@ -23,8 +23,18 @@ import click
 from pydantic import BaseModel
 
 from jinbao.appliance.metrics import METRICS
+from jinbao.appliance.questions import QUESTIONS
 from jinbao.appliance.questions.quarantine import GENERAL
-from jinbao.appliance.settings import Limits, Paces, Settings, SourceSettings, ZoneSettings
+from jinbao.appliance.questions.registry import Question
+from jinbao.appliance.settings import (
+    AuditSettings,
+    Limits,
+    Paces,
+    RoleSettings,
+    Settings,
+    SourceSettings,
+    ZoneSettings,
+)
 from jinbao.model import errors
 from jinbao.model.standard import CodeList, Item, Rule, Standard, Table
 from jinbao.registry.standards import load_code_lists, load_standards
@@ -81,7 +91,7 @@ def _keys(prefix: str, model: type[BaseModel]) -> Iterator[Sequence[object]]:
 
 def _is_table(annotation: object) -> bool:
     return (
-        annotation in {Limits, Paces}
+        annotation in {Limits, Paces, RoleSettings, AuditSettings}
         or "ZoneSettings" in str(annotation)
         or "SourceSettings" in str(annotation)
     )
@@ -97,6 +107,23 @@ def _default(required: bool, value: object) -> str:
 
 def _settings(prefix: str, model: type[BaseModel]) -> Callable[[], str]:
     return lambda: table(["key", "default", "what it is, and why so much"], _keys(prefix, model))
+
+
+# Roles
+
+
+def _roles() -> str:
+    rows = ((f"`{q.name}`", q.kind, _role(q), _why(q), q.text) for _, q in sorted(QUESTIONS.items()))
+    return table(["question", "kind", "role", "reason", "what it is"], rows)
+
+
+def _role(asked: Question) -> str:
+    return asked.role or ("security, if in clear" if asked.unmasks else "")
+
+
+def _why(asked: Question) -> str:
+    always = asked.role == "security" or (asked.person and not asked.role)
+    return "required" if always else "required, if in clear" if asked.unmasks else ""
 
 
 # Metrics and errors
@@ -416,6 +443,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "settings-source": _settings("sources[].", SourceSettings),
     "settings-limits": _settings("limits.", Limits),
     "settings-pace": _settings("pace.", Paces),
+    "settings-roles": _settings("roles.", RoleSettings),
+    "settings-audit": _settings("audit.", AuditSettings),
+    "roles": _roles,
     "metrics": _metrics,
     "errors": _errors,
     "cli": _cli,

@@ -29,11 +29,11 @@ from jinbao.model.errors import JinbaoError, LocalError, UsageError
 from jinbao.model.zone import Zone
 
 MINISTRY, PROVINCE = "100000", "140000"
-EXPORTED = {"library": "pension_macro", "table": "active_person"}
+EXPORTED = {"library": "pension_macro", "table": "active_person", "reason": "a test"}
 
 QUESTIONS: dict[str, dict[str, Any]] = {
-    "topology": {},
-    "journal.list": {"limit": 10},
+    "report.segments": {},
+    "journal.list": {"limit": 4},
     "library.list": {},
     "report.line": {},
 }
@@ -80,7 +80,8 @@ def test_a_running_zone_answers_as_the_stopped_one_did(
     running = answers(network[PROVINCE])
 
     assert running == stopped
-    assert [act["kind"] for act in running["journal.list"]["acts"]] == ["created", "resumed"]
+    kinds = [act["kind"] for act in running["journal.list"]["acts"]]
+    assert kinds == ["created", "audited", "resumed", "audited"]
     assert running["exported"].startswith(b"PAR1")
 
 
@@ -114,8 +115,9 @@ def test_an_act_over_the_reading_socket_is_refused(
     with pytest.raises(AskedError, match=r"act line.pause: expected admin.sock, got read.sock") as caught:
         _ask_socket(path, "line.pause", {"peer": MINISTRY}, None)
 
-    assert (caught.value.code, caught.value.exit_code) == ("usage", 2)
-    assert _ask_socket(path, "journal.list", {}, None) == before
+    assert (caught.value.code, caught.value.exit_code) == ("role", 2)
+    after = _ask_socket(path, "journal.list", {}, None)
+    assert [act["kind"] for act in after["acts"][len(before["acts"]) :]] == ["audited"]
 
 
 def test_a_reader_cannot_unmask(province: ZoneService, network: dict[str, Settings]) -> None:

@@ -114,7 +114,7 @@ def test_zones_killed_at_every_failpoint_go_on_where_they_were(network: DemoNetw
 
     assert campaign.exits == {zone: [-signal.SIGKILL] * len(names) for zone, names in QUEUES.items()}
     city, ministry = (digests(network, Endpoint(node, Zone.EXCHANGE)) for node in ("140100", "100000"))
-    sealed = network.ask(PRODUCTION, "report.sealed")["tables"]
+    sealed = network.ask(PRODUCTION, "report.sealed", reason="a test")["tables"]
     assert city == ministry
     assert city == {(name, t["table"]): (t["rows"], t["digest"]) for name in sealed for t in sealed[name]}
     damage = [network.ask(endpoint, "report.line")["damage"] for endpoint in network.endpoints()]

@@ -12,7 +12,7 @@ from tests.cli.harness import Net, Said, spawn
 
 CODES: dict[str, tuple[Any, ...]] = {
     "ok": (0, "library", "count", "pension_macro", "retiree"),
-    "failed: no such record": (1, "trace", "nobody"),
+    "failed: no such record": (1, "trace", "nobody", "--reason", "a test"),
     "usage: no such table": (2, "library", "show", "pension_macro", "retire"),
     "degraded: the zone is stopped": (3, "status"),
     "unreachable: only a running zone can": (4, "line", "pull"),
@@ -32,8 +32,19 @@ ERRORS: dict[str, tuple[Any, ...]] = {
     "no such month": (2, "library", "show", "pension_macro", "retiree", "--as-of", "209913"),
     "no such stream": (2, "line", "rebase", "not a stream"),
     "no such neighbour": (2, "line", "pause", "--peer", "999999", "--reason", "test"),
+    "no reason given": (2, "trace", "nobody"),
     "output into nowhere": (1, "quarantine", "export", "pension_macro", "--output", "/nowhere/x.csv"),
-    "file into nowhere": (1, "library", "export", "pension_macro", "retiree", "--output", "/nowhere/x"),
+    "file into nowhere": (
+        1,
+        "library",
+        "export",
+        "pension_macro",
+        "retiree",
+        "--output",
+        "/nowhere/x",
+        "--reason",
+        "a test",
+    ),
 }
 
 
@@ -148,7 +159,10 @@ def test_a_failed_export_leaves_the_old_file(net: Net, say: Say, tmp_path: Path)
     old = tmp_path / "rows.parquet"
     old.write_text("old")
 
-    said = say("library", "export", "pension_macro", "retire", "--output", str(old), "--config", net.config())
+    said = say(
+        *("library", "export", "pension_macro", "retire", "--output", str(old)),
+        *("--reason", "a test", "--config", net.config()),
+    )
 
     assert said.code == 2
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("rows.parquet", "old")]

@@ -11,16 +11,17 @@ from tests.cli.conftest import Say
 from tests.cli.harness import Net
 from tests.conftest import Golden
 
+WHY = ("--reason", "a test")
 RETIREE = ("pension_macro", "retiree")
 UNEMPLOYED = ("decision", "show", "--library", "unemployment_monitor", "--region", "total")
 
 ANSWERS: dict[str, tuple[str, ...]] = {
     "status": ("status",),
     "topology": ("topology", "--zone", "exchange"),
-    "trace": ("trace", "1401P000000012"),
-    "trace-stopped": ("trace", "1401P000000115"),
-    "trace-stored": ("trace", "1401P000000012", "--zone", "exchange"),
-    "trace-unknown": ("trace", "nobody"),
+    "trace": ("trace", "1401P000000012", *WHY),
+    "trace-stopped": ("trace", "1401P000000115", *WHY),
+    "trace-stored": ("trace", "1401P000000012", *WHY, "--zone", "exchange"),
+    "trace-unknown": ("trace", "nobody", *WHY),
     "line-status": ("line", "status"),
     "capture-show": ("capture", "show"),
     "quarantine-releases": ("quarantine", "releases", "pension_macro"),
@@ -142,7 +143,7 @@ def test_a_sample_city_is_counted(tmp_path: Path, say: Say, golden: Golden, lang
 def test_an_export_says_its_rows(net: Net, say: Say, tmp_path: Path) -> None:
     """`library export` writes a Parquet file for this account alone, and says its rows on stderr."""
     output = tmp_path / "retiree.parquet"
-    asked = ("library", "export", *RETIREE, "--output", str(output), "--config", net.config())
+    asked = ("library", "export", *RETIREE, "--output", str(output), *WHY, "--config", net.config())
 
     said = say(*asked)
     told = json.loads(say(*asked, "--json").out)

@@ -24,6 +24,7 @@ from jinbao.cli import show
 from jinbao.model.zone import Zone
 
 RETIREE = ("pension_macro", "retiree")
+CLEAR = ("--unmask", "--reason", "a test")
 PERSONAL = {"AAC001", "AAC002", "AAC003", "AAC006"}
 FORMULA = tuple("=+-@\t\r\n")
 CELLS = st.text(max_size=12) | st.sampled_from(FORMULA).flatmap(lambda c: st.text(max_size=5).map(c.__add__))
@@ -37,7 +38,7 @@ def read_only(net: Net) -> Iterator[str]:
     zone = open_zone(node, Zone.EXCHANGE)
     server = AdminServer(
         node.run_directory(Zone.EXCHANGE),
-        lambda name, arguments, authorised: dispatch(Asked(zone, authorised=authorised), name, arguments),
+        lambda name, arguments, caller: dispatch(Asked(zone, caller=caller), name, arguments),
     )
     server.start()
     (node.run_directory(Zone.EXCHANGE) / ADMIN).unlink()
@@ -56,7 +57,7 @@ def test_rows_are_masked_unless_asked(net: Net, say: Say) -> None:
     """Personal items of stored rows are masked, and are shown to the owner of the zone by `--unmask`."""
     asked = ("library", "show", *RETIREE, "--limit", "1", "--config", net.config())
 
-    masked, clear = (_first_row(say(*asked, *more).out) for more in ((), ("--unmask",)))
+    masked, clear = (_first_row(say(*asked, *more).out) for more in ((), CLEAR))
 
     assert {name for name, value in masked.items() if value != clear[name]} == PERSONAL
     assert all("*" in masked[name] and "*" not in clear[name] for name in PERSONAL)
@@ -66,7 +67,7 @@ def test_stopped_rows_are_masked_unless_asked(net: Net, say: Say) -> None:
     """Personal items of quarantined rows are masked in show and export, and shown by `--unmask`."""
     tail = ("pension_macro", "--table", "retiree", "--config", net.config())
 
-    masked, clear = (say("quarantine", "export", *tail, *more).out for more in ((), ("--unmask",)))
+    masked, clear = (say("quarantine", "export", *tail, *more).out for more in ((), CLEAR))
     shown = say("quarantine", "show", *tail).out
 
     assert "140199********" in masked
@@ -78,7 +79,7 @@ def test_a_reader_sees_nothing_unmasked(read_only: str, say: Say) -> None:
     """A caller of `read.sock` gets masked rows, and is refused when it asks for clear ones."""
     asked = ("library", "show", *RETIREE, "--limit", "1", "--config", read_only)
 
-    plain, wanted = say(*asked), say(*asked, "--unmask")
+    plain, wanted = say(*asked), say(*asked, *CLEAR)
 
     assert (wanted.code, wanted.out) == (2, "")
     assert _first_row(plain.out)["AAC002"].startswith("140199********")
@@ -86,7 +87,10 @@ def test_a_reader_sees_nothing_unmasked(read_only: str, say: Say) -> None:
 
 @pytest.mark.parametrize(
     "act",
-    [("library", "export", *RETIREE, "--output", "{0}/x"), ("line", "pause", "--reason", "x")],
+    [
+        ("library", "export", *RETIREE, "--output", "{0}/x", "--reason", "x"),
+        ("line", "pause", "--reason", "x"),
+    ],
     ids=["export", "pause"],
 )
 def test_a_reader_may_not_act(read_only: str, say: Say, tmp_path: Path, act: tuple[str, ...]) -> None:

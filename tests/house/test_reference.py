@@ -24,18 +24,28 @@ from scripts.make_reference import (
 from tests.house.tree import ROOT, modules
 
 from jinbao.appliance.metrics import METRICS
-from jinbao.appliance.settings import Limits, Paces, Settings, SourceSettings, ZoneSettings
+from jinbao.appliance.settings import (
+    AuditSettings,
+    Limits,
+    Paces,
+    RoleSettings,
+    Settings,
+    SourceSettings,
+    ZoneSettings,
+)
 from jinbao.model.errors import JinbaoError
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "": Settings,
     "limits.": Limits,
     "pace.": Paces,
+    "roles.": RoleSettings,
+    "audit.": AuditSettings,
     "sources[].": SourceSettings,
     "zones.<zone>.": ZoneSettings,
 }
 
-BRANCHES = {"limits", "pace", "sources", "zones"}
+BRANCHES = {"limits", "pace", "sources", "zones", "roles", "audit"}
 """Keys of the node that hold sections of their own."""
 
 

@@ -9,9 +9,11 @@ import pytest
 from tests.sim.world import PERIOD
 
 from jinbao.appliance.assembly import OpenZone, stored_batch
+from jinbao.appliance.callers import own
 from jinbao.appliance.questions import Asked, dispatch
 from jinbao.model import acts
 from jinbao.model.acts import SegmentUse
+from jinbao.model.audit import Caller, Way
 from jinbao.model.batch import Header, Kind, SegmentRef, TableTotals
 from jinbao.model.errors import UsageError
 from jinbao.model.stream import StreamId
@@ -19,6 +21,8 @@ from jinbao.model.zone import Endpoint, Zone
 
 CITY = Endpoint("140100", Zone.PRODUCTION)
 LIBRARY, TABLE = "unemployment_monitor", "insured"
+READER = Caller("clerk", 4711, Way.READ)
+WHY = {"reason": "a test"}
 PERSONAL = {"AAC001": "14010000000001", "AAC002": "140105198001011234", "AAC003": "张三丰"}
 MASKED = {"AAC001": "1*************", "AAC002": "140105********1234", "AAC003": "张**"}
 
@@ -53,8 +57,8 @@ def stored(province: OpenZone) -> OpenZone:
 
 def shown(zone: OpenZone, *, authorised: bool, **arguments: object) -> dict[str, Any]:
     """The personal items of the one row, as the question answers."""
-    asked = Asked(zone, authorised=authorised)
-    body = dispatch(asked, "library.show", {"library": LIBRARY, "table": TABLE} | arguments).body
+    asked = Asked(zone, caller=own() if authorised else READER)
+    body = dispatch(asked, "library.show", {"library": LIBRARY, "table": TABLE} | WHY | arguments).body
     (row,) = body["rows"]
     return {code: row[code] for code in PERSONAL}
 
@@ -80,7 +84,7 @@ def test_asking_for_clear_rows_without_the_right_is_refused(stored: OpenZone) ->
 
 def test_other_items_are_shown_as_they_are(stored: OpenZone) -> None:
     """Items that are not personal, and where the row came from, are never masked."""
-    asked = Asked(stored, authorised=False)
+    asked = Asked(stored, caller=READER)
 
     (row,) = dispatch(asked, "library.show", {"library": LIBRARY, "table": TABLE}).body["rows"]
 
@@ -89,11 +93,11 @@ def test_other_items_are_shown_as_they_are(stored: OpenZone) -> None:
 
 def test_an_export_is_for_the_authorised(stored: OpenZone) -> None:
     """Clear rows leave as a file for an authorised caller, and not at all for another."""
-    arguments = {"library": LIBRARY, "table": TABLE}
+    arguments = {"library": LIBRARY, "table": TABLE} | WHY
 
     answer = dispatch(Asked(stored), "library.export", arguments)
     with pytest.raises(UsageError):
-        dispatch(Asked(stored, authorised=False), "library.export", arguments)
+        dispatch(Asked(stored, caller=READER), "library.export", arguments)
 
     assert answer.attachment is not None
     (row,) = pl.read_parquet(answer.attachment).to_dicts()
@@ -103,7 +107,7 @@ def test_an_export_is_for_the_authorised(stored: OpenZone) -> None:
 
 def test_counts_and_digests_are_of_stored_rows(stored: OpenZone) -> None:
     """Rows and digest per origin are those of the rows stored here."""
-    asked, arguments = Asked(stored, authorised=False), {"library": LIBRARY, "table": TABLE}
+    asked, arguments = Asked(stored, caller=READER), {"library": LIBRARY, "table": TABLE}
 
     counts = dispatch(asked, "library.count", arguments).body["origins"]
     digests = dispatch(asked, "library.digest", arguments).body["digests"]

@@ -114,7 +114,8 @@ def serving(zone: OpenZone) -> Iterator[ZoneService]:
         web,
         AdminServer(
             zone.settings.run_directory(zone.me.zone),
-            lambda name, arguments, authorised: dispatch(Asked(zone, service, authorised), name, arguments),
+            lambda name, arguments, caller: dispatch(Asked(zone, service, caller), name, arguments),
+            shared=zone.roles.is_separated,
         ),
     ]
     try:

@@ -6,12 +6,14 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 
 from tests.sim.peers import SimPeer
 from tests.sim.world import PERIOD, World
 
 from jinbao.appliance.assembly import OpenZone
-from jinbao.appliance.questions import registry
+from jinbao.appliance.auditing import keep_trail
+from jinbao.appliance.questions import Asked, dispatch
 from jinbao.model import acts
 from jinbao.model.batch import Header, Kind, SealedBatch, SegmentRef
 from jinbao.model.stream import Mark, StreamId
@@ -56,6 +58,7 @@ def live(world: World) -> None:
     world.settle()
     _operator(world)
     _sweep(world)
+    _trail(world)
     _left_open(world)
 
 
@@ -100,9 +103,9 @@ def _not_acceptable(world: World) -> None:
 def _operator(world: World) -> None:
     """An operator pauses and resumes, holds and releases, and re-bases a stream onto a new incarnation."""
     zone = world.zones[ABOVE]
-    asked = registry.Asked(zone)
-    registry.dispatch(asked, "line.pause", {"peer": CITY, "reason": "a moved cable"})
-    registry.dispatch(asked, "line.resume", {"peer": CITY})
+    asked = Asked(zone)
+    dispatch(asked, "line.pause", {"peer": CITY, "reason": "a moved cable"})
+    dispatch(asked, "line.resume", {"peer": CITY})
     mark = zone.index.mark(STREAM)
     zone.ledger.record(acts.held(STREAM, mark.seq + 1, "unprovable", "another seal", []))
     zone.ledger.record(acts.released(STREAM, "looked at"))
@@ -113,7 +116,17 @@ def _operator(world: World) -> None:
 def _sweep(world: World) -> None:
     """What nobody needs is removed from every shelf."""
     for zone in world.zones.values():
-        registry.dispatch(registry.Asked(zone), "journal.retention", {"apply": True})
+        dispatch(Asked(zone), "journal.retention", {"apply": True})
+
+
+def _trail(world: World) -> None:
+    """Peers are refused, the trail is sealed, and what is older than it must be kept is cut away."""
+    for zone in world.zones.values():
+        zone.observer.event("peer_refused", code="identity", caller="", reason="another")
+        keep_trail(zone)
+        world.now += timedelta(seconds=1)
+        assert zone.heads.cut(zone.ports.now_text())
+        dispatch(Asked(zone), "audit.list", {})
 
 
 def _left_open(world: World) -> None:
@@ -122,6 +135,6 @@ def _left_open(world: World) -> None:
     world.business[PRODUCTION].edit()
     world.capture_all()
     world.follow(EXCHANGE, PRODUCTION)
-    registry.dispatch(registry.Asked(zone), "line.pause", {"peer": PROVINCE, "reason": "a thunderstorm"})
+    dispatch(Asked(zone), "line.pause", {"peer": PROVINCE, "reason": "a thunderstorm"})
     place = zone.index.mark(STREAM).seq + 1
     zone.ledger.record(acts.held(STREAM, place, "unprovable", "a gap", [zone.index.batch(STREAM, 1)]))

@@ -7,17 +7,23 @@ is the same either way. Does not word errors; it raises them.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
+from google.protobuf.message import DecodeError
+
+from jinbao.appliance.admin_frames import receive, send
 from jinbao.appliance.admin_sockets import ADMIN, READ, listening, socket_name
 from jinbao.appliance.settings import Settings
 from jinbao.appliance.zone_lock import LockedError, Purpose
 from jinbao.model.errors import JinbaoError, LinkError, LocalError
 from jinbao.model.zone import Zone
+from jinbao.wire.gen.jinbao.admin.v1 import admin_pb2 as admin
 
 TIMEOUT_S = 600.0  # verifying a large journal reads every byte of it
 STARTING_S = 20.0  # from opening the database to listening, migrations included
@@ -85,36 +91,37 @@ def _socket(settings: Settings, zone: Zone) -> Path | None:
 def _ask_socket(
     path: Path, question: str, arguments: Mapping[str, Any], attachment: BinaryIO | None
 ) -> dict[str, Any]:
-    import grpc  # noqa: PLC0415  # a quarter of a CLI's start; not needed for a stopped zone
-
-    from jinbao.appliance.admin_server import SERVICE  # noqa: PLC0415  # as above
-    from jinbao.wire.gen.jinbao.admin.v1 import admin_pb2 as admin  # noqa: PLC0415  # as above
-
-    request = admin.AskRequest(question=question, arguments=json.dumps(dict(arguments)).encode())
+    request = admin.AskRequest(
+        question=question, arguments=json.dumps(dict(arguments)).encode(), claimed=_claim()
+    )
     body = bytearray()
     name = socket_name(path)
     try:
-        with grpc.insecure_channel(f"unix:{name.name}") as channel:
-            call = channel.unary_stream(
-                f"/{SERVICE}/Ask", admin.AskRequest.SerializeToString, admin.AskResponse.FromString
-            )
-            for part in call(request, timeout=TIMEOUT_S):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(TIMEOUT_S)
+            connection.connect(name.name)
+            send(connection, request.SerializeToString())
+            while frame := receive(connection):  # an empty one ends the answer
+                part = admin.AskResponse.FromString(frame)
                 if part.HasField("problem"):
                     _raise(part.problem)
                 body += part.answer
-                if attachment is not None:
+                if attachment is not None and part.attachment:
                     attachment.write(part.attachment)
-    except grpc.RpcError as exc:
+    except (LinkError, ConnectionError, TimeoutError, DecodeError) as exc:
+        got = str(exc) or type(exc).__name__
         raise LinkError(
-            f"zone at {path}",
-            expected="an answer",
-            got=f"{exc.code().name}: {exc.details()}",
-            next_step="see the zone's log",
+            f"zone at {path}", expected="an answer", got=got, next_step="see the zone's log"
         ) from exc
     finally:
         name.close()
     answer: dict[str, Any] = json.loads(body)
     return answer
+
+
+def _claim() -> str:
+    """Whom this process says it acts for: recorded, never believed."""
+    return os.environ.get("SUDO_USER", "")
 
 
 def _raise(problem: Any) -> NoReturn:  # the generated message
@@ -145,11 +152,12 @@ def _ask_stopped(
             next_step="check data_directory, or run as the account that owns the zone",
         )
     from jinbao.appliance.assembly import open_zone  # noqa: PLC0415  # all rooms: only when needed
+    from jinbao.appliance.callers import own  # noqa: PLC0415  # as above
     from jinbao.appliance.questions import Asked, dispatch  # noqa: PLC0415  # as above
 
     opened = open_zone(settings, zone, purpose=Purpose.QUESTION)
     try:
-        answer = dispatch(Asked(opened), question, arguments)
+        answer = dispatch(Asked(opened, caller=own(_claim())), question, arguments)
         if answer.attachment is not None:
             if attachment is not None:
                 with answer.attachment.open("rb") as file:

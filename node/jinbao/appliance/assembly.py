@@ -15,14 +15,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from jinbao.appliance.adapters import ConvertAndJudge, LibraryAdapter, SourceCapture, StateAdapter
-from jinbao.appliance.metrics import Metrics
+from jinbao.appliance.callers import RoleBook
+from jinbao.appliance.metrics import Metrics, count_entry
 from jinbao.appliance.observers import ZoneObserver
 from jinbao.appliance.settings import Settings
 from jinbao.appliance.trust_keeper import TrustKeeper
 from jinbao.appliance.zone_lock import Purpose, lock
+from jinbao.audit.persons import PersonKey
+from jinbao.audit.projection import AuditProjection
+from jinbao.audit.trail import Trail, TrailLimits
 from jinbao.authority.identity_files import ZoneIdentity
 from jinbao.decision.room import Decision, DecisionProjection
 from jinbao.flow.apply import Applier, Handler, SubmissionHandler
+from jinbao.flow.auditing import HeadSealer
 from jinbao.flow.inbound import Inbound
 from jinbao.flow.onward import PackageHandler, Publisher
 from jinbao.flow.outbound import Outbound
@@ -55,7 +60,7 @@ from jinbao.trust.encoding import decode_header
 from jinbao.trust.envelope import head_of, seal
 from jinbao.trust.verify import Verifier
 
-ROOMS = ("journal", "library", "quarantine", "source", "decision", "registry")
+ROOMS = ("journal", "library", "quarantine", "source", "decision", "registry", "audit")
 """Rooms with tables; each brings its migrations."""
 
 _LOCK_WAIT_S = 30.0
@@ -116,6 +121,9 @@ class OpenZone:
     receipts: ReceiptSealer
     trust_sealer: TrustSealer | None
     outbound: Outbound | None
+    trail: Trail
+    heads: HeadSealer
+    roles: RoleBook
     unlock: Callable[[], None]
     writing: threading.Lock = field(default_factory=threading.Lock)
     """Held while a capture has files on the shelf that no act names yet."""
@@ -167,6 +175,8 @@ def _build(
     topology = trust.topology()
     if not topology.knows(me):
         raise SettingsError(f"topology {settings.topology_file}", expected=f"a row with {me}", got="none")
+    roles = RoleBook(settings.roles)
+    roles.check()
     # What is exchanged: standards and mappings, the same files on every tier.
     tiers = settings.standards_directory or tiers_directory()
     standards = load_standards(tiers / "standards")
@@ -187,6 +197,7 @@ def _build(
         StateProjection(),
         DecisionProjection(),
         DocumentProjection(),
+        AuditProjection(),
     )
     ledger = Ledger(store, projections, ports.now_text)
     index = JournalIndex(me, store, shelf)
@@ -199,6 +210,16 @@ def _build(
     documents = Documents(store)
     trust.attach(documents, ledger, observer)
     topology = trust.topology()
+    # What is kept of it: who asked for what, chained and sealed; what peers are refused is counted.
+    trail = Trail(
+        store,
+        ledger,
+        PersonKey(directory),
+        ports.now_text,
+        limits=TrailLimits(settings.audit.refusals_per_minute_max, settings.audit.persons_max),
+        moved=lambda entry: count_entry(metrics, entry),
+    )
+    observer.refusals = trail.count
     # The flow, room by room as it needs them.
     library, state = Library(store, standards), SourceState(store)
     verifier = Verifier(trust.book, trust.topology, ports.now)
@@ -311,6 +332,17 @@ def _build(
         ),
         trust_sealer=trust_sealer,
         outbound=outbound,
+        trail=trail,
+        heads=HeadSealer(
+            index=index,
+            ledger=ledger,
+            trail=trail,
+            seal=seal_header,
+            epoch=epoch,
+            backup=_backup(topology, me),
+            now=ports.now_text,
+        ),
+        roles=roles,
         unlock=unlock,
     )
 

@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from jinbao import __version__
+from jinbao.model.audit import Entry, Outcome, Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,9 @@ METRICS: tuple[Metric, ...] = (
     Metric("jinbao_certificate_expires_timestamp_seconds", "gauge", (), "When the first certificate of this zone ends.", "本分区最早到期证书的到期时刻。"),
     Metric("jinbao_revocation_list_due_timestamp_seconds", "gauge", ("authority",), "When the next revocation list of an authority is due.", "认证机构下一份吊销列表的应到时刻。"),
     Metric("jinbao_topology_version", "gauge", (), "Version of the signed topology in force.", "生效的签名拓扑版本。"),
+    Metric("jinbao_audit_entries_total", "counter", ("role", "outcome"), "Audit entries recorded.", "记录的审计条目数。", "audit_recorded"),
+    Metric("jinbao_audit_refused_total", "counter", ("action",), "Attempts of this host's accounts that were refused.", "本机账户被拒绝的操作次数。", "audit_refused", "count"),
+    Metric("jinbao_audit_unsealed_entries", "gauge", (), "Audit entries no sealed head covers yet.", "尚未被签封覆盖的审计条目数。"),
     Metric("jinbao_streams_held", "gauge", (), "Streams that wait for a person.", "等待人工处理的流数。"),
     Metric("jinbao_journal_acts", "gauge", (), "Acts in the journal.", "流水条数。"),
     Metric("jinbao_unapplied_batches", "gauge", (), "Batches accepted and not yet applied.", "已受理未入库的批次数。"),
@@ -112,3 +116,10 @@ class Metrics(Collector):
     def text(self) -> bytes:
         """The exposition format."""
         return generate_latest(self.registry)
+
+
+def count_entry(metrics: Metrics, entry: Entry) -> None:
+    """Move the counters an entry of the audit trail moves."""
+    metrics.count("audit_recorded", {"role": "+".join(entry.roles) or "none", "outcome": entry.outcome})
+    if entry.outcome is Outcome.REFUSED or (entry.outcome is Outcome.COUNTED and entry.way is not Way.LINE):
+        metrics.count("audit_refused", {"action": entry.action, "count": entry.count})

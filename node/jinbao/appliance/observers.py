@@ -7,18 +7,16 @@ identity number is masked before it is written, wherever it comes from.
 from __future__ import annotations
 
 import logging
-import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import structlog
 
 from jinbao.appliance.metrics import Metrics
-from jinbao.model.masking import mask
+from jinbao.model.masking import mask_numbers
 from jinbao.model.zone import Endpoint
 
-_ID_NUMBER = re.compile(r"(?<![0-9A-Za-z])([0-9]{17}[0-9Xx]|[0-9]{15})(?![0-9A-Za-z])")
 _ALARMS = frozenset(
     {
         "stream_held",
@@ -36,12 +34,13 @@ _ALARMS = frozenset(
     }
 )
 
+_COUNTED = frozenset({"stream_held", "peer_refused", "package_refused", "header_refused"})
+"""What peers did and were refused: counted in the audit trail too, per minute and code."""
+
 
 def masked(value: Any) -> Any:  # whatever is logged
     """The value with every identity number in it masked."""
-    if isinstance(value, str):
-        return _ID_NUMBER.sub(lambda found: mask(found[0]), value)
-    return value
+    return mask_numbers(value) if isinstance(value, str) else value
 
 
 def _mask_all(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -72,8 +71,11 @@ class ZoneObserver:
     def __init__(self, me: Endpoint, metrics: Metrics) -> None:
         self._log = structlog.get_logger().bind(zone=str(me))
         self._metrics = metrics
+        self.refusals: Callable[[str, str], None] | None = None
 
     def event(self, name: str, **values: Any) -> None:
         """One fact."""
         self._metrics.count(name, values)
+        if name in _COUNTED and self.refusals is not None:
+            self.refusals(name, str(values["code"]))
         (self._log.warning if name in _ALARMS else self._log.info)(name, **values)

@@ -20,6 +20,7 @@ from apscheduler.triggers.cron import CronTrigger
 
 from jinbao.appliance.admin_server import AdminServer
 from jinbao.appliance.assembly import OpenZone, open_zone
+from jinbao.appliance.auditing import keep_trail
 from jinbao.appliance.carrying import between
 from jinbao.appliance.housekeeping import clear, retention_plan
 from jinbao.appliance.metrics import Sample
@@ -37,7 +38,7 @@ from jinbao.link.limits import LinkLimits
 from jinbao.link.server import LineServer
 from jinbao.link.standing import Standing
 from jinbao.model import acts
-from jinbao.model.errors import JinbaoError
+from jinbao.model.errors import JinbaoError, LocalError
 from jinbao.model.zone import Border, Endpoint, Zone
 from jinbao.store.files import telling_full_disk
 
@@ -47,6 +48,7 @@ _RETENTION_S = 3600.0
 _TRUST_S = 5.0
 """How soon a renewed identity and a document laid down by hand are noticed; what peers bring is at once."""
 _RENEWAL_S = 60.0
+_MINUTE_S = 60.0
 _ON_DEMAND_S = timedelta(days=36500).total_seconds()
 
 
@@ -85,6 +87,7 @@ class ZoneService:
         self.following: dict[Endpoint, Following] = {}
         self.parts: list[Part] = []
         self._drop = TrustDrop(zone.trust)
+        self._seal_due = 0.0
         self._scheduler = BackgroundScheduler(timezone=_CHINA)
         self._limits = LinkLimits(
             fetches_per_peer_max=zone.settings.limits.fetches_per_peer_max,
@@ -124,6 +127,9 @@ class ZoneService:
         self._worker("retention", self._retain, interval_s=_RETENTION_S)
         self._worker("trust", self._trusting, interval_s=_TRUST_S)
         self._worker("renewal", self._renewing, interval_s=_RENEWAL_S)
+        self._worker(
+            "audit", self._audit, interval_s=min(_MINUTE_S, self.zone.settings.audit.seal_interval_s)
+        )
         for neighbour in self.zone.topology.neighbours(self.zone.me):
             self._follow(neighbour)
         if self.zone.outbound is not None:
@@ -286,6 +292,15 @@ class ZoneService:
             clear(self.zone, retention_plan(self.zone))
         return False
 
+    def _audit(self) -> bool:
+        """Keep the trail: counts go into it each minute, its head is sealed each interval."""
+        now = time.monotonic()
+        is_due = now >= self._seal_due
+        keep_trail(self.zone, seal=is_due)
+        if is_due:
+            self._seal_due = now + self.zone.settings.audit.seal_interval_s
+        return False
+
     def capture_now(self) -> None:
         """Record that a run is owed, so that no kill forgets it, and make it as soon as the last one is done.
 
@@ -340,6 +355,7 @@ class ZoneService:
             labels = {"authority": crl.authority.rfc4514_string()[:120]}
             yield "jinbao_revocation_list_due_timestamp_seconds", labels, crl.next_update.timestamp()
         yield "jinbao_topology_version", none, zone.topology.version
+        yield "jinbao_audit_unsealed_entries", none, zone.heads.unsealed()
         yield "jinbao_disk_free_bytes", none, shutil.disk_usage(zone.shelf.root).free
         yield "jinbao_disk_reserve_bytes", none, zone.settings.limits.disk_reserve_bytes
         found: dict[tuple[str, str], int] = {}
@@ -382,7 +398,15 @@ class ZoneService:
         for known in self.following.values():
             if known.client is not None:
                 known.client.close()
+        self._seal_trail()
         self.zone.close()
+
+    def _seal_trail(self) -> None:
+        """Seal what the last interval has not; a disk that is full has been told of, and stops no stop."""
+        try:
+            keep_trail(self.zone)
+        except LocalError as exc:
+            self.zone.observer.event("step_failed", worker="audit", code=exc.code, reason=str(exc))
 
 
 def held_reasons(index: JournalIndex) -> list[str]:
@@ -407,7 +431,8 @@ def run(settings: Settings, zone: Zone) -> int:
         WebPort(settings.zones[zone].http, metrics=opened.metrics.text, reasons=service.readiness),
         AdminServer(
             settings.run_directory(zone),
-            lambda name, arguments, authorised: dispatch(Asked(opened, service, authorised), name, arguments),
+            lambda name, arguments, caller: dispatch(Asked(opened, service, caller), name, arguments),
+            shared=opened.roles.is_separated,
         ),
     ]
     try:

@@ -85,6 +85,74 @@ class Paces(_Strict):
     )
 
 
+Account = Annotated[str, Field(pattern=r"^@?[a-z_][a-z0-9_.-]{0,31}$")]
+"""An account of this host, or `@group`: all its members."""
+
+
+class RoleSettings(_Strict):
+    """Three roles apart 三员分立; see docs/how-to/separate-the-roles.md."""
+
+    system: tuple[Account, ...] = Field(
+        (), description="系统管理员: accounts or @groups that run lines, captures, media and shelves."
+    )
+    security: tuple[Account, ...] = Field(
+        (), description="安全管理员: accounts or @groups that steer trust and see personal data in clear."
+    )
+    audit: tuple[Account, ...] = Field(
+        (), description="安全审计员: accounts or @groups that read the audit trail, and do nothing else."
+    )
+    separation: bool | None = Field(
+        None,
+        description="Whether no account may hold two roles; empty: as soon as one of the lists has an entry. "
+        "Without it the zone's own account holds all three.",
+    )
+
+    @property
+    def is_separated(self) -> bool:
+        """Whether the roles are apart on this node."""
+        named = bool(self.system or self.security or self.audit)
+        return named if self.separation is None else self.separation
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if not self.is_separated:
+            return self
+        lists = {"system": self.system, "security": self.security, "audit": self.audit}
+        empty = [name for name, accounts in lists.items() if not accounts]
+        if empty:
+            msg = f"roles apart need at least one account each, got none in {', '.join(empty)}"
+            raise ValueError(msg)
+        seen: dict[str, str] = {}
+        for name, accounts in lists.items():
+            for account in dict.fromkeys(accounts):
+                if account in seen:
+                    msg = f"roles apart need {account} in one list, got it in {seen[account]} and {name}"
+                    raise ValueError(msg)
+                seen[account] = name
+        return self
+
+
+class AuditSettings(_Strict):
+    """The audit trail 审计日志."""
+
+    retention_days: int = Field(
+        1095,
+        ge=183,
+        description="Entries are kept so long: three years, so that a yearly inspection finds the year before "
+        "whole. The law asks for six months at least (网络安全法 第二十一条), so less than 183 does not start.",
+    )
+    seal_interval_s: Seconds = Field(
+        300.0,
+        description="Longest an entry waits for its seal while the zone runs: what one break-in could unsay.",
+    )
+    refusals_per_minute_max: Positive = Field(
+        30, description="Refused attempts told one by one; further ones are counted: refusals fill no disk."
+    )
+    persons_max: Positive = Field(
+        10_000, description="Persons named one by one in an entry; beyond, the whole table is named."
+    )
+
+
 class Settings(BaseSettings):
     """A node's settings, whole."""
 
@@ -115,6 +183,13 @@ class Settings(BaseSettings):
     )
     limits: Limits = Field(default_factory=Limits)
     pace: Paces = Field(default_factory=Paces)
+    roles: RoleSettings = Field(default_factory=RoleSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
+    sockets_directory: Path | None = Field(
+        None,
+        description="Holds one directory of sockets per zone; empty: in each zone's own directory, which no other "
+        "account can enter. Roles apart need one that others can.",
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -134,6 +209,9 @@ class Settings(BaseSettings):
         if Zone.EXCHANGE not in self.zones:
             msg = "zones: expected an exchange zone, got " + ", ".join(self.zones)
             raise ValueError(msg)
+        if self.roles.is_separated and self.sockets_directory is None:
+            msg = "sockets_directory: expected one that all three roles can enter, got none; or clear roles"
+            raise ValueError(msg)
         names = [source.name for source in self.sources]
         if len(set(names)) != len(names):
             msg = f"sources: expected each name once, got {', '.join(names)}"
@@ -152,7 +230,8 @@ class Settings(BaseSettings):
 
     def run_directory(self, zone: Zone) -> Path:
         """Where the zone's sockets are."""
-        return self.directory(zone) / "run"
+        shared = self.sockets_directory
+        return shared / zone if shared else self.directory(zone) / "run"
 
     def carrier_directory(self, source: Zone, target: Zone) -> Path:
         """Where packages from one zone of this node to another are laid."""
@@ -257,7 +336,13 @@ def _worded(path: Path, exc: ValidationError) -> SettingsError:
 
 def _known(model: type[BaseModel], at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], list[str]]]:
     yield at, list(model.model_fields)
-    nested: dict[str, type[BaseModel]] = {"limits": Limits, "pace": Paces, "sources": SourceSettings}
+    nested: dict[str, type[BaseModel]] = {
+        "limits": Limits,
+        "pace": Paces,
+        "sources": SourceSettings,
+        "roles": RoleSettings,
+        "audit": AuditSettings,
+    }
     if model is Settings:
         for name, kind in nested.items():
             yield from _known(kind, (*at, name))

@@ -31,6 +31,14 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help=t("answer as JSON", "以 JSON 输出"))(command)
 
 
+def reason_option(command: F) -> F:
+    """`--reason`: why somebody is to see a person's record."""
+    text = t(
+        "why; recorded in the audit trail, needed to see persons", "原因，记入审计日志；查看个人信息时必填"
+    )
+    return click.option("--reason", default="", help=text)(command)
+
+
 def zone_option(default: Zone) -> Callable[[F], F]:
     """`--zone`: which zone of the node is asked."""
     text = t("zone to ask", "询问的分区")

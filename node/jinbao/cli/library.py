@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from jinbao.cli import show
-from jinbao.cli.asking import answer, ask, asking
+from jinbao.cli.asking import answer, ask, asking, reason_option
 from jinbao.cli.words import is_chinese, t
 from jinbao.model.zone import Zone
 
@@ -60,6 +60,7 @@ _AS_OF = click.option(
 @click.option(
     "--unmask", is_flag=True, help=t("show personal values, if this account may", "显示个人信息（需授权）")
 )
+@reason_option
 @asking(Zone.EXCHANGE)
 def show_rows(
     library: str,
@@ -68,6 +69,7 @@ def show_rows(
     as_of: str,
     limit: int,
     unmask: bool,
+    reason: str,
     config: Path,
     zone: str,
     as_json: bool,
@@ -80,6 +82,7 @@ def show_rows(
         "as_of": as_of,
         "limit": limit,
         "unmask": unmask,
+        "reason": reason,
     }
     found = ask(config, zone, "library.show", **asked)
     answer(found, as_json, "rows", {name: name for name in found["columns"]})
@@ -117,19 +120,28 @@ def digest(library: str, table: str, origin: str, config: Path, zone: str, as_js
 
 @library.command(
     help=t("All rows as a Parquet file, for an authorised account.", "导出为 Parquet 文件（需授权）。"),
-    epilog="jinbao library export pension_macro retiree --output r.parquet",
+    epilog="jinbao library export pension_macro retiree --output r.parquet --reason 'request 2024-31'",
 )
 @_LIBRARY
 @_TABLE
 @_ORIGIN
 @_AS_OF
 @click.option("--output", required=True, type=click.Path(path_type=Path), help=t("file", "文件"))
+@reason_option
 @asking(Zone.EXCHANGE)
 def export(
-    library: str, table: str, origin: str, as_of: str, output: Path, config: Path, zone: str, as_json: bool
+    library: str,
+    table: str,
+    origin: str,
+    as_of: str,
+    output: Path,
+    reason: str,
+    config: Path,
+    zone: str,
+    as_json: bool,
 ) -> None:
     """Write the file, readable by this account alone."""
-    asked = {"library": library, "table": table, "origin": origin, "as_of": as_of}
+    asked = {"library": library, "table": table, "origin": origin, "as_of": as_of, "reason": reason}
     part = output.with_name(f"{output.name}.part")
     part.unlink(missing_ok=True)
     part.touch(mode=0o600)

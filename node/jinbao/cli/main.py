@@ -32,6 +32,7 @@ NOUNS: dict[str, tuple[str, str, str]] = {
     "quarantine": ("quarantine:quarantine", "rows the gate stopped, and why", "被隔离的记录及原因"),
     "library": ("library:library", "stored records: list, show, count, export, digest", "交换库：列表、查看、计数、导出、摘要"),
     "decision": ("decision:decision", "indicators of the decision zone", "决策区指标"),
+    "audit": ("audit:audit", "the audit trail: list, verify, export", "审计日志：查询、校验、导出"),
     "sample": ("sample:sample", "make a sample city", "生成样例城市"),
     "ca": ("ca:ca", "authorities: init, issue, token, list, revoke, rotate, crl, csr, import, export, serve", "发证机构：建立、签发、令牌、列表、吊销、轮换、吊销列表、申请、导入、导出、服务"),
     "enrol": ("enrol:enrol", "enrol this node with a token, or renew its certificates", "以令牌入网，或续期证书"),

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from jinbao.cli import show
-from jinbao.cli.asking import answer, ask, asking
+from jinbao.cli.asking import answer, ask, asking, reason_option
 from jinbao.cli.words import is_chinese, t
 from jinbao.model.zone import Zone
 
@@ -56,7 +56,7 @@ _TABLE = click.option("--table", default="", help=t("one table only", "仅此表
         "Stopped rows with their findings; personal values masked unless --unmask.",
         "被隔离的记录及问题；个人信息遮盖，除非 --unmask。",
     ),
-    epilog="jinbao quarantine show pension_macro --table retiree --limit 5",
+    epilog="jinbao quarantine show pension_macro --table retiree --limit 5 --unmask --reason mending",
 )
 @_LIBRARY
 @_TABLE
@@ -64,12 +64,20 @@ _TABLE = click.option("--table", default="", help=t("one table only", "仅此表
 @click.option(
     "--unmask", is_flag=True, help=t("show personal values, if this account may", "显示个人信息（需授权）")
 )
+@reason_option
 @asking(Zone.PRODUCTION)
 def show_rows(
-    library: str, table: str, limit: int, unmask: bool, config: Path, zone: str, as_json: bool
+    library: str, table: str, limit: int, unmask: bool, reason: str, config: Path, zone: str, as_json: bool
 ) -> None:
     """One line per finding."""
-    found = ask(config, zone, "quarantine.show", library=library, table=table, limit=limit, unmask=unmask)
+    asked: dict[str, Any] = {
+        "library": library,
+        "table": table,
+        "limit": limit,
+        "unmask": unmask,
+        "reason": reason,
+    }
+    found = ask(config, zone, "quarantine.show", **asked)
     if as_json:
         show.as_json(found)
         return
@@ -106,12 +114,20 @@ def show_rows(
 @click.option(
     "--unmask", is_flag=True, help=t("with personal values, if this account may", "包含个人信息（需授权）")
 )
+@reason_option
 @asking(Zone.PRODUCTION)
 def export(
-    library: str, table: str, output: Path | None, unmask: bool, config: Path, zone: str, as_json: bool
+    library: str,
+    table: str,
+    output: Path | None,
+    unmask: bool,
+    reason: str,
+    config: Path,
+    zone: str,
+    as_json: bool,
 ) -> None:
     """CSV that no spreadsheet executes."""
-    rows = list(_pages(config, zone, library=library, table=table, unmask=unmask))
+    rows = list(_pages(config, zone, library=library, table=table, unmask=unmask, reason=reason))
     lines = [
         {"table": row["table"], "key": row["key"], "run": row["run"]}
         | finding
@@ -137,10 +153,17 @@ def export(
 )
 @_LIBRARY
 @click.option("--limit", default=20, show_default=True, help=t("rows", "行数"))
+@click.option(
+    "--unmask", is_flag=True, help=t("show persons' keys, if this account may", "显示个人主键（需授权）")
+)
+@reason_option
 @asking(Zone.PRODUCTION)
-def releases(library: str, limit: int, config: Path, zone: str, as_json: bool) -> None:
+def releases(
+    library: str, limit: int, unmask: bool, reason: str, config: Path, zone: str, as_json: bool
+) -> None:
     """What was mended, and by which run."""
-    found = ask(config, zone, "quarantine.releases", library=library, limit=limit)
+    asked: dict[str, Any] = {"library": library, "limit": limit, "unmask": unmask, "reason": reason}
+    found = ask(config, zone, "quarantine.releases", **asked)
     columns = {
         "table": t("table", "表"),
         "key": t("key", "主键"),

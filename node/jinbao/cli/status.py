@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from jinbao.cli import show
-from jinbao.cli.asking import answer, ask, asking
+from jinbao.cli.asking import answer, ask, asking, reason_option
 from jinbao.cli.words import is_chinese, t
 from jinbao.model.zone import Zone
 
@@ -43,6 +43,10 @@ def _show_status(found: dict[str, Any]) -> None:
     show.pairs(found, names)
     for reason in found["reasons"]:
         show.result(f"  - {reason}")
+    apart = (
+        t("apart", "分立") if found["roles_apart"] else t("held by the zone's own account", "由分区账户兼任")
+    )
+    show.pairs({"roles": apart}, {"roles": t("roles", "三员")})
     counts = {
         "acts": t("journal acts", "流水条数"),
         "segments": t("segments", "段数"),
@@ -103,14 +107,15 @@ def stream_columns() -> dict[str, str]:
         "Where a record is in this zone: captured, stopped and why, sealed, stored, applied by which tier.",
         "一条记录在本分区的位置：采集、隔离及原因、签封、入库、各层级是否入库。",
     ),
-    epilog="jinbao trace 1401P000000012 --zone production",
+    epilog="jinbao trace 1401P000000012 --zone production --reason 'asked by the insured'",
 )
 @click.argument("key")
+@reason_option
 @asking(Zone.PRODUCTION)
 @click.pass_context
-def trace(ctx: click.Context, key: str, config: Path, zone: str, as_json: bool) -> None:
+def trace(ctx: click.Context, key: str, reason: str, config: Path, zone: str, as_json: bool) -> None:
     """Steps of one key; exit code 1 when the zone knows nothing of it."""
-    found = ask(config, zone, "trace", key=key)
+    found = ask(config, zone, "trace", key=key, reason=reason)
     columns = {
         "stage": t("stage", "阶段"),
         "where": t("where", "位置"),

@@ -81,18 +81,19 @@ def _certificate_columns() -> dict[str, str]:
         "Take in revocation lists, authorities' certificates or a signed topology; exchange zones pass them on.",
         "导入吊销列表、认证机构证书或签名拓扑；交换区会继续下发。",
     ),
-    epilog="jinbao trust import province.crl.pem",
+    epilog="jinbao trust import province.crl.pem --reason 'daily list'",
 )
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
 )
+@click.option("--reason", required=True, help=t("why; it is recorded", "原因，将被记录"))
 @asking(Zone.EXCHANGE)
-def import_(files: tuple[Path, ...], config: Path, zone: str, as_json: bool) -> None:
+def import_(files: tuple[Path, ...], reason: str, config: Path, zone: str, as_json: bool) -> None:
     """Each file whole or not at all."""
     answers: list[dict[str, Any]] = []
     for file in files:
         content = base64.b64encode(file.read_bytes()).decode("ascii")
-        answers.append(ask(config, zone, "trust.import", name=file.name, content=content))
+        answers.append(ask(config, zone, "trust.import", name=file.name, content=content, reason=reason))
     if as_json:
         show.as_json({"files": answers})
         return

@@ -109,6 +109,11 @@ class JournalIndex:
         rows = self._rows(query)
         return Mark(stream, incarnation, rows[0].epoch, seq, rows[0].head) if rows else None
 
+    def batches(self, stream: StreamId) -> list[SealedBatch]:
+        """Every sealed batch held of one stream, in the order it was recorded."""
+        query = sa.select(HEADER.c.envelope).where(HEADER.c.stream == str(stream)).order_by(HEADER.c.lsn)
+        return [envelope_of(json.loads(row.envelope)) for row in self._rows(query)]
+
     def unapplied(self, limit: int) -> list[SealedBatch]:
         """Batches accepted after the one their stream's apply mark points to, in order per stream."""
         applied = sa.select(MARK).where(MARK.c.stage == APPLIED).subquery()

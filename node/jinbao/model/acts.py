@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from jinbao.model.audit import Entry
 from jinbao.model.batch import Kind, SealedBatch, TableTotals, VerifiedBatch
 from jinbao.model.receipt import Receipt
 from jinbao.model.stream import StreamId
@@ -277,3 +278,13 @@ def paused(peer: Endpoint, reason: str) -> Act:
 def resumed(peer: Endpoint) -> Act:
     """An operator let following a peer go on."""
     return Act("resumed", {"peer": str(peer)})
+
+
+def audited(entry: Entry) -> Act:
+    """An entry of the audit trail: somebody asked for something, was refused, or had an outcome."""
+    return Act("audited", entry.body())
+
+
+def audit_cut(number: int, digest: str) -> Act:
+    """Entries up to `number`, the last of which had this hash, are cut away; a sealed head says so too."""
+    return Act("audit_cut", {"number": number, "hash": digest})

@@ -110,6 +110,12 @@ class SpaceError(LocalError):
     code = "space"
 
 
+class AuditError(LocalError):
+    """An audit entry cannot be made durable: what it would tell is not done, or not shown."""
+
+    code = "audit"
+
+
 class SourceError(LocalError):
     """A business database cannot be read as its mapping says."""
 
@@ -128,6 +134,12 @@ class UsageError(JinbaoError):
 
     code = "usage"
     exit_code = 2
+
+
+class RoleError(UsageError):
+    """The caller has not the role, the way or the reason that the question needs; recorded."""
+
+    code = "role"
 
 
 LASTING = frozenset({EquivocationError.code, RollbackError.code, SplitViewError.code})

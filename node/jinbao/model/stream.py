@@ -30,6 +30,9 @@ RESOURCE_PREFIX = "resource."
 PUBLISHED_PREFIX = "published."
 """Topics of packages an exchange zone publishes to its own decision zone."""
 
+AUDIT = "audit"
+"""Topic of sealed heads of a zone's audit trail; only the backup site may follow them."""
+
 DOWNWARD = frozenset({RECEIPTS, STANDARDS, TRUST})
 
 _TOPIC_CHARACTERS_MAX = 80

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from jinbao.model.stream import DOWNWARD, LINE, PUBLISHED_PREFIX, RESOURCE_PREFIX, StreamId
+from jinbao.model.stream import AUDIT, DOWNWARD, LINE, PUBLISHED_PREFIX, RESOURCE_PREFIX, StreamId
 from jinbao.model.zone import NODE_PATTERN, Border, Endpoint, Tier, Zone
 
 
@@ -174,7 +174,7 @@ class Topology:
         came_from_caller = (
             not self.in_subtree(stream.origin, holder) if upward else self.in_subtree(stream.origin, caller)
         )
-        not_for_caller = stream.topic.startswith(RESOURCE_PREFIX) or (
+        not_for_caller = (stream.topic == AUDIT or stream.topic.startswith(RESOURCE_PREFIX)) or (
             stream.topic.startswith(PUBLISHED_PREFIX) and caller.zone is not Zone.DECISION
         )
         if came_from_caller or not_for_caller:

@@ -8,6 +8,8 @@ from typing import Any
 from jinbao.appliance.demo.processes import DemoNetwork
 from jinbao.model.zone import Endpoint, Tier, Zone
 
+REASON = "proof of a demonstration"
+
 
 def conclude(network: DemoNetwork, seconds: float) -> dict[str, Any]:
     """Verify a network and give the object of the demonstration."""
@@ -48,7 +50,7 @@ def verify(network: DemoNetwork) -> dict[str, Any]:
     }
     tables, differences = [], []
     for city in network.cities():
-        sealed = network.ask(Endpoint(city, Zone.PRODUCTION), "report.sealed")
+        sealed = network.ask(Endpoint(city, Zone.PRODUCTION), "report.sealed", reason=REASON)
         for library, lines in sealed["tables"].items():
             for line in lines:
                 row = _table(network, city, library, line, sealed["findings"], reports)
@@ -129,6 +131,7 @@ def _keys(
     sets = []
     for holder in (city, node):
         arguments = {"library": library, "table": table, "origin": city, "buckets": buckets}
+        arguments["reason"] = REASON
         answer = network.ask(Endpoint(holder, Zone.EXCHANGE), "report.leaves", **arguments)
         sets.append({(key, leaf) for key, leaf in answer["leaves"]})
     return sorted({key for key, _ in sets[0] ^ sets[1]})

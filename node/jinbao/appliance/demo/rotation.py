@@ -130,7 +130,11 @@ class _Changing:
         """Import everything the authorities say at one exchange zone; the line carries it on."""
         content = base64.b64encode(write_trust(self._authorities.documents())).decode("ascii")
         self._network.ask(
-            Endpoint(node, Zone.EXCHANGE), "trust.import", name="authorities.pem", content=content
+            Endpoint(node, Zone.EXCHANGE),
+            "trust.import",
+            name="authorities.pem",
+            content=content,
+            reason="demonstration",
         )
 
     def rotation(self, old: set[str]) -> Iterator[tuple[str, Callable[[], None]]]:

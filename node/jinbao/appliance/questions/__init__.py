@@ -1,5 +1,6 @@
 """The questions of the admin contract, one module per noun; importing this package registers all of them."""
 
+from jinbao.appliance.questions import audit as audit
 from jinbao.appliance.questions import capture as capture
 from jinbao.appliance.questions import decision as decision
 from jinbao.appliance.questions import journal as journal
@@ -10,6 +11,7 @@ from jinbao.appliance.questions import quarantine as quarantine
 from jinbao.appliance.questions import report as report
 from jinbao.appliance.questions import status as status
 from jinbao.appliance.questions import trust as trust
-from jinbao.appliance.questions.registry import QUESTIONS, Answer, Asked, dispatch
+from jinbao.appliance.questions.gate import dispatch
+from jinbao.appliance.questions.registry import QUESTIONS, Answer, Asked
 
 __all__ = ["QUESTIONS", "Answer", "Asked", "dispatch"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
+from jinbao.model.audit import Role
 from jinbao.model.errors import LinkError
 
 
@@ -26,7 +27,7 @@ def show(asked: Asked, _arguments: NoArguments) -> Body:
     }
 
 
-@question("capture.run", kind="act", arguments=NoArguments)
+@question("capture.run", kind="act", arguments=NoArguments, role=Role.SYSTEM)
 def run(asked: Asked, _arguments: NoArguments) -> Body:
     """Capture, convert, judge and seal as soon as the last run is done."""
     if asked.running is None or asked.zone.outbound is None:

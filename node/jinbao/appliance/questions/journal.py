@@ -10,6 +10,7 @@ from jinbao.appliance.housekeeping import clear, retention_plan
 from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
 from jinbao.appliance.questions.status import NoArguments
 from jinbao.journal.verify import verify_journal
+from jinbao.model.audit import Role
 from jinbao.model.errors import UsageError
 
 
@@ -58,6 +59,9 @@ def show(asked: Asked, arguments: Place) -> Body:
         raise UsageError(
             "act", expected="one of the journal", got=arguments.lsn, next_step="jinbao journal list"
         )
+    if found[0].act.kind == "audited":
+        step = "jinbao audit list, in the role audit"
+        raise UsageError("act", expected="one that is no audit entry", got=arguments.lsn, next_step=step)
     return {
         "lsn": found[0].lsn,
         "at": found[0].at,
@@ -80,7 +84,7 @@ def verify(asked: Asked, _arguments: NoArguments) -> Body:
     }
 
 
-@question("journal.retention", kind="act", arguments=Sweep)
+@question("journal.retention", kind="act", role=Role.SYSTEM, arguments=Sweep)
 def retention(asked: Asked, arguments: Sweep) -> Body:
     """Bytes by who still needs them, and what may go; with `apply`, what may go is removed."""
     zone = asked.zone

@@ -8,16 +8,17 @@ from pathlib import Path
 import polars as pl
 from pydantic import Field
 
-from jinbao.appliance.questions.registry import Answer, Arguments, Asked, Body, question
-from jinbao.appliance.questions.status import NoArguments, masked_rows, may_unmask
+from jinbao.appliance.questions.registry import Answer, Asked, Body, Reasoned, question
+from jinbao.appliance.questions.status import NoArguments, masked_rows, numbers_of
 from jinbao.decision.room import PackagedSegment
+from jinbao.model.audit import Role
 from jinbao.model.errors import UsageError
 from jinbao.model.standard import Standard, Table
 
 ROWS_MAX = 1000
 
 
-class OfTable(Arguments):
+class OfTable(Reasoned):
     """Rows of a table, of one origin or all; `as_of` YYYYMM answers from the journal's segments."""
 
     library: str
@@ -114,22 +115,24 @@ def _segments(asked: Asked, arguments: OfTable) -> list[PackagedSegment]:
     return found
 
 
-@question("library.show", arguments=OfTable)
-def show(asked: Asked, arguments: OfTable) -> Body:
+@question("library.show", arguments=OfTable, unmasks=True)
+def show(asked: Asked, arguments: OfTable) -> Answer:
     """The first rows of a table, personal items masked unless the caller may see and asks for them."""
     _, table = _table(asked, arguments)
     frame = _frame(asked, arguments, min(arguments.limit, ROWS_MAX))
     rows = frame.to_dicts()
-    if not may_unmask(asked, wanted=arguments.unmask):
-        rows = masked_rows(rows, {item.code for item in table.items if item.personal})
-    return {"zone": str(asked.zone.me), "columns": frame.columns, "rows": rows}
+    personal = {item.code for item in table.items if item.personal}
+    shown = rows if arguments.unmask else masked_rows(rows, personal)
+    body = {"zone": str(asked.zone.me), "columns": frame.columns, "rows": shown}
+    return Answer(body, persons=numbers_of(rows, personal) if arguments.unmask else ())
 
 
-@question("library.export", kind="act", arguments=OfTable)
+@question("library.export", kind="act", arguments=OfTable, role=Role.SECURITY)
 def export(asked: Asked, arguments: OfTable) -> Answer:
     """All rows of a table as Parquet, for an authorised caller."""
     frame = _frame(asked, arguments, None)
     with tempfile.NamedTemporaryFile(dir=asked.zone.shelf.incoming, suffix=".export", delete=False) as file:
         path = Path(file.name)
     frame.write_parquet(path, compression="zstd")
-    return Answer({"zone": str(asked.zone.me), "rows": frame.height}, path)
+    everyone = f"{arguments.library}.{arguments.table} of {arguments.origin or 'every origin'}"
+    return Answer({"zone": str(asked.zone.me), "rows": frame.height}, path, everyone=everyone)

@@ -11,6 +11,7 @@ from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
 from jinbao.appliance.questions.status import NoArguments, _streams
 from jinbao.model import acts
 from jinbao.model.acts import envelope_of
+from jinbao.model.audit import Role
 from jinbao.model.errors import LinkError, UsageError
 from jinbao.model.zone import Endpoint
 from jinbao.trust.envelope import head_of
@@ -75,7 +76,7 @@ def _peers(asked: Asked, text: str) -> list[Endpoint]:
     return chosen
 
 
-@question("line.pull", kind="act", arguments=OnePeer)
+@question("line.pull", kind="act", role=Role.SYSTEM, arguments=OnePeer)
 def pull(asked: Asked, arguments: OnePeer) -> Body:
     """Ask the neighbours for news now instead of at the next round."""
     if asked.running is None:
@@ -89,7 +90,7 @@ def pull(asked: Asked, arguments: OnePeer) -> Body:
     return {"zone": str(asked.zone.me), "pulled": [str(p) for p in _peers(asked, arguments.peer)]}
 
 
-@question("line.pause", kind="act", arguments=OnePeer)
+@question("line.pause", kind="act", role=Role.SYSTEM, arguments=OnePeer)
 def pause(asked: Asked, arguments: OnePeer) -> Body:
     """Stop following neighbours; recorded with its reason."""
     chosen = _peers(asked, arguments.peer)
@@ -97,7 +98,7 @@ def pause(asked: Asked, arguments: OnePeer) -> Body:
     return {"zone": str(asked.zone.me), "paused": [str(p) for p in chosen]}
 
 
-@question("line.resume", kind="act", arguments=OnePeer)
+@question("line.resume", kind="act", role=Role.SYSTEM, arguments=OnePeer)
 def resume(asked: Asked, arguments: OnePeer) -> Body:
     """Follow neighbours again."""
     chosen = _peers(asked, arguments.peer)
@@ -105,7 +106,7 @@ def resume(asked: Asked, arguments: OnePeer) -> Body:
     return {"zone": str(asked.zone.me), "resumed": [str(p) for p in chosen]}
 
 
-@question("line.export", kind="act", arguments=OnMedium)
+@question("line.export", kind="act", role=Role.SYSTEM, arguments=OnMedium)
 def export(asked: Asked, arguments: OnMedium) -> Body:
     """Lay what a neighbour has not got onto a medium, beside our signed marks."""
     other, medium = _carried(asked, arguments)
@@ -120,7 +121,7 @@ def _laid(folder: Path) -> dict[str, int]:
     return {"packages": packages, "bytes": sum(path.stat().st_size for path in files)}
 
 
-@question("line.import", kind="act", arguments=OnMedium)
+@question("line.import", kind="act", role=Role.SYSTEM, arguments=OnMedium)
 def import_(asked: Asked, arguments: OnMedium) -> Body:
     """Accept what a neighbour laid onto a medium, and lay down our marks for its next export."""
     other, medium = _carried(asked, arguments)
@@ -151,7 +152,7 @@ def _carried(asked: Asked, arguments: OnMedium) -> tuple[Endpoint, Path]:
     return chosen[0], medium
 
 
-@question("line.rebase", kind="act", arguments=OneStream)
+@question("line.rebase", kind="act", role=Role.SYSTEM, arguments=OneStream)
 def rebase(asked: Asked, arguments: OneStream) -> Body:
     """Where a held stream of a re-created origin would go on, what is given up; with `apply`, do it."""
     zone, stream = asked.zone, parse_stream(arguments.stream)

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from jinbao.appliance.assembly import OpenZone
-from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
+from jinbao.appliance.questions.registry import Arguments, Asked, Body, Reasoned, question
 from jinbao.model import acts
 from jinbao.model.acts import Act, envelope_json, envelope_of
+from jinbao.model.audit import Role
 from jinbao.model.batch import SealedBatch
 from jinbao.model.errors import PeerError, UsageError
 from jinbao.model.receipt import Stage
@@ -27,7 +28,7 @@ class HeldStream(Arguments):
     stream: str
 
 
-class Release(Arguments):
+class Release(Reasoned):
     """A held stream, and why it may go on."""
 
     stream: str
@@ -105,7 +106,7 @@ def _side(side: str, sealed: SealedBatch) -> dict[str, Any]:
     }
 
 
-@question("line.release", kind="act", arguments=Release)
+@question("line.release", kind="act", role=Role.SECURITY, arguments=Release)
 def release(asked: Asked, arguments: Release) -> Body:
     """Let a held stream go on from where it stopped; the reason is recorded, and the origin is told."""
     zone, stream = asked.zone, parse_stream(arguments.stream)

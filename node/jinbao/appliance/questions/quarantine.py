@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
-from jinbao.appliance.questions.status import NoArguments, masked_rows, may_unmask
+from jinbao.appliance.questions.registry import Answer, Asked, Body, Reasoned, question
+from jinbao.appliance.questions.status import NoArguments, masked_rows, numbers_of
 from jinbao.model.errors import UsageError
 from jinbao.model.masking import mask
 from jinbao.model.standard import Rule
@@ -29,7 +29,7 @@ GENERAL = {
 """Rules every table has, in Chinese and English; the others carry their text in the standard."""
 
 
-class OfLibrary(Arguments):
+class OfLibrary(Reasoned):
     """Stopped rows of a library, of one table if it is named."""
 
     library: str
@@ -57,15 +57,37 @@ def _words(asked: Asked, line: dict[str, Any]) -> tuple[str, str]:
     return found.text_zh, found.text_en
 
 
-@question("quarantine.show", arguments=OfLibrary)
-def show(asked: Asked, arguments: OfLibrary) -> Body:
+@question("quarantine.show", arguments=OfLibrary, unmasks=True)
+def show(asked: Asked, arguments: OfLibrary) -> Answer:
     """Stopped rows with their findings; values masked unless the caller may see and asks for them."""
     _check(asked, arguments)
     room = asked.zone.quarantine
     limit = min(arguments.limit, ROWS_MAX)
     rows = room.rows(arguments.library, arguments.table, limit=limit, skip=arguments.skip)
-    clear = may_unmask(asked, wanted=arguments.unmask)
-    return {"zone": str(asked.zone.me), "rows": [_row(asked, row, clear=clear) for row in rows]}
+    clear = arguments.unmask
+    body = {"zone": str(asked.zone.me), "rows": [_row(asked, row, clear=clear) for row in rows]}
+    return Answer(body, persons=_numbers(asked, rows) if clear else ())
+
+
+def _numbers(asked: Asked, rows: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Numbers of the persons in stopped rows; a row too broken to have its own is named by its key."""
+    found: list[str] = []
+    for row in rows:
+        personal = _personal(asked, row)
+        found += numbers_of([json.loads(row["row"])], personal)
+        found += [row["key"]] if _is_person(asked, row) and row["key"] else []
+    return tuple(dict.fromkeys(found))
+
+
+def _personal(asked: Asked, row: dict[str, Any]) -> set[str]:
+    table = asked.zone.standards[row["library"]].table(row["table"])
+    return {item.code for item in table.items if item.personal}
+
+
+def _is_person(asked: Asked, row: dict[str, Any]) -> bool:
+    """Whether the key of a row is a person's number."""
+    key = asked.zone.standards[row["library"]].table(row["table"]).key
+    return key[0] in _personal(asked, row)
 
 
 def _check(asked: Asked, arguments: OfLibrary) -> None:
@@ -81,8 +103,7 @@ def _check(asked: Asked, arguments: OfLibrary) -> None:
 
 
 def _row(asked: Asked, row: dict[str, Any], *, clear: bool) -> dict[str, Any]:
-    table = asked.zone.standards[row["library"]].table(row["table"])
-    personal = {item.code for item in table.items if item.personal}
+    personal = _personal(asked, row)
     record = json.loads(row["row"])
     findings = []
     for found in row["findings"]:
@@ -93,16 +114,27 @@ def _row(asked: Asked, row: dict[str, Any], *, clear: bool) -> dict[str, Any]:
             | {"value": value, "zh": text_zh, "en": text_en}
         )
     shown = record if clear else masked_rows([record], personal)[0]
-    # Without its key nobody finds a row to mend; who only watches the zone need not find it.
-    key = row["key"] if asked.authorised else mask(row["key"])
-    return {"table": row["table"], "key": key, "run": row["run"], "row": shown, "findings": findings}
+    return {
+        "table": row["table"],
+        "key": _key(asked, row, clear=clear),
+        "run": row["run"],
+        "row": shown,
+        "findings": findings,
+    }
 
 
-@question("quarantine.releases", arguments=OfLibrary)
-def releases(asked: Asked, arguments: OfLibrary) -> Body:
-    """Rows that left quarantine, newest first."""
+def _key(asked: Asked, row: dict[str, Any], *, clear: bool) -> str:
+    """A row's key: an employer's for whoever may mend it, a person's only in clear."""
+    key = str(row["key"])
+    return key if clear or (asked.authorised and not _is_person(asked, row)) else mask(key)
+
+
+@question("quarantine.releases", arguments=OfLibrary, unmasks=True)
+def releases(asked: Asked, arguments: OfLibrary) -> Answer:
+    """Rows that left quarantine, newest first; a person's key masked unless the caller may see and asks for it."""
     _check(asked, arguments)
+    clear = arguments.unmask
     found = asked.zone.quarantine.releases(arguments.library)[: arguments.limit]
-    if not asked.authorised:
-        found = [row | {"key": mask(row["key"])} for row in found]
-    return {"zone": str(asked.zone.me), "releases": found}
+    shown = [row | {"key": _key(asked, row, clear=clear)} for row in found]
+    numbers = tuple(str(row["key"]) for row in found if _is_person(asked, row))
+    return Answer({"zone": str(asked.zone.me), "releases": shown}, persons=numbers if clear else ())

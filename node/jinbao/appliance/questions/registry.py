@@ -1,13 +1,14 @@
-"""The questions a zone answers on its own host: names, arguments, and the one way to ask them.
+"""The questions a zone answers on its own host: names, arguments, and what each needs.
 
 A question is a function of an open zone, so it answers the same in the running process and
-in a CLI that opened the stopped zone itself. Does not speak gRPC and prints nothing.
+in a CLI that opened the stopped zone itself. Does not speak to sockets, prints nothing, and leaves
+it to `gate` who may ask.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
@@ -15,7 +16,9 @@ from typing import Any, Literal, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jinbao.appliance.assembly import OpenZone
+from jinbao.appliance.callers import own
 from jinbao.flow.pace import Worker
+from jinbao.model.audit import Caller, Role
 from jinbao.model.errors import UsageError
 
 Kind = Literal["read", "act"]
@@ -26,6 +29,12 @@ class Arguments(BaseModel):
     """Base of all arguments: an unknown one is refused, never ignored (clause 2.2)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Reasoned(Arguments):
+    """Arguments of a question that is recorded with its reason."""
+
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +70,30 @@ class Running(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a question is asked of; `running` is None in a CLI that opened a stopped zone.
-
-    `authorised` callers came through admin.sock, or own the zone's directory: they may act and
-    see what is masked from all others.
-    """
+    """What a question is asked of, and by whom; `running` is None in a CLI that opened a stopped zone itself."""
 
     zone: OpenZone
     running: Running | None = None
-    authorised: bool = True
+    caller: Caller = field(default_factory=own)
+
+    @property
+    def authorised(self) -> bool:
+        """Whether the caller came on a way on which roles are heard."""
+        return self.caller.authorised
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A JSON object, and optionally a file that is sent after it and then removed."""
+    """A JSON object, and optionally a file that is sent after it and then removed.
+
+    `persons` are the numbers of those whose records are in it in clear, `everyone` names the
+    place instead when it holds all of them; neither is sent.
+    """
 
     body: Body
     attachment: Path | None = None
+    persons: tuple[str, ...] = ()
+    everyone: str = ""
 
 
 A = TypeVar("A", bound=Arguments)
@@ -93,44 +109,66 @@ class Question:
     arguments: type[Arguments]
     answer: Callable[[Asked, Any], Body | Answer]
     text: str
+    role: Role | None = None
+    person: str = ""
+    unmasks: bool = False
+
+    def is_clear(self, arguments: Arguments) -> bool:
+        """Whether these arguments ask for personal data in clear."""
+        return self.unmasks and bool(getattr(arguments, "unmask", False))
+
+    def needs_reason(self, arguments: Arguments) -> bool:
+        """Whether it is refused without a reason: security, personal data in clear, one person's record."""
+        return (
+            self.role is Role.SECURITY or bool(self.person and self.role is None) or self.is_clear(arguments)
+        )
 
 
 QUESTIONS: dict[str, Question] = {}
 """Every question by name; filled when `jinbao.appliance.questions` is imported."""
 
 
-def question(name: str, *, kind: Kind = "read", arguments: type[A]) -> Callable[[Answering[A]], Answering[A]]:
-    """Register the function under `name`; its docstring's first line is what the contract says of it."""
+def question(
+    name: str,
+    *,
+    kind: Kind = "read",
+    arguments: type[A],
+    role: Role | None = None,
+    person: str = "",
+    unmasks: bool = False,
+) -> Callable[[Answering[A]], Answering[A]]:
+    """Register the function under `name`; its docstring's first line is what the contract says of it.
+
+    An act has a `role`. `person` names the argument that holds one person's number; a question that
+    `unmasks` takes an argument of that name.
+    """
 
     def register(answer: Answering[A]) -> Answering[A]:
         assert name not in QUESTIONS, f"question {name} registered twice"
+        assert kind == "read" or role is not None, f"act {name} has no role"
         text = (answer.__doc__ or "").strip().split("\n")[0]
-        QUESTIONS[name] = Question(name, kind, arguments, answer, text)
+        QUESTIONS[name] = Question(name, kind, arguments, answer, text, role, person, unmasks)
         return answer
 
     return register
 
 
-def dispatch(asked: Asked, name: str, arguments: Mapping[str, Any]) -> Answer:
-    """The answer to one question; raises UsageError for an unknown one, or one that may not be asked here."""
+def known_question(name: str) -> Question:
+    """The question of that name; raises UsageError with the nearest one."""
     known = QUESTIONS.get(name)
     if known is None:
         near = get_close_matches(name, QUESTIONS, 1)
         hint = f"did you mean {near[0]}?" if near else "ask contract.list"
         raise UsageError(f"question {name}", expected="a known question", got=name, next_step=hint)
-    if known.kind == "act" and not asked.authorised:
-        raise UsageError(
-            f"act {name}",
-            expected="admin.sock",
-            got="read.sock",
-            next_step="run as the account that owns the zone",
-        )
+    return known
+
+
+def read_arguments(known: Question, arguments: Mapping[str, Any]) -> Arguments:
+    """The question's own arguments; raises UsageError that names the first one that is wrong."""
     try:
-        wanted = known.arguments.model_validate(dict(arguments))
+        return known.arguments.model_validate(dict(arguments))
     except ValidationError as exc:
         raise _worded(known, exc) from exc
-    found = known.answer(asked, wanted)
-    return found if isinstance(found, Answer) else Answer(found)
 
 
 def _worded(known: Question, exc: ValidationError) -> UsageError:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
+from jinbao.appliance.questions.registry import Answer, Arguments, Asked, Body, Reasoned, question
 from jinbao.journal.verify import verify_journal
+from jinbao.model.audit import Role
 from jinbao.model.receipt import Stage
 from jinbao.model.stream import LINE, StreamId
 from jinbao.trust.digest import leaves
@@ -15,7 +16,7 @@ class NoArguments(Arguments):
     """A question that needs nothing more."""
 
 
-class LeavesOf(Arguments):
+class LeavesOf(Reasoned):
     """Buckets of one origin's table."""
 
     library: str
@@ -41,8 +42,8 @@ def progress(asked: Asked, _arguments: NoArguments) -> Body:
     return {"zone": str(zone.me), "libraries": found, "verdicts": verdicts}
 
 
-@question("report.sealed", arguments=NoArguments)
-def sealed(asked: Asked, _arguments: NoArguments) -> Body:
+@question("report.sealed", arguments=Reasoned, role=Role.SECURITY)
+def sealed(asked: Asked, _arguments: Reasoned) -> Answer:
     """What the production zone sealed last, per table, and every finding of its gate without values."""
     zone = asked.zone
     names = ("table", "rows", "digest", "source_rows", "quarantined", "period")
@@ -55,7 +56,8 @@ def sealed(asked: Asked, _arguments: NoArguments) -> Body:
         for library in sorted(zone.mappings)
         for line in zone.quarantine.findings(library)
     ]
-    return {"zone": str(zone.me), "tables": tables, "findings": findings}
+    body = {"zone": str(zone.me), "tables": tables, "findings": findings}
+    return Answer(body, everyone="keys of every stopped row")
 
 
 @question("report.library", arguments=NoArguments)
@@ -73,8 +75,8 @@ def library(asked: Asked, _arguments: NoArguments) -> Body:
     return {"zone": str(zone.me), "tables": lines, "held": held}
 
 
-@question("report.leaves", arguments=LeavesOf)
-def leaves_of(asked: Asked, arguments: LeavesOf) -> Body:
+@question("report.leaves", arguments=LeavesOf, role=Role.SECURITY)
+def leaves_of(asked: Asked, arguments: LeavesOf) -> Answer:
     """Key and row hash of every row in the named buckets: where two tiers differ, by key."""
     standard = asked.zone.standards[arguments.library].table(arguments.table)
     frame = asked.zone.library.frame(arguments.library, arguments.table, origin=arguments.origin)
@@ -82,7 +84,10 @@ def leaves_of(asked: Asked, arguments: LeavesOf) -> Body:
         frame.get_column(standard.key[0]).alias("key")
     )
     chosen = found.filter(found.get_column("bucket").is_in(arguments.buckets))
-    return {"leaves": chosen.select("key", "leaf").sort("key", "leaf").rows()}
+    body = {"leaves": chosen.select("key", "leaf").sort("key", "leaf").rows()}
+    return Answer(
+        body, everyone=f"keys of {arguments.library}.{arguments.table} in {len(arguments.buckets)} buckets"
+    )
 
 
 @question("report.line", arguments=NoArguments)

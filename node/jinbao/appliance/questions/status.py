@@ -8,8 +8,7 @@ from typing import Any
 import polars as pl
 
 from jinbao import __version__
-from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
-from jinbao.model.errors import UsageError
+from jinbao.appliance.questions.registry import Arguments, Asked, Body, Reasoned, question
 from jinbao.model.masking import mask
 from jinbao.model.stream import LINE, StreamId
 from jinbao.model.zone import Zone
@@ -19,7 +18,7 @@ class NoArguments(Arguments):
     """A question that needs nothing more."""
 
 
-class Key(Arguments):
+class Key(Reasoned):
     """The key of a record in a standard table: employer or person number."""
 
     key: str
@@ -38,6 +37,7 @@ def status(asked: Asked, _arguments: NoArguments) -> Body:
         "running": asked.running is not None,
         "ready": not reasons,
         "reasons": reasons,
+        "roles_apart": zone.roles.is_separated,
         "journal": asdict(zone.index.overview()),
         "peers": [{"peer": peer} | asdict(contact) for peer, contact in contacts.items()],
     }
@@ -87,7 +87,7 @@ def _streams(asked: Asked) -> list[dict[str, Any]]:
     ]
 
 
-@question("trace", arguments=Key)
+@question("trace", arguments=Key, person="key")
 def trace(asked: Asked, arguments: Key) -> Body:
     """Where a record is in this zone: captured, quarantined and why, sealed, stored, and which tiers applied it."""
     zone, key = asked.zone, arguments.key
@@ -156,21 +156,19 @@ def _stored(asked: Asked, key: str) -> list[dict[str, Any]]:
     return steps
 
 
-def may_unmask(asked: Asked, *, wanted: bool) -> bool:
-    """Whether personal values are shown clear; raises UsageError for a caller that asks and may not."""
-    if wanted and not asked.authorised:
-        raise UsageError(
-            "unmask",
-            expected="admin.sock",
-            got="read.sock",
-            next_step="run as the account that owns the zone",
-        )
-    return wanted
-
-
 def masked_rows(rows: list[dict[str, Any]], personal: set[str]) -> list[dict[str, Any]]:
     """Rows with personal items masked."""
     return [
         {name: mask(str(v)) if name in personal and v is not None else v for name, v in row.items()}
         for row in rows
     ]
+
+
+PERSON_NUMBERS = ("AAC001", "AAC002")
+"""Person number and social security number: by either a person asks who has seen their record."""
+
+
+def numbers_of(rows: list[dict[str, Any]], personal: set[str]) -> tuple[str, ...]:
+    """Every number of a person in rows that are shown in clear."""
+    names = [name for name in PERSON_NUMBERS if name in personal]
+    return tuple(str(row[name]) for row in rows for name in names if row.get(name))

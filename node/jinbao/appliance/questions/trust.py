@@ -10,16 +10,17 @@ from typing import Any
 
 from cryptography import x509
 
-from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
+from jinbao.appliance.questions.registry import Asked, Body, Reasoned, question
 from jinbao.appliance.questions.status import NoArguments
 from jinbao.appliance.trust_drop import read_documents
+from jinbao.model.audit import Role
 from jinbao.model.errors import UsageError
 from jinbao.trust.identity import authority_name
 from jinbao.trust.revocation import key_id
 
 
-class OneFile(Arguments):
-    """A file's name, for the message, and its bytes in base64."""
+class OneFile(Reasoned):
+    """A file's name, for the message, its bytes in base64, and why."""
 
     name: str
     content: str
@@ -51,7 +52,7 @@ def list_(asked: Asked, _arguments: NoArguments) -> Body:
     }
 
 
-@question("trust.import", kind="act", arguments=OneFile)
+@question("trust.import", kind="act", role=Role.SECURITY, arguments=OneFile)
 def import_(asked: Asked, arguments: OneFile) -> Body:
     """Take in the documents of a file, all or none; what is new goes on to the neighbours."""
     try:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bjinbao/admin/v1/admin.proto\x12\x0fjinbao.admin.v1\"1\n\nAskRequest\x12\x10\n\x08question\x18\x01 \x01(\t\x12\x11\n\targuments\x18\x02 \x01(\x0c\"j\n\x0b\x41skResponse\x12\x10\n\x06\x61nswer\x18\x01 \x01(\x0cH\x00\x12\x14\n\nattachment\x18\x02 \x01(\x0cH\x00\x12+\n\x07problem\x18\x03 \x01(\x0b\x32\x18.jinbao.admin.v1.ProblemH\x00\x42\x06\n\x04part\"k\n\x07Problem\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\r\n\x05thing\x18\x02 \x01(\t\x12\x10\n\x08\x65xpected\x18\x03 \x01(\t\x12\x0b\n\x03got\x18\x04 \x01(\t\x12\x11\n\tnext_step\x18\x05 \x01(\t\x12\x11\n\texit_code\x18\x06 \x01(\x05\x32R\n\x0c\x41\x64minService\x12\x42\n\x03\x41sk\x12\x1b.jinbao.admin.v1.AskRequest\x1a\x1c.jinbao.admin.v1.AskResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bjinbao/admin/v1/admin.proto\x12\x0fjinbao.admin.v1\"B\n\nAskRequest\x12\x10\n\x08question\x18\x01 \x01(\t\x12\x11\n\targuments\x18\x02 \x01(\x0c\x12\x0f\n\x07\x63laimed\x18\x03 \x01(\t\"j\n\x0b\x41skResponse\x12\x10\n\x06\x61nswer\x18\x01 \x01(\x0cH\x00\x12\x14\n\nattachment\x18\x02 \x01(\x0cH\x00\x12+\n\x07problem\x18\x03 \x01(\x0b\x32\x18.jinbao.admin.v1.ProblemH\x00\x42\x06\n\x04part\"k\n\x07Problem\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\r\n\x05thing\x18\x02 \x01(\t\x12\x10\n\x08\x65xpected\x18\x03 \x01(\t\x12\x0b\n\x03got\x18\x04 \x01(\t\x12\x11\n\tnext_step\x18\x05 \x01(\t\x12\x11\n\texit_code\x18\x06 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,11 +32,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'jinbao.admin.v1.admin_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ASKREQUEST']._serialized_start=48
-  _globals['_ASKREQUEST']._serialized_end=97
-  _globals['_ASKRESPONSE']._serialized_start=99
-  _globals['_ASKRESPONSE']._serialized_end=205
-  _globals['_PROBLEM']._serialized_start=207
-  _globals['_PROBLEM']._serialized_end=314
-  _globals['_ADMINSERVICE']._serialized_start=316
-  _globals['_ADMINSERVICE']._serialized_end=398
+  _globals['_ASKREQUEST']._serialized_end=114
+  _globals['_ASKRESPONSE']._serialized_start=116
+  _globals['_ASKRESPONSE']._serialized_end=222
+  _globals['_PROBLEM']._serialized_start=224
+  _globals['_PROBLEM']._serialized_end=331
 # @@protoc_insertion_point(module_scope)

@@ -6,12 +6,14 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class AskRequest(_message.Message):
-    __slots__ = ("question", "arguments")
+    __slots__ = ("question", "arguments", "claimed")
     QUESTION_FIELD_NUMBER: _ClassVar[int]
     ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
+    CLAIMED_FIELD_NUMBER: _ClassVar[int]
     question: str
     arguments: bytes
-    def __init__(self, question: _Optional[str] = ..., arguments: _Optional[bytes] = ...) -> None: ...
+    claimed: str
+    def __init__(self, question: _Optional[str] = ..., arguments: _Optional[bytes] = ..., claimed: _Optional[str] = ...) -> None: ...
 
 class AskResponse(_message.Message):
     __slots__ = ("answer", "attachment", "problem")
