@@ -23,7 +23,7 @@ from pydantic import BaseModel
 
 from jinbao.appliance.metrics import METRICS
 from jinbao.appliance.questions.quarantine import GENERAL
-from jinbao.appliance.settings import Limits, Paces, Settings, SourceSettings, ZoneSettings
+from jinbao.appliance.settings import EvidenceSettings, Limits, Paces, Settings, SourceSettings, ZoneSettings
 from jinbao.model import errors
 from jinbao.model.standard import CodeList, Item, Rule, Standard, Table
 from jinbao.registry.standards import load_code_lists, load_standards
@@ -79,7 +79,7 @@ def _keys(prefix: str, model: type[BaseModel]) -> Iterator[Sequence[object]]:
 
 def _is_table(annotation: object) -> bool:
     return (
-        annotation in {Limits, Paces}
+        annotation in {Limits, Paces, EvidenceSettings}
         or "ZoneSettings" in str(annotation)
         or "SourceSettings" in str(annotation)
     )
@@ -381,6 +381,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "settings-source": _settings("sources[].", SourceSettings),
     "settings-limits": _settings("limits.", Limits),
     "settings-pace": _settings("pace.", Paces),
+    "settings-evidence": _settings("evidence.", EvidenceSettings),
     "metrics": _metrics,
     "errors": _errors,
     "cli": _cli,

@@ -24,18 +24,19 @@ from scripts.make_reference import (
 from tests.house.tree import ROOT, modules
 
 from jinbao.appliance.metrics import METRICS
-from jinbao.appliance.settings import Limits, Paces, Settings, SourceSettings, ZoneSettings
+from jinbao.appliance.settings import EvidenceSettings, Limits, Paces, Settings, SourceSettings, ZoneSettings
 from jinbao.model.errors import JinbaoError
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "": Settings,
     "limits.": Limits,
     "pace.": Paces,
+    "evidence.": EvidenceSettings,
     "sources[].": SourceSettings,
     "zones.<zone>.": ZoneSettings,
 }
 
-BRANCHES = {"limits", "pace", "sources", "zones"}
+BRANCHES = {"limits", "pace", "evidence", "sources", "zones"}
 """Keys of the node that hold sections of their own."""
 
 
@@ -91,7 +92,11 @@ def test_every_setting_is_explained(key: str, field: Any) -> None:  # pydantic's
 def test_every_section_of_the_settings_is_known_here() -> None:
     """A section added to the settings has its own table in the reference."""
     kinds = {name for name, field in Settings.model_fields.items() if "Settings" in str(field.annotation)}
-    models = {name for name, field in Settings.model_fields.items() if field.annotation in {Limits, Paces}}
+    models = {
+        name
+        for name, field in Settings.model_fields.items()
+        if field.annotation in {Limits, Paces, EvidenceSettings}
+    }
 
     assert kinds | models == BRANCHES
 

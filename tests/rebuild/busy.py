@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 
 from tests.sim.peers import SimPeer
 from tests.sim.world import PERIOD, World
@@ -123,5 +124,7 @@ def _left_open(world: World) -> None:
     world.capture_all()
     world.follow(EXCHANGE, PRODUCTION)
     registry.dispatch(registry.Asked(zone), "line.pause", {"peer": PROVINCE, "reason": "a thunderstorm"})
+    world.now += timedelta(days=3)
+    assert world.zones[PRODUCTION].deadlines.step()
     place = zone.index.mark(STREAM).seq + 1
     zone.ledger.record(acts.held(STREAM, place, "unprovable", "a gap", [zone.index.batch(STREAM, 1)]))

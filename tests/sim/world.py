@@ -269,6 +269,7 @@ class World:
         """Apply what was accepted, attest it, seal the receipts that are due."""
         moved = self.step("apply", endpoint, lambda zone: zone.applier.step())
         moved |= self.step("attest", endpoint, lambda zone: zone.submissions.attest())
+        moved |= self.step("deadlines", endpoint, lambda zone: zone.deadlines.step())
         return self.step("receipts", endpoint, lambda zone: zone.receipts.step()) or moved
 
     # Whole runs.

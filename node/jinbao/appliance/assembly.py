@@ -22,6 +22,7 @@ from jinbao.appliance.zone_lock import Purpose, lock
 from jinbao.authority.identity_files import ZoneIdentity, load_identity
 from jinbao.decision.room import Decision, DecisionProjection
 from jinbao.flow.apply import Applier, Handler, SubmissionHandler
+from jinbao.flow.deadlines import Deadlines, Within
 from jinbao.flow.inbound import Inbound
 from jinbao.flow.onward import PackageHandler, Publisher
 from jinbao.flow.outbound import Outbound
@@ -112,6 +113,7 @@ class OpenZone:
     applier: Applier
     submissions: SubmissionHandler
     receipts: ReceiptSealer
+    deadlines: Deadlines
     outbound: Outbound | None
     unlock: Callable[[], None]
     writing: threading.Lock = field(default_factory=threading.Lock)
@@ -277,6 +279,15 @@ def _build(
             epoch=epoch,
             now=ports.now_text,
             receipts_max=limits.receipts_max,
+        ),
+        deadlines=Deadlines(
+            index=index,
+            ledger=ledger,
+            libraries=standards,
+            above=topology.above,
+            within=Within(settings.evidence.accept_within_s, settings.evidence.apply_within_s),
+            observer=observer,
+            now=ports.now_text,
         ),
         outbound=outbound,
         unlock=unlock,

@@ -36,6 +36,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("jinbao_rows_accepted_total", "counter", ("peer", "topic"), "Rows of accepted batches.", "受理的记录数。", "batch_accepted", "rows"),
     Metric("jinbao_submissions_applied_total", "counter", ("topic",), "Submissions applied.", "入库的报送数。", "submission_applied"),
     Metric("jinbao_submissions_refused_total", "counter", ("topic",), "Submissions refused.", "拒绝的报送数。", "submission_refused"),
+    Metric("jinbao_submissions_overdue_total", "counter", ("topic",), "Submissions not applied here in time, signed for.", "本级逾期未入库并已签认的报送数。", "submission_overdue"),
+    Metric("jinbao_receipts_missing_total", "counter", ("topic", "stage"), "Receipts that did not come in time.", "未按时收到的回执数。", "receipt_missing"),
     Metric("jinbao_streams_held_total", "counter", ("code",), "Times a stream was held.", "流被暂停的次数。", "stream_held"),
     Metric("jinbao_peers_refused_total", "counter", ("code",), "Callers refused.", "拒绝的来访次数。", "peer_refused"),
     Metric("jinbao_packages_refused_total", "counter", ("peer", "code"), "Damaged packages passed over.", "跳过的损坏交换包数。", "package_refused"),

@@ -26,6 +26,8 @@ _ALARMS = frozenset(
         "package_refused",
         "header_refused",
         "submission_refused",
+        "submission_overdue",
+        "receipt_missing",
         "step_failed",
         "zone_failed",
     }

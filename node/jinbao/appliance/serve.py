@@ -41,6 +41,7 @@ from jinbao.store.files import telling_full_disk
 _STOP_S = 15.0
 _CHINA = "Asia/Shanghai"
 _RETENTION_S = 3600.0
+_DEADLINES_S = 60.0
 _ON_DEMAND_S = timedelta(days=36500).total_seconds()
 
 
@@ -114,6 +115,7 @@ class ZoneService:
         if self.server is not None:
             self.server.start()
         self._worker("apply", self._apply)
+        self._worker("deadlines", self.zone.deadlines.step, interval_s=_DEADLINES_S)
         self._worker("retention", self._retain, interval_s=_RETENTION_S)
         for neighbour in self.zone.topology.neighbours(self.zone.me):
             self._follow(neighbour)
@@ -265,6 +267,10 @@ class ZoneService:
         reasons = [f"{name}: {w.last_error}" for name, w in self.workers.items() if w.last_error is not None]
         reasons += [
             f"stream {s} held at #{seq}: {why}" for s, (seq, _, why) in self.zone.index.held().items()
+        ]
+        reasons += [
+            f"receipt missing: {m.stream}#{m.seq} {m.stage} by {m.receiver}, due {m.due_at}"
+            for m in self.zone.index.missing()
         ]
         if self.failure is not None:
             reasons.append(f"worker ended by {type(self.failure).__name__}")

@@ -81,6 +81,19 @@ class Paces(_Strict):
     )
 
 
+class EvidenceSettings(_Strict):
+    """When silence becomes evidence."""
+
+    accept_within_s: Seconds = Field(
+        86_400.0,
+        description="Longest from sealing to a tier's acceptance: a night without the line is usual, a day is not.",
+    )
+    apply_within_s: Seconds = Field(
+        172_800.0,
+        description="Longest from sealing, at a receiver from its acceptance, to application: time for a person to look.",
+    )
+
+
 class Settings(BaseSettings):
     """A node's settings, whole."""
 
@@ -107,6 +120,7 @@ class Settings(BaseSettings):
     )
     limits: Limits = Field(default_factory=Limits)
     pace: Paces = Field(default_factory=Paces)
+    evidence: EvidenceSettings = Field(default_factory=EvidenceSettings)
 
     @classmethod
     def settings_customise_sources(
@@ -249,7 +263,12 @@ def _worded(path: Path, exc: ValidationError) -> SettingsError:
 
 def _known(model: type[BaseModel], at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], list[str]]]:
     yield at, list(model.model_fields)
-    nested: dict[str, type[BaseModel]] = {"limits": Limits, "pace": Paces, "sources": SourceSettings}
+    nested: dict[str, type[BaseModel]] = {
+        "limits": Limits,
+        "pace": Paces,
+        "evidence": EvidenceSettings,
+        "sources": SourceSettings,
+    }
     if model is Settings:
         for name, kind in nested.items():
             yield from _known(kind, (*at, name))

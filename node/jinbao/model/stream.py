@@ -18,6 +18,9 @@ LINE = "line"
 RECEIPTS = "receipts"
 """Topic of signed receipts; travels down to the node named by the audience."""
 
+OVERDUE = "overdue"
+"""Topic of receipts that say a time has passed; travels as receipts do (why apart: `receipt`)."""
+
 STANDARDS = "standards"
 """Topic of standards; travels down the whole line."""
 
@@ -27,7 +30,7 @@ RESOURCE_PREFIX = "resource."
 PUBLISHED_PREFIX = "published."
 """Topics of packages an exchange zone publishes to its own decision zone."""
 
-DOWNWARD = frozenset({RECEIPTS, STANDARDS})
+DOWNWARD = frozenset({RECEIPTS, OVERDUE, STANDARDS})
 
 _TOPIC_CHARACTERS_MAX = 80
 _TOPIC = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
