@@ -78,7 +78,7 @@ class Deadlines:
                 (APPLIED, self._within.apply_s),
             ):
                 for late in self._index.unanswered(stream, receiver, stages, ROUND_MAX):
-                    due_at = _later(late.made_at, within_s)
+                    due_at = later(late.made_at, within_s)
                     if _is_before(due_at, now):
                         self._miss(stream, late, receiver, stages[0], due_at)
                         found = True
@@ -103,7 +103,7 @@ class Deadlines:
         """Sign that we accepted a submission and have neither applied nor refused it in time."""
         found = False
         for late in self._index.unanswered(stream, self._index.me, APPLIED, ROUND_MAX):
-            due_at = _later(late.accepted_at, self._within.apply_s) if late.accepted_at else ""
+            due_at = later(late.accepted_at, self._within.apply_s) if late.accepted_at else ""
             if due_at and _is_before(due_at, now):
                 self._say_overdue(stream, late, due_at, now)
                 found = True
@@ -120,7 +120,8 @@ class Deadlines:
         )
 
 
-def _later(text: str, seconds: float) -> str:
+def later(text: str, seconds: float) -> str:
+    """A time so many seconds after another, RFC 3339."""
     moment = datetime.fromisoformat(text) + timedelta(seconds=seconds)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 

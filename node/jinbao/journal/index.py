@@ -126,6 +126,13 @@ class JournalIndex:
         rows = self._rows(query.order_by(HEADER.c.lsn.desc()).limit(1))
         return envelope_of(json.loads(rows[0].envelope)) if rows else None
 
+    def places(self, stream: StreamId) -> list[tuple[int, Kind, str]]:
+        """Seq, kind and head of every batch held of a stream's newest incarnation, in order."""
+        query = sa.select(HEADER.c.seq, HEADER.c.kind, HEADER.c.head).where(
+            HEADER.c.stream == str(stream), HEADER.c.incarnation == self.head(stream).incarnation
+        )
+        return [(r.seq, Kind(r.kind), r.head) for r in self._rows(query.order_by(HEADER.c.seq))]
+
     def unapplied(self, limit: int) -> list[SealedBatch]:
         """Batches accepted after the one their stream's apply mark points to, in order per stream."""
         applied = sa.select(MARK).where(MARK.c.stage == APPLIED).subquery()
