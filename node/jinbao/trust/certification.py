@@ -30,6 +30,10 @@ _STEPS_MAX = 8
 ROOT = "root"
 
 
+class RevokedError(IdentityError):
+    """A certificate of the way was revoked by the time asked about, or its key was lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class Authority:
     """Whom an authority's one URI name speaks of: a node, or `root`."""
@@ -103,8 +107,13 @@ class Certification:
         if _is_authority(leaf):
             raise IdentityError("certificate", expected="a zone's", got="an authority's")
         check_time(leaf, at)
-        trouble: IdentityError | None = None
         pool = [*self._roots, *self._authorities, *rest]
+        for certificate in rest:
+            if not any(_certified(certificate, authority) for authority in pool):
+                raise IdentityError(
+                    "certificate chain", expected="whole certificates", got=_name(certificate)
+                )
+        trouble: IdentityError | None = None
         for steps in self._ways(leaf, pool, ()):
             try:
                 return self._prove(leaf, steps, at)
@@ -164,7 +173,7 @@ class Certification:
                 continue
             reason = _reason(entry)
             if reason in _COMPROMISED or entry.revocation_date_utc <= at:
-                raise IdentityError(
+                raise RevokedError(
                     "certificate revocation",
                     expected=f"a certificate good at {at:%Y-%m-%dT%H:%M:%SZ}",
                     got=f"one revoked at {entry.revocation_date_utc:%Y-%m-%dT%H:%M:%SZ}, {reason.value}",

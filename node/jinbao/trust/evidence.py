@@ -22,7 +22,8 @@ E7   The signer's one URI name is of the zone it seals for at the epoch of the h
      to come. The topology is sealed by the exchange zone of the root node.
 E8   The signer's certificate leads to a given root: every authority may certify, the leaf and
      its issuing authority are in force when the seal was made; a certificate of a root, cross
-     certificates among them, has not ended by then, but may be younger.
+     certificates among them, has not ended by then, but may be younger. The topology names no
+     time: its signer is asked about as near to the first header's as its certificate lasts.
 E9   An issuing authority's URI names the node that may certify the leaf's: a city's province,
      for all others the root node. A root may certify a leaf itself, as in release 0.1.
 E10  Every CRL is signed by an authority of the file. A certificate that is listed for a
@@ -50,7 +51,6 @@ from jinbao.model.acts import envelope_json
 from jinbao.model.batch import SealedBatch
 from jinbao.model.errors import EvidenceError
 from jinbao.trust.digest import RowPath
-from jinbao.trust.envelope import Signer, seal_bytes
 
 FORMAT = "jinbao-evidence/1"
 EVIDENCE_TYPE = "application/vnd.jinbao.evidence.v1+json"
@@ -144,10 +144,10 @@ def canonical(value: Any) -> bytes:  # any JSON value
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
-def seal_evidence(evidence: Evidence, signer: Signer) -> bytes:
-    """The file, sealed by the exporting zone."""
+def seal_evidence(evidence: Evidence, seal_bytes: Callable[[str, bytes], SealedBatch]) -> bytes:
+    """The file, sealed by the exporting zone: `seal_bytes` seals a payload of a type with its key."""
     body = _json(evidence)
-    sealed = seal_bytes(EVIDENCE_TYPE, canonical(body), signer)
+    sealed = seal_bytes(EVIDENCE_TYPE, canonical(body))
     envelope = envelope_json(sealed)
     seal = {name: envelope[name] for name in ("suite", "signature", "certificates")}
     file = {"format": FORMAT, "evidence": body, "seal": seal}

@@ -19,8 +19,8 @@ from jinbao.model.batch import SealedBatch
 from jinbao.model.errors import EvidenceError, IdentityError, UnprovableError
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Tier, Zone
-from jinbao.trust.certification import Certification, authority_of
-from jinbao.trust.encoding import TOPOLOGY_TYPE, decode_topology
+from jinbao.trust.certification import Certification, RevokedError, Way, authority_of
+from jinbao.trust.encoding import TOPOLOGY_TYPE, decode_header, decode_topology
 from jinbao.trust.envelope import check_bounds, pae, parse_certificate
 from jinbao.trust.evidence import Evidence
 from jinbao.trust.identity import Identity, parse_identity
@@ -42,7 +42,8 @@ def clause(number: str) -> Iterator[None]:
     except EvidenceError:
         raise
     except (UnprovableError, IdentityError) as exc:
-        raise EvidenceError(number, exc.thing, expected=exc.expected, got=exc.got) from exc
+        broken = "E10" if isinstance(exc, RevokedError) else number
+        raise EvidenceError(broken, exc.thing, expected=exc.expected, got=exc.got) from exc
 
 
 def moment(number: str, text: str) -> datetime:
@@ -54,6 +55,14 @@ def moment(number: str, text: str) -> datetime:
     except (ValueError, OverflowError):
         pass
     raise EvidenceError(number, "time", expected="RFC 3339 with an offset", got=text[:40])
+
+
+def _sealed_at(evidence: Evidence) -> datetime:
+    """When the first batch says it was made; nothing else of it is believed yet."""
+    if not evidence.batches:
+        raise EvidenceError("E4", "batches", expected="one and its manifest", got="none")
+    with clause("E4"):
+        return moment("E4", decode_header(evidence.batches[0].payload).made_at)
 
 
 class Signers:
@@ -71,10 +80,10 @@ class Signers:
         self._require_crl = self._certification.has_crls if require_crl is None else require_crl
         self.is_carried = True
         with clause("E7"):
-            self.topology = self._open(evidence.topology, moment("E2", evidence.made_at))
+            self.topology = self._open(evidence.topology, _sealed_at(evidence))
 
     def _open(self, sealed: SealedBatch, near: datetime) -> Topology:
-        """The topology; it has no time of its own: its signer is asked about at the nearest time it could sign."""
+        """The topology; it has no time of its own: its signer is asked about as near to the record's as it could sign."""
         with clause("E6"):
             leaf, rest = _signature(sealed, TOPOLOGY_TYPE)
         topology = decode_topology(sealed.payload)
@@ -97,7 +106,8 @@ class Signers:
         """The signer of an envelope proved before also holds at another moment."""
         leaf, *rest = map(parse_certificate, sealed.certificates)
         with clause("E12"):
-            self._way(leaf, rest, at)
+            way = self._certification.way(leaf, rest, at)
+        self._check_state(leaf, way, at)
 
     def _certified(
         self, leaf: x509.Certificate, rest: Sequence[x509.Certificate], topology: Topology, at: datetime
@@ -106,17 +116,15 @@ class Signers:
             identity = parse_identity(leaf)
             _check_row(identity, topology)
         with clause("E8"):
-            issuer = self._way(leaf, rest, at)
+            way = self._certification.way(leaf, rest, at)
         with clause("E9"):
-            if issuer is not None:
-                _check_issuer(issuer, identity, topology)
+            if not way.issuer_is_root:
+                _check_issuer(way.issuer, identity, topology)
+        self._check_state(leaf, way, at)
         return identity
 
-    def _way(
-        self, leaf: x509.Certificate, rest: Sequence[x509.Certificate], at: datetime
-    ) -> x509.Certificate | None:
-        """The issuing authority of a leaf at a moment; None if a root is its issuer."""
-        way = self._certification.way(leaf, rest, at)
+    def _check_state(self, leaf: x509.Certificate, way: Way, at: datetime) -> None:
+        """Note whether the state of every certificate of the way is carried; raise where it must be (clause E10)."""
         self.is_carried &= way.revocation_carried
         if self._require_crl and not way.revocation_carried:
             raise EvidenceError(
@@ -125,7 +133,6 @@ class Signers:
                 expected=f"CRLs good at {at:%Y-%m-%dT%H:%M:%SZ}",
                 got="none",
             )
-        return None if way.issuer_is_root else way.issuer
 
 
 def _signature(sealed: SealedBatch, payload_type: str) -> tuple[x509.Certificate, list[x509.Certificate]]:

@@ -19,6 +19,7 @@ from jinbao.model.stream import LINE, StreamId
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint
 from jinbao.trust.encoding import decode_header
+from jinbao.trust.envelope import seal_bytes
 from jinbao.trust.evidence import seal_evidence
 from jinbao.trust.evidence_proof import verify_evidence
 
@@ -112,7 +113,8 @@ def export(asked: Asked, arguments: OfRecord) -> Answer:
     """One record with all that proves what became of it, as a file this zone seals; for an authorised caller."""
     zone = asked.zone
     wanted = Wanted(arguments.library, arguments.key, arguments.table, arguments.origin, arguments.seq)
-    content = seal_evidence(assemble(zone, wanted, partial=arguments.partial), zone.identity)
+    evidence = assemble(zone, wanted, partial=arguments.partial)
+    content = seal_evidence(evidence, lambda kind, payload: seal_bytes(kind, payload, zone.identity))
     # What would not convince a stranger is not handed out.
     verdict = verify_evidence(content, zone.identity.anchors, require_crl=False)
     with tempfile.NamedTemporaryFile(dir=zone.shelf.incoming, suffix=".evidence", delete=False) as file:
