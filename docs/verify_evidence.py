@@ -43,14 +43,14 @@ def issuer(below, at, path=()):  # E8, E10: who certified it, once the way on to
             may &= not CRLS or any(c.next_update_utc >= at for c in crls)
             if may and (up in ROOTS or issuer(up, at, (*path, up))): return up
 def opened(envelope, made_at="", header=None):  # E6-E9: a header's fields, head and stream, or who sealed it
-    leaf, *POOL[len(POOL):] = map(x509.load_der_x509_certificate, map(b64decode, envelope["certificates"]))
+    end, *rest = map(x509.load_der_x509_certificate, map(b64decode, envelope["certificates"]))
     kind, raw, by = envelope["payload_type"].encode(), b64decode(envelope["payload"]), b64decode(envelope["signature"])
     how, use = {"p256-sha256": ([ECDSA(SHA256())], "clientAuth"), "intl-1": ([], "1.3.6.1.5.5.7.3.36")}[envelope["suite"]]
-    leaf.public_key().verify(by, b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(raw), raw), *how)
-    need("E6", use in str(part(leaf, x509.ExtendedKeyUsage)) and (made_at or kind.endswith(b".header.v1+protobuf")))
-    at = datetime.fromisoformat(made_at or (header := fields(raw))[7][0].decode())
-    up = need("E8", leaf.not_valid_before_utc <= at <= leaf.not_valid_after_utc and issuer(leaf, at))
-    *_, node, zone, _, epoch = uri(leaf).split("/")
+    end.public_key().verify(by, b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(raw), raw), *how)
+    need("E6", use in str(part(end, x509.ExtendedKeyUsage)) and (made_at or kind.endswith(b".header.v1+protobuf")))
+    POOL[len(POOL):], at = rest, datetime.fromisoformat(made_at or (header := fields(raw))[7][0].decode())
+    need("E8", end.not_valid_before_utc <= at <= end.not_valid_after_utc and all(c in ROOTS or issuer(c, at) for c in rest))
+    up, (*_, node, zone, _, epoch) = need("E8", issuer(end, at)), uri(end).split("/")
     need("E9", up in ROOTS or uri(up).split("/authority/")[1] in {"root", "100000", f"{node[:2]}0000"})
     stream = "/".join(v[0].decode() for v in fields(header[1][0]).values()) if header else f"{node}/{zone}/"
     need("E7", stream.startswith(f"{node}/{zone}/") and (made_at or header[4] == [int(epoch)]))

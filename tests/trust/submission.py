@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 from tests.trust.example import CITY, FIRST, NOW, PROVINCE, ROOT, STREAM, TOPOLOGY
-from tests.trust.hierarchy import YEAR, Authority, Sealer, der, root
+from tests.trust.hierarchy import DAY, YEAR, Authority, Sealer, der, root
 
 from jinbao.model.batch import Header, Kind, Manifest, SealedBatch, SegmentRef, TableTotals
 from jinbao.model.receipt import RECEIPT_COLUMNS, RECEIPT_KEY, Stage
@@ -181,3 +181,24 @@ def evidence(
 def file(of: Hierarchy, what: Evidence | None = None) -> bytes:
     """The file the province hands out."""
     return seal_evidence(what or evidence(of), of.sealers[PROVINCE])
+
+
+def rotated(net: Hierarchy, years: float) -> tuple[Hierarchy, Hierarchy]:
+    """Both hierarchies after so many years: every leaf, issuing authority and root has a successor."""
+    then = NOW + years * YEAR
+    new_root = root("jinbao root", first=NOW + 8 * YEAR, last=NOW + 28 * YEAR)
+    ministry = new_root.issuing("100000", first=then - YEAR, last=then + YEAR)
+    cross = der(new_root.cross(net.root, first=NOW + 8 * YEAR))
+    back = der(net.root.cross(new_root, first=NOW + 8 * YEAR))
+    authorities = (*net.authorities, der(ministry.certificate), cross, back)
+    crls = (*net.crls, ministry.crl(at=then), new_root.crl(at=then, life=YEAR / 2), net.root.crl(at=then))
+    exporter = ministry.leaf(PROVINCE, first=then - DAY, last=then + DAY)
+    sealers = {**net.sealers, PROVINCE: exporter}
+    old = replace(net, sealers=sealers, authorities=authorities, crls=crls)
+    return old, replace(old, root=new_root)
+
+
+def exported_after(net: Hierarchy, years: float) -> Evidence:
+    """Evidence made today, exported after so many years."""
+    then = NOW + years * YEAR
+    return replace(evidence(net), made_at=then.strftime("%Y-%m-%dT%H:%M:%SZ"))

@@ -22,10 +22,12 @@ from tests.trust.submission import (
     at,
     batches,
     evidence,
+    exported_after,
     file,
     flat,
     hierarchy,
     receipts,
+    rotated,
     seal_header,
 )
 
@@ -143,31 +145,10 @@ def test_a_verdict_says_what_is_open(
 # Rotation.
 
 
-def _rotated(net: Hierarchy, years: float) -> tuple[Hierarchy, Hierarchy]:
-    """Both hierarchies after so many years: every leaf, issuing authority and root has a successor."""
-    then = NOW + years * YEAR
-    new_root = root("jinbao root", first=NOW + 8 * YEAR, last=NOW + 28 * YEAR)
-    ministry = new_root.issuing("100000", first=then - YEAR, last=then + YEAR)
-    cross = der(new_root.cross(net.root, first=NOW + 8 * YEAR))
-    back = der(net.root.cross(new_root, first=NOW + 8 * YEAR))
-    authorities = (*net.authorities, der(ministry.certificate), cross, back)
-    crls = (*net.crls, ministry.crl(at=then), new_root.crl(at=then, life=YEAR / 2), net.root.crl(at=then))
-    exporter = ministry.leaf(PROVINCE, first=then - DAY, last=then + DAY)
-    sealers = {**net.sealers, PROVINCE: exporter}
-    old = replace(net, sealers=sealers, authorities=authorities, crls=crls)
-    return old, replace(old, root=new_root)
-
-
-def _exported(net: Hierarchy, years: float) -> Evidence:
-    """Evidence made today, exported after so many years."""
-    then = NOW + years * YEAR
-    return replace(evidence(net), made_at=then.strftime("%Y-%m-%dT%H:%M:%SZ"))
-
-
-def test_it_is_proved_after_leaf_issuer_and_root_were_rotated(net: Hierarchy) -> None:
+def test_it_is_proved_after_leaf_issuer_and_root_wererotated(net: Hierarchy) -> None:
     """Nine years on, every certificate of then is over but the old root: both roots prove it, by cross certificates."""
-    made = _exported(net, 9)
-    old, new = _rotated(net, 9)
+    made = exported_after(net, 9)
+    old, new = rotated(net, 9)
     made = replace(made, authorities=old.authorities, crls=old.crls)
 
     found = [verdict(of, made) for of in (old, new)]
@@ -178,8 +159,8 @@ def test_it_is_proved_after_leaf_issuer_and_root_were_rotated(net: Hierarchy) ->
 
 def test_it_is_proved_when_the_old_root_is_over(net: Hierarchy) -> None:
     """Eleven years on the old root has ended: the new one proves what was sealed under the old."""
-    old, new = _rotated(net, 11)
-    made = replace(_exported(net, 11), authorities=old.authorities, crls=old.crls)
+    old, new = rotated(net, 11)
+    made = replace(exported_after(net, 11), authorities=old.authorities, crls=old.crls)
 
     assert verdict(new, made).is_revocation_carried
     assert refused(old, made) == "E8"
@@ -194,12 +175,12 @@ def test_a_root_that_never_met_the_other_proves_nothing(net: Hierarchy) -> None:
 
 def test_a_retired_root_still_proves_what_came_before(net: Hierarchy) -> None:
     """The old root's cross certificate was revoked as superseded later: what it vouched for by then stays proved."""
-    _, new = _rotated(net, 9)
+    _, new = rotated(net, 9)
     cross = x509.load_der_x509_certificate(new.authorities[-2])
     then = NOW + 9 * YEAR
     later = new.root.crl((cross, then, Reason.superseded), at=then, life=YEAR / 2)
     lost = new.root.crl((cross, then, Reason.key_compromise), at=then, life=YEAR / 2)
-    made = replace(_exported(net, 9), authorities=new.authorities)
+    made = replace(exported_after(net, 9), authorities=new.authorities)
 
     assert verdict(new, replace(made, crls=(*new.crls, later))).is_revocation_carried
     assert refused(new, replace(made, crls=(*new.crls, lost))) == "E10"
