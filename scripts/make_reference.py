@@ -32,6 +32,7 @@ from jinbao.sample.edit import Editor
 from jinbao.sample.odd import ODD_KINDS
 from jinbao.sample.people import make_city
 from jinbao.sample.schema import KEYS, TABLES
+from jinbao.trust import digest, evidence
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "reference"
@@ -375,6 +376,21 @@ def rule_text(library: str, table_id: str, rule: str) -> str:
     return next(one.text_en for one in standard.table(table_id).rules if one.id == rule)
 
 
+def evidence_clauses() -> dict[str, str]:
+    """Clauses of digest and evidence by number, as their modules' docstrings say them."""
+    found = {}
+    for text in (digest.__doc__, evidence.__doc__):
+        for number, said in re.findall(
+            r"^([DE]\d+)\s+(.*?)(?=\n[DE]\d+ |\n\n|\Z)", text or "", re.MULTILINE | re.DOTALL
+        ):
+            found[number] = " ".join(said.split())
+    return found
+
+
+def _evidence() -> str:
+    return table(["clause", ""], evidence_clauses().items())
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "settings-node": _settings("", Settings),
     "settings-zone": _settings("zones.<zone>.", ZoneSettings),
@@ -390,6 +406,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "code-lists": _code_lists,
     "clauses": _clauses,
     "messages": _wire,
+    "evidence-clauses": _evidence,
     "business": _business,
     "figures": _figures,
     "odd": _odd,

@@ -17,6 +17,7 @@ from scripts.make_reference import (
     clauses,
     commands,
     error_classes,
+    evidence_clauses,
     made_pages,
     renewed,
     standards,
@@ -212,6 +213,18 @@ def test_every_exit_code_is_explained() -> None:
 
     assert issubclass(error_classes()[0], JinbaoError)
     assert used <= explained
+
+
+def test_every_clause_of_evidence_is_on_its_page_and_tried() -> None:
+    """Clauses D1 to D6 and E1 to E12 are in the reference, and each E is broken by a test of evidence."""
+    clauses_there = {row[0] for row in rows(page("evidence"))}
+    tried = (ROOT / "tests" / "trust" / "test_evidence.py").read_text(encoding="utf-8")
+
+    numbers = [f"D{n}" for n in range(1, 7)] + [f"E{n}" for n in range(1, 13)]
+
+    assert list(evidence_clauses()) == numbers
+    assert set(numbers) <= clauses_there
+    assert [n for n in numbers if n[0] == "E" and n not in tried] == []
 
 
 def test_every_clause_is_on_the_page() -> None:

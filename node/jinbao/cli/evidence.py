@@ -108,6 +108,8 @@ def listing(library: str, limit: int, late: bool, config: Path, zone: str, as_js
         "due_at": t("due", "时限"),
         "why": t("about", "说明"),
     }
+    if not as_json:
+        found["lines"] = [line | {"step": step_word(line["step"])} for line in found["lines"]]
     answer(found, as_json, "lines", columns)
 
 
@@ -167,6 +169,22 @@ def _roots(path: Path) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(path.read_bytes())
     except ValueError as exc:
         raise UsageError(f"root {path}", expected="certificates, PEM", got=str(exc)) from exc
+
+
+def step_word(step: str) -> str:
+    """A stage in the reader's language."""
+    chinese = {
+        "sealed": "签封",
+        "submitted": "报送",
+        "relayed": "转送",
+        "accepted": "受理",
+        "applied": "入库",
+        "refused": "拒绝",
+        "overdue": "逾期",
+        "missing": "缺回执",
+        "awaited": "待回执",
+    }
+    return t(step, chinese.get(step, step))
 
 
 def _unproved() -> dict[str, str]:
@@ -247,7 +265,7 @@ def scaled(value: str | int | None, scale: int) -> str | int | None:
 def _words(verdict: Verdict) -> list[dict[str, Any]]:
     said = [
         {
-            "step": f"{w.step} #{w.seq}",
+            "step": f"{step_word(w.step)} #{w.seq}",
             "by": f"{w.receiver} {w.name_zh if is_chinese() else w.name_en}",
             "at": w.at,
             "why": w.reason,
@@ -255,7 +273,12 @@ def _words(verdict: Verdict) -> list[dict[str, Any]]:
         for w in verdict.words
     ]
     silent = [
-        {"step": f"missing #{m.seq}", "by": m.receiver, "at": m.answered_at, "why": f"{m.stage}, {m.due_at}"}
+        {
+            "step": f"{step_word('missing')} #{m.seq}",
+            "by": m.receiver,
+            "at": m.answered_at,
+            "why": f"{m.stage}, {m.due_at}",
+        }
         for m in verdict.missing
     ]
     return said + silent
