@@ -20,7 +20,9 @@ from jinbao.model.receipt import Receipt, Stage, Unanswered
 from jinbao.model.stream import LINE, StreamId
 from jinbao.model.zone import Endpoint
 
+MISS_BEFORE = declare("deadlines.before_missing", "a receipt is found late, nothing says so yet")
 MISSED = declare("deadlines.after_missing", "a receipt that did not come in time is recorded as missing")
+OVERDUE_BEFORE = declare("deadlines.before_overdue", "we are found late, no receipt says so yet")
 OVERDUE = declare("deadlines.after_overdue", "the receipt that says we are late is due, not sealed")
 
 ROUND_MAX = 1000
@@ -87,6 +89,7 @@ class Deadlines:
     def _miss(
         self, stream: StreamId, late: Unanswered, receiver: Endpoint, stage: Stage, due_at: str
     ) -> None:
+        hit(MISS_BEFORE)
         self._ledger.record(acts.missing(stream, late.seq, late.head, receiver, stage, due_at))
         hit(MISSED)
         self._observer.event(
@@ -113,6 +116,7 @@ class Deadlines:
         held = self._index.held().get(stream)
         reason = f"applied: expected by {due_at}, got none" + (f"; held: {held[2]}" if held else "")
         receipt = Receipt(self._index.me, stream, late.seq, late.head, Stage.OVERDUE, 0, "", reason, now)
+        hit(OVERDUE_BEFORE)
         self._ledger.record(acts.receipt_due(receipt))
         hit(OVERDUE)
         self._observer.event(
