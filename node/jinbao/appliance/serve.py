@@ -29,6 +29,7 @@ from jinbao.appliance.settings import Settings
 from jinbao.appliance.web import WebPort
 from jinbao.flow.pace import Pace, PaceLimits, Worker
 from jinbao.flow.ports import Peer
+from jinbao.journal.index import Missing
 from jinbao.link.caller import CallerCheck
 from jinbao.link.client import LineClient
 from jinbao.link.limits import LinkLimits
@@ -268,13 +269,21 @@ class ZoneService:
         reasons += [
             f"stream {s} held at #{seq}: {why}" for s, (seq, _, why) in self.zone.index.held().items()
         ]
-        reasons += [
-            f"receipt missing: {m.stream}#{m.seq} {m.stage} by {m.receiver}, due {m.due_at}"
-            for m in self.zone.index.missing()
-        ]
+        reasons += self._missing()
         if self.failure is not None:
             reasons.append(f"worker ended by {type(self.failure).__name__}")
         return reasons
+
+    def _missing(self) -> list[str]:
+        """One reason per stream, receiver and stage whose receipts did not come in time."""
+        late: dict[tuple[str, str, str], list[Missing]] = {}
+        for one in self.zone.index.missing():
+            late.setdefault((str(one.stream), str(one.stage), str(one.receiver)), []).append(one)
+        return [
+            f"receipts missing: {stream} {stage} by {receiver}: {len(found)}, "
+            f"oldest #{found[0].seq} due {found[0].due_at}"
+            for (stream, stage, receiver), found in late.items()
+        ]
 
     def contacts(self) -> dict[str, Contact]:
         """What is known of each neighbour, by endpoint."""

@@ -193,13 +193,14 @@ class JournalIndex:
         """
         mine = HEADER.c.stream == str(stream), HEADER.c.incarnation == self.head(stream).incarnation
         said = RECEIPT.c.receiver == str(receiver), RECEIPT.c.stream == str(stream)
-        of_header = RECEIPT.c.head == HEADER.c.head
+        of_header = sa.and_(RECEIPT.c.seq == HEADER.c.seq, RECEIPT.c.head == HEADER.c.head)
         answered = (
             sa.select(sa.func.max(HEADER.c.seq))
             .join(RECEIPT, of_header)
             .where(*mine, *said, RECEIPT.c.stage.in_(stages))
         )
         noted = sa.exists().where(
+            MISSING.c.seq == HEADER.c.seq,
             MISSING.c.head == HEADER.c.head,
             MISSING.c.stream == str(stream),
             MISSING.c.receiver == str(receiver),
