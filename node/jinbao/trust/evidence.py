@@ -6,9 +6,10 @@ Clauses E1-E12 are the specification. `evidence_proof` verifies by them and by n
 E1   The file is one JSON object, UTF-8, with the members `format`, `evidence` and `seal`, and
      these alone; so is every object in it, and no name stands twice. Bytes are base64,
      hashes 64 hex digits; cells are text, integers or null.
-E2   `seal` is the exporting zone's, by clause E6, over the type `EVIDENCE_TYPE` and the canonical
-     text of `evidence`: JSON, UTF-8 as is, names sorted, no spaces. The names of library, table
-     and columns, and `missing`, rest on this seal alone.
+E2   `seal` is the exporting zone's at `made_at`, by clauses E6 to E10, over the type
+     `application/vnd.jinbao.evidence.v1+json` and the canonical text of `evidence`:
+     JSON, UTF-8 as is, names sorted, no spaces. The names of library, table and columns,
+     and `missing`, rest on this seal alone.
 E3   `record` and its `way` lead by clauses D1-D6 to the digest of the one segment of the first
      header of `batches` whose hash is `segment`; table, standard and period are that header's.
 E4   `batches` are headers of one stream and incarnation, seq by seq, each naming the payload hash
@@ -31,8 +32,8 @@ E10  Every CRL is signed by an authority of the file. A certificate that is list
      if a CRL of its issuer is good at that time or later; where CRLs are carried, each state is.
 E11  A receipt's cells and `way` lead to the digest of the segment of its batch, which the receiver
      sealed for the origin's node in the topic of the stage; it names a header of `batches`
-     by stream, seq and head, and the receiver is on the origin's way up. `applied` names
-     the manifest, and its rows and digest are the manifest's.
+     by stream, seq and head, and the receiver is on the origin's way up. All but `accepted` name
+     the manifest; rows and digest of `applied` are the manifest's.
 E12  The origin's certificates hold, by E8 and E10, also at the time of the first receipt of
      another node. Every authority carried leads to a given root.
 """
