@@ -28,6 +28,7 @@ from jinbao.appliance.questions.quarantine import GENERAL
 from jinbao.appliance.questions.registry import Question
 from jinbao.appliance.settings import (
     AuditSettings,
+    EvidenceSettings,
     Limits,
     Paces,
     RoleSettings,
@@ -43,6 +44,7 @@ from jinbao.sample.edit import Editor
 from jinbao.sample.odd import ODD_KINDS
 from jinbao.sample.people import make_city
 from jinbao.sample.schema import KEYS, TABLES
+from jinbao.trust import digest, evidence
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "reference"
@@ -91,7 +93,7 @@ def _keys(prefix: str, model: type[BaseModel]) -> Iterator[Sequence[object]]:
 
 def _is_table(annotation: object) -> bool:
     return (
-        annotation in {Limits, Paces, RoleSettings, AuditSettings}
+        annotation in {Limits, Paces, RoleSettings, AuditSettings, EvidenceSettings}
         or "ZoneSettings" in str(annotation)
         or "SourceSettings" in str(annotation)
     )
@@ -437,6 +439,21 @@ def _by_file(tests: Iterable[str]) -> list[str]:
     return [f"{file} ({files.count(file)})" for file in dict.fromkeys(files)]
 
 
+def evidence_clauses() -> dict[str, str]:
+    """Clauses of digest and evidence by number, as their modules' docstrings say them."""
+    found = {}
+    for text in (digest.__doc__, evidence.__doc__):
+        for number, said in re.findall(
+            r"^([DE]\d+)\s+(.*?)(?=\n[DE]\d+ |\n\n|\Z)", text or "", re.MULTILINE | re.DOTALL
+        ):
+            found[number] = " ".join(said.split())
+    return found
+
+
+def _evidence() -> str:
+    return table(["clause", ""], evidence_clauses().items())
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "settings-node": _settings("", Settings),
     "settings-zone": _settings("zones.<zone>.", ZoneSettings),
@@ -446,6 +463,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "settings-roles": _settings("roles.", RoleSettings),
     "settings-audit": _settings("audit.", AuditSettings),
     "roles": _roles,
+    "settings-evidence": _settings("evidence.", EvidenceSettings),
     "metrics": _metrics,
     "errors": _errors,
     "cli": _cli,
@@ -454,6 +472,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "code-lists": _code_lists,
     "clauses": _clauses,
     "messages": _wire,
+    "evidence-clauses": _evidence,
     "business": _business,
     "figures": _figures,
     "odd": _odd,

@@ -39,6 +39,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "library-show-early": ("library", "show", *RETIREE, "--limit", "2", "--as-of", "202409"),
     "library-count": ("library", "count", *RETIREE),
     "library-digest": ("library", "digest", *RETIREE, "--origin", "140100"),
+    "evidence-list": ("evidence", "list", "--limit", "1", "--zone", "production"),
+    "evidence-late": ("evidence", "list", "--late"),
     "config-show": ("config", "show"),
     "config-origin": ("config", "show", "--origin"),
     "debug-failpoints": ("debug", "failpoints"),
@@ -60,6 +62,7 @@ FACTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "library-show-as-of": ("rows", ("_origin", "AAC001", "AAC002", "AAC003")),
     "library-count": ("origins", ("origin", "rows")),
     "library-digest": ("digests", ("origin", "rows", "digest")),
+    "evidence-list": ("lines", ("submission", "step", "by", "at")),
     "config-origin": ("", ("key", "value", "origin")),
     "debug-failpoints": ("", ("name", "text")),
 }

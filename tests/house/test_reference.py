@@ -17,6 +17,7 @@ from scripts.make_reference import (
     clauses,
     commands,
     error_classes,
+    evidence_clauses,
     made_pages,
     renewed,
     standards,
@@ -26,6 +27,7 @@ from tests.house.tree import ROOT, modules
 from jinbao.appliance.metrics import METRICS
 from jinbao.appliance.settings import (
     AuditSettings,
+    EvidenceSettings,
     Limits,
     Paces,
     RoleSettings,
@@ -41,11 +43,12 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "pace.": Paces,
     "roles.": RoleSettings,
     "audit.": AuditSettings,
+    "evidence.": EvidenceSettings,
     "sources[].": SourceSettings,
     "zones.<zone>.": ZoneSettings,
 }
 
-BRANCHES = {"limits", "pace", "sources", "zones", "roles", "audit"}
+BRANCHES = {"limits", "pace", "sources", "zones", "roles", "audit", "evidence"}
 """Keys of the node that hold sections of their own."""
 
 
@@ -101,7 +104,11 @@ def test_every_setting_is_explained(key: str, field: Any) -> None:  # pydantic's
 def test_every_section_of_the_settings_is_known_here() -> None:
     """A section added to the settings has its own table in the reference."""
     kinds = {name for name, field in Settings.model_fields.items() if "Settings" in str(field.annotation)}
-    models = {name for name, field in Settings.model_fields.items() if field.annotation in {Limits, Paces}}
+    models = {
+        name
+        for name, field in Settings.model_fields.items()
+        if field.annotation in {Limits, Paces, EvidenceSettings}
+    }
 
     assert kinds | models == BRANCHES
 
@@ -217,6 +224,18 @@ def test_every_exit_code_is_explained() -> None:
 
     assert issubclass(error_classes()[0], JinbaoError)
     assert used <= explained
+
+
+def test_every_clause_of_evidence_is_on_its_page_and_tried() -> None:
+    """Clauses D1 to D6 and E1 to E12 are in the reference, and each E is broken by a test of evidence."""
+    clauses_there = {row[0] for row in rows(page("evidence"))}
+    tried = (ROOT / "tests" / "trust" / "test_evidence.py").read_text(encoding="utf-8")
+
+    numbers = [f"D{n}" for n in range(1, 7)] + [f"E{n}" for n in range(1, 13)]
+
+    assert list(evidence_clauses()) == numbers
+    assert set(numbers) <= clauses_there
+    assert [n for n in numbers if n[0] == "E" and n not in tried] == []
 
 
 def test_every_clause_is_on_the_page() -> None:

@@ -136,5 +136,7 @@ def _left_open(world: World) -> None:
     world.capture_all()
     world.follow(EXCHANGE, PRODUCTION)
     dispatch(Asked(zone), "line.pause", {"peer": PROVINCE, "reason": "a thunderstorm"})
+    world.now += timedelta(days=3)
+    assert world.zones[PRODUCTION].deadlines.step()
     place = zone.index.mark(STREAM).seq + 1
     zone.ledger.record(acts.held(STREAM, place, "unprovable", "a gap", [zone.index.batch(STREAM, 1)]))

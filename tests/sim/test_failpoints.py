@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from datetime import timedelta
 
 import pytest
 from tests.sim.conftest import MakeWorld
@@ -72,5 +73,16 @@ def _strike(world: World, name: str, *, power: bool) -> None:
             business.edit()
         world.announce()
         world.capture_all()
+        if name.startswith("deadlines."):
+            _let_deadlines_pass(world)
         world.round()
         world.round()
+
+
+def _let_deadlines_pass(world: World) -> None:
+    """Everybody accepts and nobody applies for three days, then each looks at its deadlines."""
+    for endpoint, other in world.edges():
+        world.follow(endpoint, other)
+    world.now += timedelta(days=3)
+    for endpoint in world.zones:
+        world.step("deadlines", endpoint, lambda zone: zone.deadlines.step())

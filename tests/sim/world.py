@@ -269,6 +269,7 @@ class World:
         moved = self.step("apply", endpoint, lambda zone: zone.applier.step())
         moved |= self.step("attest", endpoint, lambda zone: zone.submissions.attest())
         moved |= self.step("trust", endpoint, _seal_trust)
+        moved |= self.step("deadlines", endpoint, lambda zone: zone.deadlines.step())
         return self.step("receipts", endpoint, lambda zone: zone.receipts.step()) or moved
 
     # Whole runs.

@@ -6,10 +6,21 @@ import hashlib
 from collections.abc import Sequence
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jinbao.trust.digest import Digest, digest, encode, leaves
+from jinbao.trust.digest import (
+    Digest,
+    RowPath,
+    digest,
+    digest_of_tables,
+    encode,
+    encode_cells,
+    leaves,
+    path,
+    root_from_path,
+)
 
 COLUMNS = ("AAC001", "AAC003", "AAE180")
 KEY = ("AAC001",)
@@ -58,6 +69,7 @@ def test_a_row_is_its_cells_with_tag_and_length() -> None:
     """Clauses D1 and D2 give these texts, by hand: lengths in bytes, N for NULL, T0: for empty text."""
     coded = encode(frame(EXAMPLE), COLUMNS)
 
+    assert coded.to_list() == list(map(encode_cells, EXAMPLE))
     assert coded.to_list() == [
         "T1:1T6:张三I5:12345",
         "T1:2T0:I2:-1",
@@ -156,3 +168,67 @@ def test_one_changed_cell_changes_its_bucket_and_the_root(rows: list[Row], data:
 def test_a_missing_row_changes_the_root(rows: list[Row]) -> None:
     """A table without its last row has another root."""
     assert of(rows[:-1]).root != of(rows).root
+
+
+@bounded
+@given(tables.filter(bool), st.data())
+def test_a_row_and_its_path_give_the_root(rows: list[Row], data: st.DataObject) -> None:
+    """Clause D6: every row of every table leads by its own path to the root of all rows."""
+    at = data.draw(st.integers(0, len(rows) - 1))
+
+    way = path(frame(rows), COLUMNS, KEY, at)
+
+    assert root_from_path(rows[at], [0], way) == of(rows).root
+
+
+@bounded
+@given(tables.filter(bool), st.data())
+def test_a_path_holds_hashes_alone(rows: list[Row], data: st.DataObject) -> None:
+    """A path is the row hashes of one bucket and the digests of the others: each row is in it once, as a hash."""
+    at = data.draw(st.integers(0, len(rows) - 1))
+
+    way = path(frame(rows), COLUMNS, KEY, at)
+
+    held = {
+        sha("".join(map(cell, row))) for row in rows if sha(cell(row[0]))[:2] == sha(cell(rows[at][0]))[:2]
+    }
+    assert set(way.leaves) == held
+    assert way.buckets.keys() == of(rows).buckets.keys() - {sha(cell(rows[at][0]))[:2]}
+
+
+@bounded
+@given(tables.filter(bool), st.data())
+def test_another_row_has_no_way_to_the_root(rows: list[Row], data: st.DataObject) -> None:
+    """A row with any other cell does not lead to the root by that path."""
+    at = data.draw(st.integers(0, len(rows) - 1))
+    fresh = data.draw(cells.filter(lambda c: c != rows[at][1:]))
+
+    way = path(frame(rows), COLUMNS, KEY, at)
+
+    with pytest.raises(ValueError, match="expected the row among"):
+        root_from_path((rows[at][0], *fresh), [0], way)
+
+
+def test_a_path_that_is_changed_leads_elsewhere() -> None:
+    """Another leaf beside the row, one left out, or another bucket's digest, each gives another root or none."""
+    rows: list[Row] = [(str(n), None, n) for n in range(600)]
+    way, root = path(frame(rows), COLUMNS, KEY, 7), of(rows).root
+    name = next(iter(way.buckets))
+    mine = sha("".join(map(cell, rows[7])))
+
+    altered = [
+        RowPath((*way.leaves, sha("")), way.buckets),
+        RowPath((mine,), way.buckets),
+        RowPath(way.leaves, {**way.buckets, name: sha("")}),
+        RowPath(way.leaves, {n: d for n, d in way.buckets.items() if n != name}),
+    ]
+
+    assert len(way.leaves) > 1
+    assert root not in {root_from_path(rows[7], [0], one) for one in altered}
+    with pytest.raises(ValueError, match="all buckets but"):
+        root_from_path(rows[7], [0], RowPath(way.leaves, of(rows).buckets))
+
+
+def test_a_library_is_one_word_in_order_of_its_tables() -> None:
+    """The digest of a library is that of its tables' lines, sorted by table."""
+    assert digest_of_tables([("b", 2, "y"), ("a", 1, "x")]) == sha("a 1 x\nb 2 y\n")

@@ -28,6 +28,7 @@ from jinbao.authority.identity_files import ZoneIdentity
 from jinbao.decision.room import Decision, DecisionProjection
 from jinbao.flow.apply import Applier, Handler, SubmissionHandler
 from jinbao.flow.auditing import HeadSealer
+from jinbao.flow.deadlines import Deadlines, Within
 from jinbao.flow.inbound import Inbound
 from jinbao.flow.onward import PackageHandler, Publisher
 from jinbao.flow.outbound import Outbound
@@ -120,6 +121,7 @@ class OpenZone:
     submissions: SubmissionHandler
     receipts: ReceiptSealer
     trust_sealer: TrustSealer | None
+    deadlines: Deadlines
     outbound: Outbound | None
     trail: Trail
     heads: HeadSealer
@@ -331,6 +333,15 @@ def _build(
             receipts_max=limits.receipts_max,
         ),
         trust_sealer=trust_sealer,
+        deadlines=Deadlines(
+            index=index,
+            ledger=ledger,
+            libraries=standards,
+            above=lambda endpoint: trust.topology().above(endpoint),
+            within=Within(settings.evidence.accept_within_s, settings.evidence.apply_within_s),
+            observer=observer,
+            now=ports.now_text,
+        ),
         outbound=outbound,
         trail=trail,
         heads=HeadSealer(

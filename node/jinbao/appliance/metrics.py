@@ -37,6 +37,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("jinbao_rows_accepted_total", "counter", ("peer", "topic"), "Rows of accepted batches.", "受理的记录数。", "batch_accepted", "rows"),
     Metric("jinbao_submissions_applied_total", "counter", ("topic",), "Submissions applied.", "入库的报送数。", "submission_applied"),
     Metric("jinbao_submissions_refused_total", "counter", ("topic",), "Submissions refused.", "拒绝的报送数。", "submission_refused"),
+    Metric("jinbao_submissions_overdue_total", "counter", ("topic",), "Submissions not applied here in time, signed for.", "本级逾期未入库并已签认的报送数。", "submission_overdue"),
+    Metric("jinbao_receipts_missing_total", "counter", ("topic", "stage"), "Receipts that did not come in time.", "未按时收到的回执数。", "receipt_missing"),
     Metric("jinbao_streams_held_total", "counter", ("code",), "Times a stream was held.", "流被暂停的次数。", "stream_held"),
     Metric("jinbao_equivocations_total", "counter", ("kind",), "Contradictions of an origin found: equivocation, rollback, split_view, or told by a receiver.", "发现的来源自相矛盾次数：equivocation、rollback、split_view，或由接收方告知（told）。", "equivocation_found"),
     Metric("jinbao_peers_behind_total", "counter", ("peer",), "Times a relay had less of a stream than this zone.", "中转方某流少于本分区的次数。", "peer_behind"),

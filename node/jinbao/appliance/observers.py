@@ -27,6 +27,8 @@ _ALARMS = frozenset(
         "package_refused",
         "header_refused",
         "submission_refused",
+        "submission_overdue",
+        "receipt_missing",
         "step_failed",
         "trust_refused",
         "renewal_failed",

@@ -32,7 +32,7 @@ from jinbao.appliance.trust_drop import TrustDrop
 from jinbao.appliance.web import WebPort
 from jinbao.flow.pace import Pace, PaceLimits, Worker
 from jinbao.flow.ports import Peer
-from jinbao.journal.index import JournalIndex
+from jinbao.journal.index import JournalIndex, Missing
 from jinbao.link.client import LineClient
 from jinbao.link.limits import LinkLimits
 from jinbao.link.server import LineServer
@@ -49,6 +49,7 @@ _TRUST_S = 5.0
 """How soon a renewed identity and a document laid down by hand are noticed; what peers bring is at once."""
 _RENEWAL_S = 60.0
 _MINUTE_S = 60.0
+_DEADLINES_S = 60.0
 _ON_DEMAND_S = timedelta(days=36500).total_seconds()
 
 
@@ -124,6 +125,7 @@ class ZoneService:
         if self.server is not None:
             self.server.start()
         self._worker("apply", self._apply)
+        self._worker("deadlines", self.zone.deadlines.step, interval_s=_DEADLINES_S)
         self._worker("retention", self._retain, interval_s=_RETENTION_S)
         self._worker("trust", self._trusting, interval_s=_TRUST_S)
         self._worker("renewal", self._renewing, interval_s=_RENEWAL_S)
@@ -324,9 +326,21 @@ class ZoneService:
         """Why this zone is not ready; empty when it is."""
         reasons = [f"{name}: {w.last_error}" for name, w in self.workers.items() if w.last_error is not None]
         reasons += held_reasons(self.zone.index)
+        reasons += self._missing()
         if self.failure is not None:
             reasons.append(f"worker ended by {type(self.failure).__name__}")
         return reasons
+
+    def _missing(self) -> list[str]:
+        """One reason per stream, receiver and stage whose receipts did not come in time."""
+        late: dict[tuple[str, str, str], list[Missing]] = {}
+        for one in self.zone.index.missing():
+            late.setdefault((str(one.stream), str(one.stage), str(one.receiver)), []).append(one)
+        return [
+            f"receipts missing: {stream} {stage} by {receiver}: {len(found)}, "
+            f"oldest #{found[0].seq} due {found[0].due_at}"
+            for (stream, stage, receiver), found in late.items()
+        ]
 
     def contacts(self) -> dict[str, Contact]:
         """What is known of each neighbour, by endpoint."""

@@ -153,6 +153,19 @@ class AuditSettings(_Strict):
     )
 
 
+class EvidenceSettings(_Strict):
+    """When silence becomes evidence."""
+
+    accept_within_s: Seconds = Field(
+        86_400.0,
+        description="Longest from sealing to a tier's acceptance: a night without the line is usual, a day is not.",
+    )
+    apply_within_s: Seconds = Field(
+        172_800.0,
+        description="Longest from sealing, at a receiver from its acceptance, to application: time for a person to look.",
+    )
+
+
 class Settings(BaseSettings):
     """A node's settings, whole."""
 
@@ -190,6 +203,7 @@ class Settings(BaseSettings):
         description="Holds one directory of sockets per zone; empty: in each zone's own directory, which no other "
         "account can enter. Roles apart need one that others can.",
     )
+    evidence: EvidenceSettings = Field(default_factory=EvidenceSettings)
 
     @classmethod
     def settings_customise_sources(
@@ -342,6 +356,7 @@ def _known(model: type[BaseModel], at: tuple[str, ...] = ()) -> Iterator[tuple[t
         "sources": SourceSettings,
         "roles": RoleSettings,
         "audit": AuditSettings,
+        "evidence": EvidenceSettings,
     }
     if model is Settings:
         for name, kind in nested.items():

@@ -116,6 +116,10 @@ class TrustKeeper:
         """The newest topology proved; another object once it changed."""
         return self._topology
 
+    def sealed_topology(self) -> SealedBatch:
+        """The topology in force as its signer sealed it."""
+        return self._sealed_topology
+
     def learn_stapled(self, bodies: Sequence[bytes], peer: Endpoint | None) -> None:
         """Documents a hello brought; raises PeerError for what proves nothing."""
         book = self._book

@@ -71,6 +71,20 @@ def ask(
     return admin_client.ask(load(config), Zone(zone), question, arguments, attachment=attachment)
 
 
+def ask_for_file(output: Path, config: Path, zone: str, question: str, **arguments: Any) -> dict[str, Any]:
+    """Ask for a file, written whole to `output` or not at all, readable by this account alone."""
+    part = output.with_name(f"{output.name}.part")
+    part.unlink(missing_ok=True)
+    part.touch(mode=0o600)
+    try:
+        with part.open("wb") as file:
+            found = ask(config, zone, question, file, **arguments)
+        part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
+    return found
+
+
 def answer(found: Mapping[str, Any], as_json: bool, key: str, columns: Mapping[str, str]) -> None:
     """Show the rows under `key` of an answer as a table, or the whole answer as JSON."""
     if as_json:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from jinbao.cli import show
-from jinbao.cli.asking import answer, ask, asking, reason_option
+from jinbao.cli.asking import answer, ask, ask_for_file, asking, reason_option
 from jinbao.cli.words import is_chinese, t
 from jinbao.model.zone import Zone
 
@@ -142,15 +142,7 @@ def export(
 ) -> None:
     """Write the file, readable by this account alone."""
     asked = {"library": library, "table": table, "origin": origin, "as_of": as_of, "reason": reason}
-    part = output.with_name(f"{output.name}.part")
-    part.unlink(missing_ok=True)
-    part.touch(mode=0o600)
-    try:
-        with part.open("wb") as file:
-            found = ask(config, zone, "library.export", file, **asked)
-        part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)
+    found = ask_for_file(output, config, zone, "library.export", **asked)
     if as_json:
         show.as_json(found)
     else:

@@ -31,6 +31,7 @@ NOUNS: dict[str, tuple[str, str, str]] = {
     "journal": ("journal:journal", "the journal: list, show, verify, retention", "流水：列表、查看、校验、保留"),
     "quarantine": ("quarantine:quarantine", "rows the gate stopped, and why", "被隔离的记录及原因"),
     "library": ("library:library", "stored records: list, show, count, export, digest", "交换库：列表、查看、计数、导出、摘要"),
+    "evidence": ("evidence:evidence", "proof of what became of a record: export, verify, list", "一条记录的证据：导出、核验、列表"),
     "decision": ("decision:decision", "indicators of the decision zone", "决策区指标"),
     "audit": ("audit:audit", "the audit trail: list, verify, export", "审计日志：查询、校验、导出"),
     "sample": ("sample:sample", "make a sample city", "生成样例城市"),

@@ -8,7 +8,6 @@ handler wants is passed by.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Protocol
@@ -35,6 +34,7 @@ from jinbao.model.failpoint import declare, hit
 from jinbao.model.receipt import Receipt, Stage
 from jinbao.model.standard import Standard
 from jinbao.model.stream import StreamId
+from jinbao.trust.digest import digest_of_tables
 
 APPLY_BEFORE = declare(
     "apply.before_record", "a submission is closed and found acceptable, nothing of it is applied"
@@ -243,5 +243,4 @@ class SubmissionHandler:
 
 def submission_digest(found: Attestation) -> str:
     """SHA-256 over the lines `<table> <rows> <root>` in order of table: one word for a whole library."""
-    lines = [f"{table} {found.rows[table]} {found.roots[table]}\n" for table in sorted(found.roots)]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return digest_of_tables((table, found.rows[table], root) for table, root in found.roots.items())

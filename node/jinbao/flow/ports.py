@@ -10,7 +10,7 @@ import polars as pl
 
 from jinbao.model.acts import Act, CapturedTable
 from jinbao.model.batch import Header, SealedBatch, SegmentRef, VerifiedBatch
-from jinbao.model.receipt import Receipt
+from jinbao.model.receipt import Receipt, Stage, Unanswered
 from jinbao.model.standard import Standard
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.trust import TrustDocument
@@ -99,6 +99,16 @@ class Index(Protocol):
 
     def unapplied(self, limit: int) -> list[SealedBatch]:
         """Accepted batches above their stream's apply mark, in order per stream."""
+        ...
+
+    def streams(self) -> list[Mark]:
+        """The newest header of every stream held, by stream."""
+        ...
+
+    def unanswered(
+        self, stream: StreamId, receiver: Endpoint, stages: Sequence[Stage], limit: int
+    ) -> list[Unanswered]:
+        """Manifests after the last one `receiver` answered with any of the stages, not noted as missing yet."""
         ...
 
     def receipts_due(self, limit: int) -> list[tuple[int, str, Receipt]]:

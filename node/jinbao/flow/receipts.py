@@ -1,8 +1,9 @@
 """Receipts 回执 on their way down: due ones are sealed in batches, others' are filed as they pass.
 
 A receipts batch has the node the receipts are for as its audience, so it reaches that
-node alone, by the only path there is. What a receipt says was accepted is compared with what
-stands at that place here: `witness`.
+node alone, by the only path there is. Its segment has a canonical digest, so that one
+receipt is proved without the others beside it. What a receipt says was accepted is compared
+with what stands at that place here: `witness`.
 """
 
 from __future__ import annotations
@@ -18,26 +19,16 @@ from jinbao.flow.witness import Witness
 from jinbao.model import acts
 from jinbao.model.batch import Kind, SegmentRef, VerifiedBatch
 from jinbao.model.failpoint import declare, hit
-from jinbao.model.receipt import Receipt
-from jinbao.model.stream import RECEIPTS, StreamId
+from jinbao.model.receipt import RECEIPT_COLUMNS, RECEIPT_KEY, Receipt, topic_of
+from jinbao.model.stream import NOTICES, RECEIPTS, StreamId
+from jinbao.trust.digest import digest
 
 SEAL_BEFORE = declare("receipts.before_seal", "due receipts are in a durable segment, no batch is sealed")
 SEALED = declare("receipts.after_seal", "due receipts are sealed in the journal, nobody fetched them")
 KEEP_BEFORE = declare("receipts.before_keep", "receipts that pass are accepted, not filed")
 KEPT = declare("receipts.after_keep", "receipts that passed are filed and the mark moved")
 
-_SCHEMA = {
-    "receiver": pl.String(),
-    "stream": pl.String(),
-    "seq": pl.Int64(),
-    "head": pl.String(),
-    "stage": pl.String(),
-    "rows": pl.Int64(),
-    "digest": pl.String(),
-    "reason": pl.String(),
-    "at": pl.String(),
-    "incarnation": pl.String(),
-}
+_SCHEMA = {name: pl.Int64() if name in {"seq", "rows"} else pl.String() for name in RECEIPT_COLUMNS}
 
 
 class ReceiptSealer:
@@ -61,13 +52,15 @@ class ReceiptSealer:
     def step(self) -> bool:
         """Seal the oldest due receipts; whether there were any."""
         due = self._index.receipts_due(self._receipts_max)
-        for audience in sorted({audience for _, audience, _ in due}):
-            chosen = [(lsn, receipt) for lsn, to, receipt in due if to == audience]
-            self._seal_for(audience, chosen)
+        batches: dict[StreamId, list[tuple[int, Receipt]]] = {}
+        for lsn, audience, receipt in due:
+            stream = StreamId(self._index.me, topic_of(receipt.stage), audience)
+            batches.setdefault(stream, []).append((lsn, receipt))
+        for stream in sorted(batches):
+            self._seal_for(stream, batches[stream])
         return bool(due)
 
-    def _seal_for(self, audience: str, chosen: Sequence[tuple[int, Receipt]]) -> None:
-        stream = StreamId(self._index.me, RECEIPTS, audience)
+    def _seal_for(self, stream: StreamId, chosen: Sequence[tuple[int, Receipt]]) -> None:
         frame = pl.DataFrame([_row(receipt) for _, receipt in chosen], schema=_SCHEMA)
         sha256, size = self._shelf.write(frame)
         sealer = StreamSealer(
@@ -77,7 +70,8 @@ class ReceiptSealer:
             seal=self._seal,
             now=self._now,
         )
-        ref = SegmentRef(RECEIPTS, sha256, size, frame.height)
+        root = digest([frame], RECEIPT_COLUMNS, RECEIPT_KEY).root
+        ref = SegmentRef(RECEIPTS, sha256, size, frame.height, root)
         sealed = sealer.next(Kind.CHANGE, segments=[ref])
         hit(SEAL_BEFORE)
         self._ledger.record(acts.sealed(sealed, receipts=[lsn for lsn, _ in chosen]))
@@ -100,8 +94,8 @@ class ReceiptHandler:
         self._witness = Witness(index=index, shelf=shelf, observer=observer)
 
     def wants(self, stream: StreamId) -> bool:
-        """Every stream of receipts."""
-        return stream.topic == RECEIPTS
+        """Every stream of receipts, notices among them."""
+        return stream.topic in {RECEIPTS, NOTICES}
 
     def apply(self, stream: StreamId, batches: Sequence[VerifiedBatch]) -> bool:
         """File all batches in one transaction, with what they contradict."""

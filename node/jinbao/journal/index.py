@@ -15,10 +15,22 @@ import sqlalchemy as sa
 
 from jinbao.journal.projection import ACCEPTED, APPLIED
 from jinbao.journal.segments import SegmentShelf
-from jinbao.journal.tables import ACT, HEADER, HOLD, MARK, PAUSE, RECEIPT, RECEIPT_DUE, SEGMENT, STREAM, ZONE
+from jinbao.journal.tables import (
+    ACT,
+    HEADER,
+    HOLD,
+    MARK,
+    MISSING,
+    PAUSE,
+    RECEIPT,
+    RECEIPT_DUE,
+    SEGMENT,
+    STREAM,
+    ZONE,
+)
 from jinbao.model.acts import envelope_of
-from jinbao.model.batch import SealedBatch
-from jinbao.model.receipt import Receipt, Stage
+from jinbao.model.batch import Kind, SealedBatch
+from jinbao.model.receipt import Receipt, Stage, Unanswered
 from jinbao.model.stream import DOWNWARD, Mark, StreamId, fair_share
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint
@@ -36,6 +48,20 @@ class Overview:
     receipts_due: int
     segments: int
     segment_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A receipt that should have come by `due_at`; `answered_at` is empty until it came."""
+
+    stream: StreamId
+    seq: int
+    head: str
+    receiver: Endpoint
+    stage: Stage
+    due_at: str
+    at: str
+    answered_at: str
 
 
 class JournalIndex:
@@ -114,6 +140,13 @@ class JournalIndex:
         query = sa.select(HEADER.c.envelope).where(HEADER.c.stream == str(stream)).order_by(HEADER.c.lsn)
         return [envelope_of(json.loads(row.envelope)) for row in self._rows(query)]
 
+    def places(self, stream: StreamId) -> list[tuple[int, Kind, str]]:
+        """Seq, kind and head of every batch held of a stream's newest incarnation, in order."""
+        query = sa.select(HEADER.c.seq, HEADER.c.kind, HEADER.c.head).where(
+            HEADER.c.stream == str(stream), HEADER.c.incarnation == self.head(stream).incarnation
+        )
+        return [(r.seq, Kind(r.kind), r.head) for r in self._rows(query.order_by(HEADER.c.seq))]
+
     def unapplied(self, limit: int) -> list[SealedBatch]:
         """Batches accepted after the one their stream's apply mark points to, in order per stream."""
         applied = sa.select(MARK).where(MARK.c.stage == APPLIED).subquery()
@@ -158,7 +191,7 @@ class JournalIndex:
         return [(r.lsn, r.audience, _receipt(json.loads(r.body))) for r in self._rows(query)]
 
     def receipts(self, stream: StreamId, seq: int | None = None) -> list[Receipt]:
-        """All receipts known about a stream, or one batch of it, by seq."""
+        """All receipts known about a stream, or one batch of it, by seq; stages of later releases are left out."""
         query = sa.select(RECEIPT).where(RECEIPT.c.stream == str(stream))
         if seq is not None:
             query = query.where(RECEIPT.c.seq == seq)
@@ -176,6 +209,64 @@ class JournalIndex:
         known = query.where(RECEIPT.c.stage.in_(list(Stage)))
         rows = self._rows(known.order_by(RECEIPT.c.stream, RECEIPT.c.seq, RECEIPT.c.receiver))
         return [_receipt(r._mapping) for r in rows]  # noqa: SLF001  # SQLAlchemy's public row mapping
+
+    def unanswered(
+        self, stream: StreamId, receiver: Endpoint, stages: Sequence[Stage], limit: int
+    ) -> list[Unanswered]:
+        """Manifests of a stream's incarnation after the last one a receiver answered with any of the stages.
+
+        In order, at most `limit`, without those whose missing answer is noted: as `missing` for the
+        first of the stages, or by the receiver's own word that it is overdue.
+        """
+        mine = HEADER.c.stream == str(stream), HEADER.c.incarnation == self.head(stream).incarnation
+        said = RECEIPT.c.receiver == str(receiver), RECEIPT.c.stream == str(stream)
+        of_header = sa.and_(RECEIPT.c.seq == HEADER.c.seq, RECEIPT.c.head == HEADER.c.head)
+        answered = (
+            sa.select(sa.func.max(HEADER.c.seq))
+            .join(RECEIPT, of_header)
+            .where(*mine, *said, RECEIPT.c.stage.in_(stages))
+        )
+        noted = sa.exists().where(
+            MISSING.c.seq == HEADER.c.seq,
+            MISSING.c.head == HEADER.c.head,
+            MISSING.c.stream == str(stream),
+            MISSING.c.receiver == str(receiver),
+            MISSING.c.stage == stages[0],
+        )
+        overdue = sa.exists().where(of_header, *said, RECEIPT.c.stage == Stage.OVERDUE)
+        accepted = sa.select(RECEIPT.c.at).where(of_header, *said, RECEIPT.c.stage == Stage.ACCEPTED)
+        query = (
+            sa.select(
+                HEADER.c.seq, HEADER.c.head, HEADER.c.made_at, accepted.scalar_subquery().label("taken")
+            )
+            .where(*mine, HEADER.c.kind == Kind.MANIFEST)
+            .where(HEADER.c.seq > sa.func.coalesce(answered.correlate(None).scalar_subquery(), 0))
+            .where(~noted if receiver != self.me else ~overdue)
+            .order_by(HEADER.c.seq)
+            .limit(limit)
+        )
+        return [Unanswered(r.seq, r.head, r.made_at, r.taken or "") for r in self._rows(query)]
+
+    def missing(self, *, answered: bool = False) -> list[Missing]:
+        """Receipts that did not come in time, oldest first; those that came later only where asked for."""
+        query = sa.select(MISSING).order_by(
+            MISSING.c.due_at, MISSING.c.stream, MISSING.c.seq, MISSING.c.receiver
+        )
+        if not answered:
+            query = query.where(MISSING.c.answered_at == "")
+        return [
+            Missing(
+                StreamId.parse(r.stream),
+                r.seq,
+                r.head,
+                Endpoint.parse(r.receiver),
+                Stage(r.stage),
+                r.due_at,
+                r.at,
+                r.answered_at,
+            )
+            for r in self._rows(query)
+        ]
 
 
 def _receipt(row: Any) -> Receipt:  # a mapping of the receipt's columns

@@ -17,6 +17,7 @@ from jinbao.journal.tables import (
     HOLD,
     MARK,
     METADATA,
+    MISSING,
     PAUSE,
     RECEIPT,
     RECEIPT_DUE,
@@ -26,6 +27,7 @@ from jinbao.journal.tables import (
 )
 from jinbao.model.acts import Act, envelope_of
 from jinbao.model.batch import Header
+from jinbao.model.receipt import Stage as Said
 from jinbao.model.stream import Mark, StreamId
 from jinbao.store.engine import Store, Transaction
 from jinbao.store.projection import Recorded
@@ -34,6 +36,13 @@ from jinbao.trust.encoding import decode_header
 
 ACCEPTED = "accepted"
 APPLIED = "applied"
+
+ANSWERS = {
+    Said.ACCEPTED: Said.ACCEPTED,
+    Said.APPLIED: Said.APPLIED,
+    Said.REFUSED: Said.APPLIED,
+}
+"""Which awaited stage a receipt answers, of its batch and of all before it: batches are dealt with in order."""
 
 
 def upsert(tx: Transaction, table: sa.Table, row: Mapping[str, Any]) -> None:
@@ -62,6 +71,7 @@ class JournalProjection:
             "rebased": self._rebased,
             "receipt_due": self._receipt_due,
             "receipts_kept": self._receipts_kept,
+            "missing": self._missing,
             "paused": self._paused,
             "resumed": self._resumed,
         }
@@ -168,6 +178,19 @@ class JournalProjection:
 
     def _receipt(self, tx: Transaction, body: Mapping[str, Any]) -> None:
         upsert(tx, RECEIPT, {c.name: body[c.name] for c in RECEIPT.columns})
+        waited = ANSWERS.get(body["stage"])
+        if waited is not None:
+            awaited = MISSING.update().where(
+                MISSING.c.stream == body["stream"],
+                MISSING.c.receiver == body["receiver"],
+                MISSING.c.stage == waited,
+                MISSING.c.seq <= body["seq"],
+                MISSING.c.answered_at == "",
+            )
+            tx.execute(awaited.values(answered_at=body["at"]))
+
+    def _missing(self, tx: Transaction, recorded: Recorded) -> None:
+        upsert(tx, MISSING, {**recorded.act.body, "at": recorded.at, "answered_at": ""})
 
     def _paused(self, tx: Transaction, recorded: Recorded) -> None:
         body = recorded.act.body

@@ -102,6 +102,19 @@ RECEIPT_DUE = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
 )
 
+MISSING = sa.Table(
+    "journal_missing",
+    METADATA,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("receiver", sa.Text, primary_key=True),
+    sa.Column("stage", sa.Text, primary_key=True),
+    sa.Column("head", sa.Text, nullable=False),
+    sa.Column("due_at", sa.Text, nullable=False),
+    sa.Column("at", sa.Text, nullable=False),
+    sa.Column("answered_at", sa.Text, nullable=False),
+)
+
 PAUSE = sa.Table(
     "journal_pause",
     METADATA,

@@ -14,7 +14,7 @@ from typing import Any
 
 from jinbao.model.audit import Entry
 from jinbao.model.batch import Kind, SealedBatch, TableTotals, VerifiedBatch
-from jinbao.model.receipt import Receipt
+from jinbao.model.receipt import Receipt, Stage
 from jinbao.model.stream import StreamId
 from jinbao.model.trust import TrustDocument
 from jinbao.model.zone import Endpoint
@@ -172,6 +172,21 @@ def trust_learned(documents: Sequence[TrustDocument], peer: str) -> Act:
 def receipt_due(receipt: Receipt) -> Act:
     """This zone owes the origin a receipt; the next receipts batch carries it."""
     return Act("receipt_due", receipt_json(receipt))
+
+
+def missing(stream: StreamId, seq: int, head: str, receiver: Endpoint, stage: Stage, due_at: str) -> Act:
+    """A receipt that should have come by `due_at` has not: the origin's own word, until it comes."""
+    return Act(
+        "missing",
+        {
+            "stream": str(stream),
+            "seq": seq,
+            "head": head,
+            "receiver": str(receiver),
+            "stage": str(stage),
+            "due_at": due_at,
+        },
+    )
 
 
 def receipts_kept(stream: StreamId, seq: int, head: str, sha256: Sequence[str]) -> Act:

@@ -67,6 +67,17 @@ class StaleEpochError(UnprovableError):
     code = "stale_epoch"
 
 
+class EvidenceError(UnprovableError):
+    """An evidence file does not prove what it says; the clause it breaks is named."""
+
+    code = "evidence"
+
+    def __init__(self, clause: str, thing: str, *, expected: object, got: object) -> None:
+        """Keep the clause beside the parts."""
+        super().__init__(f"clause {clause}: {thing}", expected=expected, got=got, clause=clause)
+        self.clause = clause
+
+
 class IdentityError(PeerError):
     """A caller or server is not who the topology's row says."""
 

@@ -18,6 +18,9 @@ LINE = "line"
 RECEIPTS = "receipts"
 """Topic of signed receipts; travels down to the node named by the audience."""
 
+NOTICES = "notices"
+"""Topic of receipts whose stage release 0.1 does not know; travels as receipts do (why apart: `receipt`)."""
+
 STANDARDS = "standards"
 """Topic of standards; travels down the whole line."""
 
@@ -33,7 +36,7 @@ PUBLISHED_PREFIX = "published."
 AUDIT = "audit"
 """Topic of sealed heads of a zone's audit trail; only the backup site may follow them."""
 
-DOWNWARD = frozenset({RECEIPTS, STANDARDS, TRUST})
+DOWNWARD = frozenset({RECEIPTS, NOTICES, STANDARDS, TRUST})
 
 _TOPIC_CHARACTERS_MAX = 80
 _TOPIC = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")

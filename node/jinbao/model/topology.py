@@ -120,6 +120,15 @@ class Topology:
             return Endpoint(endpoint.node, Zone.EXCHANGE)
         return Endpoint(row.parent, Zone.EXCHANGE) if row.parent else None
 
+    def above(self, endpoint: Endpoint) -> tuple[Endpoint, ...]:
+        """The endpoints above, nearest first: who answers for what this one sends up the line."""
+        found: list[Endpoint] = []
+        at = self.parent(endpoint) if self.knows(endpoint) else None
+        while at is not None:
+            found.append(at)
+            at = self.parent(at)
+        return tuple(found)
+
     def children(self, endpoint: Endpoint) -> tuple[Endpoint, ...]:
         """Endpoints right below, sorted."""
         return tuple(sorted(e for e in self.endpoints() if self.parent(e) == endpoint))

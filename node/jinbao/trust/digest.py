@@ -13,12 +13,14 @@ D4  A bucket's digest is SHA-256 over the lines `<SHA-256 of row in hex>\\n` of 
     sorted by that hex; an empty bucket has no digest.
 D5  The root is SHA-256 over the lines `<bucket> <bucket digest>\\n` of the non-empty
     buckets in order; the root of no rows is SHA-256 of nothing.
+D6  The path of a row is the sorted row hashes of its bucket, and the digests of all other
+    buckets. Row and path give the root; the path holds nothing of another row but its hash.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -65,7 +67,7 @@ def leaves(frame: pl.DataFrame, columns: Sequence[str], key: Sequence[str]) -> p
     )
 
 
-def root_of(buckets: dict[str, str]) -> str:
+def root_of(buckets: Mapping[str, str]) -> str:
     """Clause D5."""
     tree = hashlib.sha256()
     for bucket in sorted(buckets):
@@ -84,3 +86,56 @@ def digest(frames: Iterable[pl.DataFrame], columns: Sequence[str], key: Sequence
         bucket: hashlib.sha256(f"{lines}\n".encode()).hexdigest() for bucket, lines in grouped.iter_rows()
     }
     return Digest(joined.height, root_of(buckets), buckets)
+
+
+@dataclass(frozen=True, slots=True)
+class RowPath:
+    """What leads from one row to the root (clause D6): `leaves` of its bucket, digests of the other `buckets`."""
+
+    leaves: tuple[str, ...]
+    buckets: Mapping[str, str]
+
+
+def path(frame: pl.DataFrame, columns: Sequence[str], key: Sequence[str], row: int) -> RowPath:
+    """The path of the `row`-th row of a frame that holds all rows under the root."""
+    found = leaves(frame, columns, key)
+    bucket = found.item(row, "bucket")
+    mine = found.filter(pl.col("bucket") == bucket).get_column("leaf").sort()
+    others = digest([frame], columns, key).buckets
+    return RowPath(tuple(mine), {name: root for name, root in others.items() if name != bucket})
+
+
+def encode_cells(cells: Iterable[str | int | None]) -> str:
+    """Canonical text of one row's cells (clauses D1, D2), without an engine."""
+    return "".join(map(_encode_cell, cells))
+
+
+def _encode_cell(value: str | int | None) -> str:
+    if value is None:
+        return "N"
+    return f"{'T' if isinstance(value, str) else 'I'}{len(str(value).encode())}:{value}"
+
+
+def root_from_path(cells: Sequence[str | int | None], key: Sequence[int], way: RowPath) -> str:
+    """The root a row leads to by its path; `key` names the key's cells by place.
+
+    Raises ValueError when the path is none of this row: another bucket, or one without it.
+    """
+    bucket = _sha256(encode_cells(cells[at] for at in key))[:2]
+    if bucket in way.buckets:
+        msg = f"path: expected the digests of all buckets but {bucket}, got that one too"
+        raise ValueError(msg)
+    if _sha256(encode_cells(cells)) not in way.leaves:
+        msg = f"path: expected the row among {len(way.leaves)} of bucket {bucket}, got none like it"
+        raise ValueError(msg)
+    lines = "".join(f"{leaf}\n" for leaf in sorted(way.leaves))
+    return root_of({**way.buckets, bucket: _sha256(lines)})
+
+
+def digest_of_tables(tables: Iterable[tuple[str, int, str]]) -> str:
+    """SHA-256 over the lines `<table> <rows> <root>` in order of table: one word for a whole library."""
+    return _sha256("".join(f"{table} {rows} {root}\n" for table, rows, root in sorted(tables)))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -3,6 +3,7 @@
 from jinbao.appliance.questions import audit as audit
 from jinbao.appliance.questions import capture as capture
 from jinbao.appliance.questions import decision as decision
+from jinbao.appliance.questions import evidence as evidence
 from jinbao.appliance.questions import journal as journal
 from jinbao.appliance.questions import library as library
 from jinbao.appliance.questions import line as line

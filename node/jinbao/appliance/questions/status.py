@@ -135,12 +135,22 @@ def _judged(asked: Asked, key: str) -> list[dict[str, Any]]:
                 steps.append({"stage": "sealed", "where": place, "rows": rows, "why": reasons})
                 steps += [
                     {
-                        "stage": str(r.stage),
+                        "stage": str(r.step(is_top=not zone.topology.above(r.receiver))),
                         "where": f"{place} at {r.receiver}",
                         "rows": rows,
                         "why": r.reason,
                     }
                     for r in receipts
+                ]
+                steps += [
+                    {
+                        "stage": "missing",
+                        "where": f"{place} at {m.receiver}",
+                        "rows": rows,
+                        "why": f"{m.stage} due {m.due_at}",
+                    }
+                    for m in zone.index.missing()
+                    if m.stream == stream
                 ]
     return steps
 
