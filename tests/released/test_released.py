@@ -18,8 +18,10 @@ import jinbao
 from jinbao.appliance.assembly import ROOMS, rfc3339
 from jinbao.authority.identity_files import ANCHORS, CHAIN
 from jinbao.flow.receipts import ReceiptHandler
+from jinbao.journal.decoding import InspectLimits
 from jinbao.journal.index import JournalIndex
 from jinbao.journal.ledger import Ledger
+from jinbao.journal.inspector import InProcess, Inspector
 from jinbao.journal.projection import JournalProjection
 from jinbao.journal.segments import SegmentShelf
 from jinbao.journal.verify import verify_acts, verify_headers
@@ -201,7 +203,8 @@ def test_receipts_are_filed(released: Released, shelf: SegmentShelf, tmp_path: P
     ledger = Ledger(store, (JournalProjection(shelf),), lambda: rfc3339(datetime.now(UTC)))
 
     ledger.record(*(acts.accepted(batch, batch.header.stream.origin) for batch in batches))
-    ReceiptHandler(ledger).apply(batches[0].header.stream, batches)
+    inspector = Inspector(shelf.open_path, InProcess(InspectLimits(), lambda _segment, _cause: None))
+    ReceiptHandler(ledger, shelf, inspector).apply(batches[0].header.stream, batches)
 
     index = JournalIndex(Endpoint.parse("140100/production"), store, shelf)
     last = released.batches("submission")[-1]

@@ -25,6 +25,7 @@ _ALARMS = frozenset(
         "peer_refused",
         "package_refused",
         "header_refused",
+        "decoder_ended",
         "submission_refused",
         "step_failed",
         "zone_failed",

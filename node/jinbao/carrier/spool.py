@@ -20,9 +20,9 @@ from jinbao.model.failpoint import declare, hit
 from jinbao.model.stream import Mark, StreamId, fair_share
 from jinbao.model.zone import Endpoint
 from jinbao.store.files import Files, seal
+from jinbao.trust.bounds import PAYLOAD_BYTES_MAX
 from jinbao.trust.encoding import (
     HEADER_TYPE,
-    PAYLOAD_BYTES_MAX,
     decode_envelope,
     decode_header,
     envelope_message,

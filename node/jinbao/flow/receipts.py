@@ -6,18 +6,23 @@ node alone, by the only path there is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import polars as pl
 
-from jinbao.flow.ports import Index, Ledger, Now, SealHeader, Shelf
+from jinbao.flow.ports import Index, Inspector, Ledger, Now, SealHeader, Shelf
 from jinbao.flow.sealing import StreamSealer
 from jinbao.model import acts
 from jinbao.model.batch import Kind, SegmentRef, VerifiedBatch
+from jinbao.model.errors import UnacceptableError
 from jinbao.model.failpoint import declare, hit
-from jinbao.model.receipt import Receipt
+from jinbao.model.quoting import quoted
+from jinbao.model.receipt import REASON_CHARACTERS_MAX, Receipt, Stage
 from jinbao.model.stream import RECEIPTS, StreamId
+from jinbao.model.zone import Endpoint
 
 SEAL_BEFORE = declare("receipts.before_seal", "due receipts are in a durable segment, no batch is sealed")
 SEALED = declare("receipts.after_seal", "due receipts are sealed in the journal, nobody fetched them")
@@ -35,6 +40,11 @@ _SCHEMA = {
     "reason": pl.String(),
     "at": pl.String(),
 }
+
+
+_COLUMNS = {name: dtype == pl.String for name, dtype in _SCHEMA.items()}
+_HASH = re.compile(r"[0-9a-f]{64}")
+_TIME = re.compile(r"[0-9T:.+Z-]{1,40}")
 
 
 class ReceiptSealer:
@@ -90,20 +100,78 @@ def _row(receipt: Receipt) -> dict[str, object]:
 
 
 class ReceiptHandler:
-    """Files the receipts that pass here, for this node and for those below."""
+    """Files the receipts that pass here, for this node and for those below; a batch that is none holds its stream."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, shelf: Shelf, inspector: Inspector) -> None:
+        self._ledger, self._shelf, self._inspector = ledger, shelf, inspector
 
     def wants(self, stream: StreamId) -> bool:
         """Every stream of receipts."""
         return stream.topic == RECEIPTS
 
     def apply(self, stream: StreamId, batches: Sequence[VerifiedBatch]) -> bool:
-        """File all batches in one transaction."""
+        """File all batches that are receipts in one transaction; raises UnacceptableError at one that is not."""
+        good = 0
+        try:
+            for batch in batches:
+                self._check(stream, batch)
+                good += 1
+        finally:
+            self._keep(stream, batches[:good])
+        return True
+
+    def _keep(self, stream: StreamId, batches: Sequence[VerifiedBatch]) -> None:
+        if not batches:
+            return
         last = batches[-1]
         segments = [ref.sha256 for batch in batches for ref in batch.header.segments]
         hit(KEEP_BEFORE)
         self._ledger.record(acts.receipts_kept(stream, last.header.seq, last.head, segments))
         hit(KEPT)
-        return True
+
+    def _check(self, stream: StreamId, batch: VerifiedBatch) -> None:
+        """Refuse a batch whose segments cannot be read, or whose rows are not receipts of its sealer."""
+        seq = batch.header.seq
+        for ref in batch.header.segments:
+            objection = self._inspector.objection(ref, _COLUMNS)
+            if objection:
+                raise UnacceptableError(f"{stream}#{seq}", expected="receipts", got=objection, seq=seq)
+            for row in self._shelf.read(ref.sha256).iter_rows(named=True):
+                check_receipt(row, stream, seq)
+
+
+def check_receipt(row: Mapping[str, Any], stream: StreamId, seq: int) -> None:
+    """Refuse a row that is no receipt, or not one of the stream's own sealer for the stream's own audience.
+
+    Raises UnacceptableError. A node that relays seals its own receipts only: it cannot
+    speak for the one above it, nor to anybody beside the audience.
+    """
+    try:
+        about = StreamId.parse(row["stream"])
+        is_sound = (
+            Endpoint.parse(row["receiver"]) == stream.origin
+            and about.origin.node == stream.audience
+            and row["seq"] >= 1
+            and row["rows"] >= 0
+            and row["stage"] in set(Stage)
+            and _HASH.fullmatch(row["head"]) is not None
+            and (not row["digest"] or _HASH.fullmatch(row["digest"]) is not None)
+            and len(row["reason"]) <= REASON_CHARACTERS_MAX + 1  # a cut reason ends in a mark of its own
+            and quoted(row["reason"], REASON_CHARACTERS_MAX + 1) == row["reason"]
+            and _TIME.fullmatch(row["at"]) is not None
+        )
+    except (ValueError, TypeError) as exc:
+        raise UnacceptableError(
+            f"{stream}#{seq}: receipt",
+            expected="text and numbers of a receipt",
+            got=quoted(str(exc)),
+            seq=seq,
+        ) from exc
+    if not is_sound:
+        said = quoted(f"{row['receiver']} {row['stage']} {row['stream']}")
+        raise UnacceptableError(
+            f"{stream}#{seq}: receipt",
+            expected=f"one of {stream.origin} for {stream.audience}",
+            got=said,
+            seq=seq,
+        )

@@ -55,6 +55,12 @@ class StaleEpochError(UnprovableError):
     code = "stale_epoch"
 
 
+class UnacceptableError(PeerError):
+    """Proved to be the peer's own words, and still nothing this zone will read: out of bounds or not as said."""
+
+    code = "unacceptable"
+
+
 class IdentityError(PeerError):
     """A caller or server is not who the topology's row says."""
 

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from jinbao.model.batch import Header, SealedBatch
 from jinbao.model.errors import UnprovableError
-from jinbao.trust.encoding import HEADER_TYPE, PAYLOAD_BYTES_MAX, encode_header
+from jinbao.trust.bounds import PAYLOAD_BYTES_MAX
+from jinbao.trust.encoding import HEADER_TYPE, encode_header
 
 SUITE = "p256-sha256"
 """ECDSA over P-256 with SHA-256: the one certificate of a zone serves TLS and seals."""
