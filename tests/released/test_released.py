@@ -20,8 +20,8 @@ from jinbao.authority.identity_files import ANCHORS, CHAIN
 from jinbao.flow.receipts import ReceiptHandler
 from jinbao.journal.decoding import InspectLimits
 from jinbao.journal.index import JournalIndex
-from jinbao.journal.ledger import Ledger
 from jinbao.journal.inspector import InProcess, Inspector
+from jinbao.journal.ledger import Ledger
 from jinbao.journal.projection import JournalProjection
 from jinbao.journal.segments import SegmentShelf
 from jinbao.journal.verify import verify_acts, verify_headers

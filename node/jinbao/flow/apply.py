@@ -199,9 +199,18 @@ class SubmissionHandler:
         )
 
     def _objection(self, submission: Sequence[VerifiedBatch]) -> str:
-        """Why this submission is not acceptable here; empty when it is."""
+        """Why this submission is not acceptable here; empty when it is. Headers, then bytes, then rows."""
         header = submission[-1].header
         standard = self._standards[header.stream.topic]
+        return (
+            self._misdeclared(standard, submission)
+            or self._unreadable(standard, submission)
+            or self._judged(standard, header.period, submission)
+        )
+
+    def _misdeclared(self, standard: Standard, submission: Sequence[VerifiedBatch]) -> str:
+        """What the headers say that they may not; empty when nothing."""
+        header = submission[-1].header
         if header.manifest is None:
             return "manifest: expected control totals, got none"
         if header.standard != standard.id:
@@ -217,9 +226,9 @@ class SubmissionHandler:
         if unknown:
             return f"tables: expected those of {standard.id}, got {', '.join(sorted(unknown))}"
         rows = sum(ref.rows for batch in submission for ref in batch.header.segments)
-        if rows > self._rows_max:
-            return f"submission: expected at most {self._rows_max} rows, got {rows}"
-        return self._unreadable(standard, submission) or self._judged(standard, header.period, submission)
+        return (
+            f"submission: expected at most {self._rows_max} rows, got {rows}" if rows > self._rows_max else ""
+        )
 
     def _unreadable(self, standard: Standard, submission: Sequence[VerifiedBatch]) -> str:
         """Why some segment may not be read in this process; empty when all may."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -21,14 +21,19 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from jinbao.link.caller import CallerCheck
 from jinbao.link.hello import NONCE_BYTES, VERSION, challenge
 from jinbao.link.limits import LinkLimits
+from jinbao.link.quota import FETCH, FOLLOW, HELLO, PeerQuota, QuotaError
 from jinbao.model.batch import SealedBatch
 from jinbao.model.errors import JinbaoError, LocalError, PeerError
+from jinbao.model.quoting import quoted
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.zone import Endpoint
-from jinbao.trust.encoding import envelope_message, mark_of, stream_of
+from jinbao.trust.encoding import envelope_message, marks_of, place_of
 from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
 
 SERVICE = "jinbao.wire.v1.LineService"
+
+M = TypeVar("M")
+Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Offer(Protocol):
@@ -82,7 +87,7 @@ class LineServer:
         self._loop = asyncio.new_event_loop()
         self._pool = ThreadPoolExecutor(limits.workers_max, thread_name_prefix="line-read")
         self._thread = threading.Thread(target=self._loop.run_forever, name="line-server", daemon=True)
-        self._fetches: Counter[Endpoint] = Counter()
+        self._quota = PeerQuota(limits, self._pool, self._loop.time)
         self._news: asyncio.Condition | None = None
         self._server: grpc.aio.Server | None = None
         self.port = 0
@@ -98,7 +103,8 @@ class LineServer:
         server = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", limits.message_bytes_max),
+                ("grpc.max_receive_message_length", limits.request_bytes_max),
+                ("grpc.max_concurrent_streams", limits.streams_per_connection_max),
                 ("grpc.server_handshake_timeout_ms", int(limits.handshake_s * 1000)),
                 ("grpc.max_connection_age_ms", int(limits.connection_age_s * 1000)),
                 ("grpc.max_connection_age_grace_ms", int(limits.call_s * 1000)),
@@ -133,16 +139,18 @@ class LineServer:
         )
 
     def _handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
+        """The methods of the contract, each handled from its first byte on.
+
+        A request is one message on the wire either way; taken as a stream it is read only
+        after its caller is known, and within a time.
+        """
+        handler = grpc.stream_stream_rpc_method_handler
+        chunk, envelope = wire.Chunk.SerializeToString, wire.Envelope.SerializeToString
+        hello = wire.HelloResponse.SerializeToString
         methods = {
-            "Hello": grpc.unary_unary_rpc_method_handler(
-                self._hello, wire.HelloRequest.FromString, wire.HelloResponse.SerializeToString
-            ),
-            "Follow": grpc.unary_stream_rpc_method_handler(
-                self._follow, wire.FollowRequest.FromString, wire.Envelope.SerializeToString
-            ),
-            "Fetch": grpc.unary_stream_rpc_method_handler(
-                self._fetch, wire.FetchRequest.FromString, wire.Chunk.SerializeToString
-            ),
+            "Hello": handler(self._hello, wire.HelloRequest.FromString, hello),
+            "Follow": handler(self._follow, wire.FollowRequest.FromString, envelope),
+            "Fetch": handler(self._fetch, wire.FetchRequest.FromString, chunk),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
@@ -155,50 +163,72 @@ class LineServer:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(exc))
             raise AssertionError from exc  # abort raises
 
-    async def _blocking(self, call: Callable[[], Any]) -> Any:
-        return await self._loop.run_in_executor(self._pool, call)
-
-    async def _hello(
-        self, request: wire.HelloRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> wire.HelloResponse:
-        caller = await self._caller(context)
-        if len(request.nonce) != NONCE_BYTES:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"nonce: expected {NONCE_BYTES} bytes")
-        if VERSION not in request.versions:
-            spoken = ", ".join(request.versions)[:80] or "none"
-            await context.abort(
-                grpc.StatusCode.FAILED_PRECONDITION, f"versions: expected {VERSION}, got {spoken}"
-            )
-        return wire.HelloResponse(
-            version=VERSION,
-            endpoint=str(self._me),
-            signature=self._credentials.sign(challenge(request.nonce, self._me, caller)),
-            certificates=self._credentials.certificates,
-            standards=self._standards,
-            now=self._now(),
-        )
-
-    async def _follow(
-        self, request: wire.FollowRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> AsyncIterator[wire.Envelope]:
-        """Answer with what is beyond the marks; wait for news at most as long as was asked."""
+    @asynccontextmanager
+    async def _served(
+        self, context: Context, kind: str, message: type[M]
+    ) -> AsyncIterator[tuple[Endpoint, M]]:
+        """The proved caller and its request, within its quota; whoever is neither is refused, told and recorded."""
         caller = await self._caller(context)
         try:
-            marks = [mark_of(mark) for mark in request.marks]
+            async with self._quota.place(caller, kind):
+                yield caller, await self._request(context, message)
+        except QuotaError as exc:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(exc))
         except PeerError as exc:
             self._refused(context.peer(), exc)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(exc))
-        limit = min(request.limit or self._limits.headers_max, self._limits.headers_max)
-        wait_s = min(request.wait_ms / 1000, self._limits.follow_wait_s_max)
-        deadline = self._loop.time() + wait_s
-        while True:
-            found: list[SealedBatch] = await self._blocking(
-                lambda: self._counter.headers(caller, marks, limit)
+
+    async def _request(self, context: Context, message: type[M]) -> M:
+        """The one message of a call; a caller that trickles it is cut off."""
+        request: Any = None
+        with suppress(TimeoutError):
+            request = await asyncio.wait_for(context.read(), self._limits.request_s)
+        if not isinstance(request, message):
+            most = f"a request within {self._limits.request_s:g} s"
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"call: expected {most}")
+        assert isinstance(request, message)  # abort raises
+        return request
+
+    async def _send(self, context: Context, message: object) -> None:
+        """Send one message; a caller that takes nothing for `call_s` is cut off."""
+        try:
+            await asyncio.wait_for(context.write(message), self._limits.call_s)
+        except TimeoutError:
+            most = f"a caller that takes it within {self._limits.call_s:g} s"
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"answer: expected {most}")
+
+    async def _hello(self, _requests: object, context: Context) -> None:
+        async with self._served(context, HELLO, wire.HelloRequest) as (caller, request):
+            if len(request.nonce) != NONCE_BYTES:
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"nonce: expected {NONCE_BYTES} bytes")
+            if VERSION not in request.versions:
+                spoken = quoted(", ".join(request.versions[:4])) or "none"
+                await context.abort(
+                    grpc.StatusCode.FAILED_PRECONDITION, f"versions: expected {VERSION}, got {spoken}"
+                )
+            answer = wire.HelloResponse(
+                version=VERSION,
+                endpoint=str(self._me),
+                signature=self._credentials.sign(challenge(request.nonce, self._me, caller)),
+                certificates=self._credentials.certificates,
+                standards=self._standards,
+                now=self._now(),
             )
-            for sealed in found:
-                yield envelope_message(sealed)
-            if found or not await self._news_before(deadline):
-                return
+            await self._send(context, answer)
+
+    async def _follow(self, _requests: object, context: Context) -> None:
+        """Answer with what is beyond the marks; wait for news at most as long as was asked."""
+        async with self._served(context, FOLLOW, wire.FollowRequest) as (caller, request):
+            marks = marks_of(request)
+            limit = min(request.limit or self._limits.headers_max, self._limits.headers_max)
+            deadline = self._loop.time() + min(request.wait_ms / 1000, self._limits.follow_wait_s_max)
+            found: list[SealedBatch] = []
+            while not found:
+                found = await self._quota.read(caller, lambda: self._counter.headers(caller, marks, limit))
+                for sealed in found:
+                    await self._send(context, envelope_message(sealed))
+                if not found and not await self._news_before(deadline):
+                    return
 
     async def _news_before(self, deadline: float) -> bool:
         """Whether something new was journalled before the loop's time `deadline`."""
@@ -213,37 +243,24 @@ class LineServer:
                 return False
         return True
 
-    async def _fetch(
-        self, request: wire.FetchRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> AsyncIterator[wire.Chunk]:
-        caller = await self._caller(context)
-        if self._fetches[caller] >= self._limits.fetches_per_peer_max:
-            most = f"at most {self._limits.fetches_per_peer_max} at once"
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"fetches: expected {most}")
-        self._fetches[caller] += 1
-        try:
-            async for chunk in self._chunks(caller, request, context):
-                yield chunk
-        finally:
-            self._fetches[caller] -= 1
-
-    async def _chunks(
-        self, caller: Endpoint, request: wire.FetchRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> AsyncIterator[wire.Chunk]:
-        try:
-            stream = stream_of(request.stream)
-            path = await self._blocking(
-                lambda: self._counter.open_segment(caller, stream, request.seq, request.sha256)
-            )
-        except JinbaoError as exc:
-            self._refused(context.peer(), exc)
-            await context.abort(grpc.StatusCode.DATA_LOSS, f"segment: expected to be served, got {exc.code}")
-        if path is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "segment: expected one the caller may see")
-        with path.open("rb") as file:
-            file.seek(request.offset)
-            while body := await self._blocking(lambda: file.read(self._limits.chunk_bytes)):
-                yield wire.Chunk(body=body)
+    async def _fetch(self, _requests: object, context: Context) -> None:
+        async with self._served(context, FETCH, wire.FetchRequest) as (caller, request):
+            stream, seq, sha256, offset = place_of(request)
+            try:
+                path = await self._quota.read(
+                    caller, lambda: self._counter.open_segment(caller, stream, seq, sha256)
+                )
+            except LocalError as exc:
+                self._refused(context.peer(), exc)
+                await context.abort(
+                    grpc.StatusCode.DATA_LOSS, f"segment: expected to be served, got {exc.code}"
+                )
+            if path is None:
+                await context.abort(grpc.StatusCode.NOT_FOUND, "segment: expected one the caller may see")
+            with path.open("rb") as file:
+                file.seek(offset)
+                while body := await self._quota.read(caller, lambda: file.read(self._limits.chunk_bytes)):
+                    await self._send(context, wire.Chunk(body=body))
 
     def wake(self) -> None:
         """Tell live followers that there is news; from any thread."""

@@ -52,7 +52,7 @@ _ITEM = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
 _INCARNATION = re.compile(r"[0-9A-Za-z-]{1,64}")
 _PERIOD = re.compile(r"(?:[0-9]{4}(?:0[1-9]|1[0-2]))?")
 _STANDARD = re.compile(r"(?:[a-z][a-z0-9_]{0,79}@[0-9A-Za-z][0-9A-Za-z.-]{0,31})?")
-_TIME = re.compile(r"[0-9T:.+Z -]{1,40}")
+_TIME = re.compile(r"[ -~]{0,40}")
 _RUN = re.compile(r"[0-9A-Za-z/_.#@:-]{0,200}")
 _DOMAIN = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")
 _REGION = re.compile(r"[0-9]{6}")
@@ -94,7 +94,7 @@ def standard(text: str) -> str:
 
 
 def time_text(text: str) -> str:
-    """Something as long as a time and made of a time's characters; whether it is one is asked where it counts."""
+    """A printable text no longer than a time; whether it is one is asked where it counts."""
     return _matching(_TIME, text, "RFC 3339")
 
 

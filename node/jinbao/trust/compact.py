@@ -11,7 +11,7 @@ from typing import Any
 DEPTH_MAX = 8
 """Parquet nests six deep: file, row groups, chunk, meta data, statistics, value."""
 
-_STOP, _TRUE, _FALSE, _BYTE, _INT16, _INT32, _INT64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(13)
+_STOP, _TRUE, _FALSE, _BYTE, _INT16, _INT32, _INT64, _DOUBLE, _BINARY, _LIST, _SET, _, _STRUCT = range(13)
 _INTEGERS = {_INT16: 16, _INT32: 32, _INT64: 64}
 _VARINT_BYTES_MAX = 10
 _DOUBLE_BYTES = 8
@@ -49,22 +49,22 @@ class CompactReader:
     def _value(self, kind: int, depth: int) -> Any:
         """One value of a field, of any type; a boolean is its type."""
         self._spend()
-        match kind:
-            case 1 | 2:
-                return kind == _TRUE
-            case 3:
-                return self._byte()
-            case 4 | 5 | 6:
-                return self._signed(_INTEGERS[kind])
-            case 7:
-                return self._take(_DOUBLE_BYTES)
-            case 8:
-                return self._take(self._unsigned())
-            case 9 | 10:
-                return self._list(depth)
-            case 12:
-                return self.struct(depth + 1)
-        msg = f"type {kind}"
+        if kind in {_TRUE, _FALSE}:
+            return kind == _TRUE
+        if kind in {_LIST, _SET}:
+            return self._list(depth)
+        if kind == _STRUCT:
+            return self.struct(depth + 1)
+        return self._scalar(kind)
+
+    def _scalar(self, kind: int) -> int | bytes:
+        if kind == _BYTE:
+            return self._byte()
+        if kind in _INTEGERS:
+            return self._signed(_INTEGERS[kind])
+        if kind in {_DOUBLE, _BINARY}:
+            return self._take(_DOUBLE_BYTES if kind == _DOUBLE else self._unsigned())
+        msg = f"type {kind}"  # a map, or none at all: Parquet has no maps
         raise ValueError(msg)
 
     def _list(self, depth: int) -> list[Any]:
