@@ -75,6 +75,7 @@ class Inbound:
                 continue
             if self._take(peer, stream, sealed):
                 accepted += 1
+                known.add(stream)
             else:
                 troubled.add(stream)
         return accepted

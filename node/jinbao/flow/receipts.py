@@ -155,7 +155,7 @@ def check_receipt(row: Mapping[str, Any], stream: StreamId, seq: int) -> None:
             and row["rows"] >= 0
             and row["stage"] in set(Stage)
             and _HASH.fullmatch(row["head"]) is not None
-            and (not row["digest"] or _HASH.fullmatch(row["digest"]) is not None)
+            and (row["digest"] == "" or _HASH.fullmatch(row["digest"]) is not None)
             and len(row["reason"]) <= REASON_CHARACTERS_MAX + 1  # a cut reason ends in a mark of its own
             and quoted(row["reason"], REASON_CHARACTERS_MAX + 1) == row["reason"]
             and _TIME.fullmatch(row["at"]) is not None
