@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from jinbao.model.batch import Header, SealedBatch
 from jinbao.model.errors import UnprovableError
+from jinbao.model.quoting import quoted
 from jinbao.trust.bounds import PAYLOAD_BYTES_MAX
 from jinbao.trust.encoding import HEADER_TYPE, encode_header
 
@@ -26,6 +27,7 @@ SUITE = "p256-sha256"
 CERTIFICATES_MAX = 4
 _CERTIFICATE_BYTES_MAX = 8192
 _SIGNATURE_BYTES_MAX = 128
+_NAME_CHARACTERS_MAX = 100
 _UNREADABLE = (
     ValueError,
     UnsupportedAlgorithm,
@@ -73,6 +75,8 @@ def head_of(sealed: SealedBatch) -> str:
 def check_bounds(sealed: SealedBatch) -> None:
     """Refuse an envelope that is larger than any of ours, before anything of it is parsed."""
     sizes = [
+        ("suite", len(sealed.suite), _NAME_CHARACTERS_MAX),
+        ("payload type", len(sealed.payload_type), _NAME_CHARACTERS_MAX),
         ("payload", len(sealed.payload), PAYLOAD_BYTES_MAX),
         ("signature", len(sealed.signature), _SIGNATURE_BYTES_MAX),
         ("certificate chain", len(sealed.certificates), CERTIFICATES_MAX),
@@ -93,9 +97,11 @@ def signer_of(sealed: SealedBatch, payload_type: str) -> tuple[x509.Certificate,
     """
     check_bounds(sealed)
     if sealed.suite != SUITE:
-        raise UnprovableError("envelope: suite", expected=SUITE, got=sealed.suite[:40])
+        raise UnprovableError("envelope: suite", expected=SUITE, got=quoted(sealed.suite))
     if sealed.payload_type != payload_type:
-        raise UnprovableError("envelope: payload type", expected=payload_type, got=sealed.payload_type[:80])
+        raise UnprovableError(
+            "envelope: payload type", expected=payload_type, got=quoted(sealed.payload_type)
+        )
     leaf, *rest = [parse_certificate(der) for der in sealed.certificates]
     check_signature(leaf, sealed.signature, pae(sealed.payload_type, sealed.payload), thing="envelope")
     return leaf, rest
@@ -103,6 +109,8 @@ def signer_of(sealed: SealedBatch, payload_type: str) -> tuple[x509.Certificate,
 
 def parse_certificate(der: bytes) -> x509.Certificate:
     """Read one DER certificate with every part that is asked for later; raises UnprovableError if it is none."""
+    if len(der) > _CERTIFICATE_BYTES_MAX:
+        raise UnprovableError("certificate", expected=f"at most {_CERTIFICATE_BYTES_MAX} bytes", got=len(der))
     try:
         found = x509.load_der_x509_certificate(der)
         # The library reads these only when asked: better here, inside the fence, than in `identity`.
@@ -114,7 +122,7 @@ def parse_certificate(der: bytes) -> x509.Certificate:
             found.signature_hash_algorithm,
         )
     except _UNREADABLE as exc:
-        raise UnprovableError("certificate", expected="DER", got=str(exc)) from exc
+        raise UnprovableError("certificate", expected="DER", got=quoted(str(exc), 200)) from exc
     return found
 
 
