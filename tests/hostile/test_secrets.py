@@ -16,7 +16,6 @@ import sqlalchemy as sa
 from tests.postgres import fresh_database
 
 from jinbao.appliance.demo.processes import DemoNetwork
-from jinbao.appliance.demo.run import run_demo
 from jinbao.appliance.observers import masked, where_failed
 from jinbao.model.errors import JinbaoError, LocalError
 from jinbao.model.zone import Endpoint
@@ -87,20 +86,19 @@ def answers(network: DemoNetwork) -> Iterator[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Four nodes as processes from capture to decision, asked everything, with one zone that fails."""
-    directory = tmp_path_factory.mktemp("secrets") / "demo"
+    directory = tmp_path_factory.mktemp("secrets")
     said: dict[str, str] = {}
 
-    def then(network: DemoNetwork, result: dict[str, Any]) -> None:
-        said["result"] = str(result)
-        said.update(answers(network))
-
-    run_demo(
-        persons=PERSONS,
-        seed=1,
-        keep=directory,
-        talk=lambda message, values: said.__setitem__(message, str(values)),
-        then=then,
+    network = DemoNetwork(
+        directory, PERSONS, 1, lambda message, values: said.__setitem__(message, str(values))
     )
+    try:
+        network.make()
+        network.start()
+        network.run()
+        said.update(answers(network))
+    finally:
+        network.stop()
     said |= {str(path): path.read_text("utf-8") for path in directory.rglob("log.jsonl")}
     [business] = [path for path in directory.rglob("*.db") if CITY in str(path) and is_business(path)][:1]
     return Run(said, persons(business, "AAC002"), persons(business, "AAC003"), key_lines(directory))
