@@ -11,7 +11,7 @@ from tests.trust.example import FIRST, NOW, TOPOLOGY, Network
 
 import jinbao
 from jinbao.carrier.spool import SpoolPeer, SpoolWriter
-from jinbao.flow.inbound import Inbound
+from jinbao.flow.inbound import Inbound, InboundLimits
 from jinbao.journal.index import Counter, JournalIndex
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.projection import JournalProjection
@@ -57,7 +57,7 @@ class Side:
             stream_of=lambda sealed: decode_header(sealed.payload).stream,
             observer=self,
             now=lambda: AT,
-            headers_max=100,
+            limits=InboundLimits(100, 100, 100, 1 << 30),
         )
 
     def event(self, name: str, **values: Any) -> None:

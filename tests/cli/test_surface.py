@@ -111,8 +111,8 @@ def test_no_csv_cell_is_a_formula(cells: list[str]) -> None:
     read = [row[0] if row else "" for row in csv.reader(io.StringIO(text, newline=""), strict=True)][1:]
     assert not any(cell.startswith(FORMULA) for cell in read)
     found = [
-        cell.removeprefix("'") if value.startswith(show._FORMULA) else cell
-        for cell, value in zip(read, cells, strict=True)
+        cell.removeprefix("'")  # whatever the value: no rule but this one is needed to read it back
+        for cell in read
     ]
     assert found == cells
 

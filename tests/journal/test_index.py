@@ -166,15 +166,18 @@ def test_a_segment_is_served_through_its_header_alone(lively: Journal) -> None:
 
 def test_what_was_accepted_waits_in_order(lively: Journal) -> None:
     """Batches of others wait stream by stream and in order of seq; our own never wait."""
-    waiting = places(lively.index.unapplied(100))
+    waiting = [
+        place for stream in lively.index.waiting() for place in places(lively.index.unapplied(stream, 100))
+    ]
 
     assert [place for place in waiting if place[0] == "pension_macro"] == [
         ("pension_macro", 1),
         ("pension_macro", 2),
     ]
     assert waiting == sorted(waiting, key=lambda place: [t for t, _ in waiting].index(place[0]))
-    assert topics(lively.index.unapplied(100)) == {"pension_macro", "unemployment_monitor", "receipts"}
-    assert len(lively.index.unapplied(3)) == 3
+    assert {topic for topic, _ in waiting} == {"pension_macro", "unemployment_monitor", "receipts"}
+    assert sum(lively.index.waiting().values()) == len(waiting)
+    assert len(lively.index.unapplied(LIBRARY, 1)) == 1
 
 
 def test_what_was_applied_waits_no_more(lively: Journal) -> None:
@@ -183,8 +186,8 @@ def test_what_was_applied_waits_no_more(lively: Journal) -> None:
 
     lively.ledger.record(acts.skipped(LIBRARY, 1, head))
 
-    waiting = [place for place in places(lively.index.unapplied(100)) if place[0] == "pension_macro"]
-    assert waiting == [("pension_macro", 2)]
+    assert places(lively.index.unapplied(LIBRARY, 100)) == [("pension_macro", 2)]
+    assert lively.index.waiting()[LIBRARY] == 1
     assert lively.index.mark(LIBRARY, APPLIED).seq == 1
     assert lively.index.mark(LIBRARY).seq == 2
     assert lively.index.overview().unapplied == 5

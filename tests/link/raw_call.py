@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from jinbao.authority.identity_files import ZoneIdentity
 
@@ -22,7 +23,8 @@ def _literal(name: str, value: str) -> bytes:
     return b"\x00" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
 
 
-def _request(path: str, message: bytes) -> bytes:
+def opening(path: str, **more: str) -> bytes:
+    """A connection's first bytes and the headers of a call that has no message yet."""
     fields: Mapping[str, str] = {
         ":method": "POST",
         ":scheme": "https",
@@ -30,20 +32,37 @@ def _request(path: str, message: bytes) -> bytes:
         ":authority": "line",
         "content-type": "application/grpc",
         "te": "trailers",
-    }
+    } | {name.replace("_", "-"): value for name, value in more.items()}
     block = b"".join(_literal(name, value) for name, value in fields.items())
     return (
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
         + _frame(_SETTINGS, 0, 0)
         + _frame(_HEADERS, _END_HEADERS, 1, block)
-        + _frame(_DATA, _END_STREAM, 1, struct.pack(">BI", 0, len(message)) + message)
     )
+
+
+def message_frame(message: bytes, *, packed: bool = False) -> bytes:
+    """The one message of a call, and its end."""
+    return _frame(_DATA, _END_STREAM, 1, struct.pack(">BI", packed, len(message)) + message)
+
+
+def part(content: bytes) -> bytes:
+    """Some bytes of a message that does not end."""
+    return _frame(_DATA, 0, 1, content)
 
 
 def call(
     address: str, identity: ZoneIdentity, version: ssl.TLSVersion, path: str, message: bytes
 ) -> tuple[str, bytes]:
     """The version of TLS that was agreed, and what came back until the call ended."""
+    with dialled(address, identity, version) as secured:
+        secured.sendall(opening(path) + message_frame(message))
+        return str(secured.version()), answer(secured)
+
+
+@contextmanager
+def dialled(address: str, identity: ZoneIdentity, version: ssl.TLSVersion) -> Iterator[ssl.SSLSocket]:
+    """A connection on which nothing was said yet."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     tls.check_hostname = False
     tls.load_verify_locations(cafile=str(identity.directory / "anchors.pem"))
@@ -52,11 +71,10 @@ def call(
     tls.set_alpn_protocols(["h2"])
     host, _, port = address.rpartition(":")
     with socket.create_connection((host, int(port)), 5) as plain, tls.wrap_socket(plain) as secured:
-        secured.sendall(_request(path, message))
-        return str(secured.version()), _answer(secured)
+        yield secured
 
 
-def _answer(secured: ssl.SSLSocket) -> bytes:
+def answer(secured: ssl.SSLSocket) -> bytes:
     """Everything up to the frame that ends stream 1."""
     got = b""
     while block := secured.recv(1 << 16):

@@ -34,6 +34,7 @@ from tests.link.parts import (
 from jinbao.link.caller import CallerCheck
 from jinbao.link.client import LineClient
 from jinbao.link.hello import VERSION, challenge, check_answer
+from jinbao.link.quota import FETCH
 from jinbao.link.server import SERVICE
 from jinbao.model.batch import SegmentRef
 from jinbao.model.errors import IdentityError, JinbaoError, LinkError, StaleEpochError, UnprovableError
@@ -336,7 +337,7 @@ def test_a_fetch_that_is_dropped_frees_its_place(
         next(running)
         client.close()
         deadline = time.monotonic() + 5
-        while server.server._fetches[PROVINCE] and time.monotonic() < deadline:
+        while server.server._quota.running(PROVINCE, FETCH) and time.monotonic() < deadline:
             time.sleep(0.01)
 
         assert next(client.fetch(STREAM, 1, ref, 63 << 20))

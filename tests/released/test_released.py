@@ -18,7 +18,9 @@ import jinbao
 from jinbao.appliance.assembly import ROOMS, rfc3339
 from jinbao.authority.identity_files import ANCHORS, CHAIN
 from jinbao.flow.receipts import ReceiptHandler
+from jinbao.journal.decoding import InspectLimits
 from jinbao.journal.index import JournalIndex
+from jinbao.journal.inspector import InProcess, Inspector
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.projection import JournalProjection
 from jinbao.journal.segments import SegmentShelf
@@ -216,9 +218,12 @@ def test_receipts_are_filed(released: Released, shelf: SegmentShelf, tmp_path: P
     ledger = Ledger(store, (JournalProjection(shelf),), lambda: rfc3339(datetime.now(UTC)))
 
     ledger.record(*(acts.accepted(batch, batch.header.stream.origin) for batch in batches))
+    inspector = Inspector(shelf.open_path, InProcess(InspectLimits(), lambda _segment, _cause: None))
     index = JournalIndex(Endpoint.parse("140100/production"), store, shelf)
     told: list[str] = []
-    handler = ReceiptHandler(index=index, ledger=ledger, shelf=shelf, observer=Observed(told))
+    handler = ReceiptHandler(
+        index=index, ledger=ledger, shelf=shelf, inspector=inspector, observer=Observed(told)
+    )
     handler.apply(batches[0].header.stream, batches)
 
     last = released.batches("submission")[-1]

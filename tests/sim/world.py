@@ -26,6 +26,7 @@ from jinbao.appliance.network import DEMO_NODES, PlannedNode, make_network
 from jinbao.appliance.settings import Settings
 from jinbao.authority.demo import DemoAuthorities
 from jinbao.authority.identity_files import load_identity
+from jinbao.journal.inspector import InProcess
 from jinbao.model import failpoint
 from jinbao.model.errors import JinbaoError
 from jinbao.model.topology import Topology
@@ -95,8 +96,10 @@ def lay_down(directory: Path, cities: int) -> Plan:
     for node in nodes:
         for zone in node.zones:
             ports = Ports(
-                now=lambda: START, incarnation=lambda n=node, z=zone: f"{n.node}-{z}"[:32].ljust(32, "0")
-            )  # type: ignore[misc]
+                now=lambda: START,
+                examiner=InProcess,
+                incarnation=lambda n=node, z=zone: f"{n.node}-{z}"[:32].ljust(32, "0"),  # type: ignore[misc]
+            )
             open_zone(settings[node.node], zone, ports).close()
     return plan
 
@@ -170,6 +173,7 @@ class World:
         ports = Ports(
             now=lambda: self.now + self.skew[endpoint],
             files=self.files[endpoint],
+            examiner=InProcess,
             rng=random.Random(self.seed),
             incarnation=lambda: f"{self.rng.getrandbits(128):032x}",
         )

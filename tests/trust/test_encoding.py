@@ -15,52 +15,59 @@ from jinbao.model.batch import Header, Kind, Manifest, SealedBatch, SegmentRef, 
 from jinbao.model.errors import UnprovableError
 from jinbao.model.stream import LINE, Mark, StreamId
 from jinbao.model.zone import Endpoint, Zone
-from jinbao.trust import encoding
+from jinbao.trust import bounds, encoding
 from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
 
 HASH = "0f" * 32
 bounded = settings(max_examples=60, deadline=None)
-counts, serials = st.integers(0, 2**64 - 1), st.integers(1, 2**64 - 1)
+counts, serials = st.integers(0, 2**63 - 1), st.integers(1, 2**63 - 1)
+rows = st.integers(0, bounds.ROWS_MAX)
 small, amounts = st.integers(0, 2**32 - 1), st.integers(-(2**63), 2**63 - 1)
 hashes = st.binary(min_size=32, max_size=32).map(bytes.hex)
 words = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
 nodes = st.from_regex(r"[0-9]{6}(-backup)?", fullmatch=True)
 topics = st.lists(words, min_size=1, max_size=3).map(".".join)
-totals = st.dictionaries(st.text(max_size=8), amounts, max_size=2)
+items = st.from_regex(r"[A-Z]{3}[0-9]{3}", fullmatch=True)
+totals = st.dictionaries(items, amounts, max_size=2)
+incarnations = st.from_regex(r"[0-9A-Za-z-]{1,32}", fullmatch=True)
+lines = st.from_regex(r"[ -~]{0,40}", fullmatch=True)
+runs = st.from_regex(r"([0-9a-z][0-9A-Za-z/_#@:-]{0,20})?", fullmatch=True)
+periods = st.from_regex(r"([0-9]{4}(0[1-9]|1[0-2]))?", fullmatch=True)
+versions = st.from_regex(r"([a-z][a-z0-9_]{0,9}@[0-9]\.[0-9])?", fullmatch=True)
 endpoints = st.builds(Endpoint, nodes, st.sampled_from(Zone))
 streams = st.builds(StreamId, endpoints, topics, st.just(LINE) | nodes)
-marks = st.builds(Mark, streams, st.text(max_size=32), counts, counts, st.just("") | hashes)
+marks = st.builds(Mark, streams, st.just("") | incarnations, counts, counts, st.just("") | hashes)
 segments = st.builds(
     SegmentRef,
     words,
     hashes,
     st.integers(0, 2**34),
-    counts,
+    rows,
     st.just("") | hashes,
     totals,
-    st.text(max_size=8),
+    st.just("") | words,
 )
 manifests = st.builds(
     Manifest,
     serials,
-    st.lists(st.builds(TableTotals, words, counts, hashes, totals), max_size=2).map(tuple),
-    counts,
+    st.lists(st.builds(TableTotals, words, rows, hashes, totals), max_size=2).map(tuple),
+    rows,
 )
 headers = st.builds(
     Header,
     stream=streams,
     seq=serials,
-    incarnation=st.text(max_size=32),
+    incarnation=incarnations,
     epoch=serials,
     previous=st.just("") | hashes,
     kind=st.sampled_from(Kind),
-    made_at=st.text(max_size=30),
-    run=st.text(max_size=10),
+    made_at=lines,
+    run=runs,
     slice_index=small,
     slices=small,
-    period=st.text(max_size=6),
-    standard=st.text(max_size=20),
-    replaces=st.lists(counts, max_size=3).map(tuple),
+    period=periods,
+    standard=versions,
+    replaces=st.lists(serials, max_size=3).map(tuple),
     segments=st.lists(segments, max_size=3).map(tuple),
     manifest=st.none() | manifests,
     continues=st.none() | marks,

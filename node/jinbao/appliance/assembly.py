@@ -10,7 +10,7 @@ import random
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from jinbao.appliance.adapters import ConvertAndJudge, LibraryAdapter, SourceCap
 from jinbao.appliance.callers import RoleBook
 from jinbao.appliance.metrics import Metrics, count_entry
 from jinbao.appliance.observers import ZoneObserver
-from jinbao.appliance.settings import Settings
+from jinbao.appliance.settings import Limits, Settings
 from jinbao.appliance.trust_keeper import TrustKeeper
 from jinbao.appliance.zone_lock import Purpose, lock
 from jinbao.audit.persons import PersonKey
@@ -29,12 +29,14 @@ from jinbao.decision.room import Decision, DecisionProjection
 from jinbao.flow.apply import Applier, Handler, SubmissionHandler
 from jinbao.flow.auditing import HeadSealer
 from jinbao.flow.deadlines import Deadlines, Within
-from jinbao.flow.inbound import Inbound
+from jinbao.flow.inbound import Inbound, InboundLimits
 from jinbao.flow.onward import PackageHandler, Publisher
 from jinbao.flow.outbound import Outbound
 from jinbao.flow.receipts import ReceiptHandler, ReceiptSealer
 from jinbao.flow.trusting import TrustHandler, TrustSealer
+from jinbao.journal.decoding import InspectLimits
 from jinbao.journal.index import Counter, JournalIndex
+from jinbao.journal.inspector import DecoderProcess, Died, Examiner, Inspector
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.projection import JournalProjection
 from jinbao.journal.segments import SegmentShelf
@@ -58,7 +60,8 @@ from jinbao.store.files import Files
 from jinbao.store.migrations import upgrade
 from jinbao.store.projection import Projection
 from jinbao.trust.encoding import decode_header
-from jinbao.trust.envelope import head_of, seal
+from jinbao.trust.envelope import check_bounds, head_of, seal
+from jinbao.trust.parquet import ParquetLimits
 from jinbao.trust.verify import Verifier
 
 ROOMS = ("journal", "library", "quarantine", "source", "decision", "registry", "audit")
@@ -80,11 +83,12 @@ def rfc3339(moment: datetime) -> str:
 
 @dataclass(frozen=True)
 class Ports:
-    """What a simulator replaces: clock, files, randomness."""
+    """What a simulator replaces: clock, files, randomness, and the process that decodes first."""
 
     now: Callable[[], datetime] = utc_now
     files: Files = field(default_factory=Files)
     rng: random.Random = field(default_factory=random.Random)
+    examiner: Callable[[InspectLimits, Died], Examiner] = DecoderProcess
     incarnation: Callable[[], str] = lambda: uuid.uuid4().hex
 
     def now_text(self) -> str:
@@ -126,6 +130,7 @@ class OpenZone:
     trail: Trail
     heads: HeadSealer
     roles: RoleBook
+    inspector: Inspector
     unlock: Callable[[], None]
     writing: threading.Lock = field(default_factory=threading.Lock)
     """Held while a capture has files on the shelf that no act names yet."""
@@ -141,7 +146,8 @@ class OpenZone:
         return self.trust.identity()
 
     def close(self) -> None:
-        """Close the database and let go of the lock."""
+        """End the decoder, close the database and let go of the lock."""
+        self.inspector.close()
         self.store.close()
         self.unlock()
 
@@ -222,6 +228,13 @@ def _build(
         moved=lambda entry: count_entry(metrics, entry),
     )
     observer.refusals = trail.count
+    # Who decodes what peers sent before this process does.
+    limits = settings.limits
+    examiner = ports.examiner(
+        _inspect_limits(limits),
+        lambda segment, cause: observer.event("decoder_ended", segment=segment, cause=cause),
+    )
+    inspector = Inspector(shelf.open_path, examiner)
     # The flow, room by room as it needs them.
     library, state = Library(store, standards), SourceState(store)
     verifier = Verifier(trust.book, trust.topology, ports.now)
@@ -238,20 +251,21 @@ def _build(
         shelf=shelf,
         room=LibraryAdapter(library, index),
         judge=judge,
+        inspector=inspector,
         standards=standards,
         onward=publisher.package if _has_decision(topology, me) else lambda _closing, _uses, _kind: (),
         observer=observer,
         now=ports.now_text,
+        rows_max=limits.submission_rows_max,
     )
     handlers: list[Handler] = [
-        ReceiptHandler(index=index, ledger=ledger, shelf=shelf, observer=observer),
-        TrustHandler(ledger=ledger, shelf=shelf, trust=trust),
+        ReceiptHandler(index=index, ledger=ledger, shelf=shelf, inspector=inspector, observer=observer),
+        TrustHandler(ledger=ledger, shelf=shelf, inspector=inspector, trust=trust),
     ]
     if me.zone is Zone.EXCHANGE:
         handlers.append(submissions)
     if me.zone is Zone.DECISION:
-        handlers.append(PackageHandler(ledger))
-    limits = settings.limits
+        handlers.append(PackageHandler(ledger, standards, inspector))
     trust_sealer = None
     if me.zone is Zone.EXCHANGE:
         trust_sealer = TrustSealer(
@@ -313,13 +327,19 @@ def _build(
             stream_of=stream_of,
             observer=observer,
             now=ports.now_text,
-            headers_max=limits.headers_max,
+            limits=InboundLimits(
+                limits.headers_max,
+                limits.held_streams_max,
+                limits.streams_per_origin_max,
+                limits.segment_bytes_max,
+            ),
         ),
         applier=Applier(
             index=index,
             ledger=ledger,
             read=stored_batch,
             handlers=handlers,
+            observer=observer,
             batches_max=limits.apply_batches_max,
         ),
         submissions=submissions,
@@ -354,18 +374,30 @@ def _build(
             now=ports.now_text,
         ),
         roles=roles,
+        inspector=inspector,
         unlock=unlock,
     )
 
 
 def stream_of(sealed: SealedBatch) -> StreamId:
-    """The stream a sealed batch says it belongs to; believed only after verification."""
+    """The stream a sealed batch says it belongs to; believed only after verification. Bounded before it is read."""
+    check_bounds(sealed)
     return decode_header(sealed.payload).stream
 
 
 def stored_batch(sealed: SealedBatch) -> VerifiedBatch:
     """A batch as this zone verified it before it was recorded."""
     return Verifier.stored(sealed, decode_header(sealed.payload), head_of(sealed))
+
+
+def _inspect_limits(limits: Limits) -> InspectLimits:
+    names = (field.name for field in fields(ParquetLimits))
+    return InspectLimits(
+        ParquetLimits(**{name: getattr(limits, name) for name in names}),
+        memory_bytes=limits.decoder_memory_bytes,
+        job_s=limits.decoder_job_s,
+        deaths_max=limits.decoder_deaths_max,
+    )
 
 
 def _has_decision(topology: Topology, me: Endpoint) -> bool:

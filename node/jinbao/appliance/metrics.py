@@ -46,6 +46,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("jinbao_peers_refused_total", "counter", ("code",), "Callers refused.", "拒绝的来访次数。", "peer_refused"),
     Metric("jinbao_packages_refused_total", "counter", ("peer", "code"), "Damaged packages passed over.", "跳过的损坏交换包数。", "package_refused"),
     Metric("jinbao_headers_refused_total", "counter", ("peer", "code"), "Headers passed over that nobody can read.", "跳过的无法解析批头数。", "header_refused"),
+    Metric("jinbao_decoders_ended_total", "counter", ("cause",), "Decoders a peer's segment ended.", "因对端数据段而终止的解码进程数。", "decoder_ended"),
     Metric("jinbao_retention_freed_bytes_total", "counter", (), "Bytes of segments nobody needed any more.", "清除的无人再需要的段字节数。", "retention_swept", "bytes"),
     Metric("jinbao_steps_failed_total", "counter", ("worker", "code"), "Rounds that failed and are retried.", "失败并将重试的轮次。", "step_failed"),
     Metric("jinbao_captures_total", "counter", (), "Capture runs finished.", "完成的采集次数。", "capture_finished"),

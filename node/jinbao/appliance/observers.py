@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from collections.abc import Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -26,6 +28,7 @@ _ALARMS = frozenset(
         "peer_refused",
         "package_refused",
         "header_refused",
+        "decoder_ended",
         "submission_refused",
         "submission_overdue",
         "receipt_missing",
@@ -43,6 +46,13 @@ _COUNTED = frozenset({"stream_held", "peer_refused", "package_refused", "header_
 def masked(value: Any) -> Any:  # whatever is logged
     """The value with every identity number in it masked."""
     return mask_numbers(value) if isinstance(value, str) else value
+
+
+def where_failed(exc: BaseException) -> str:
+    """What kind of bug, and where in our own code it struck; its text is kept back: it may quote a person's row."""
+    ours = [frame for frame in traceback.extract_tb(exc.__traceback__) if "jinbao" in frame.filename]
+    at = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
+    return f"{type(exc).__name__}{at}"
 
 
 def _mask_all(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

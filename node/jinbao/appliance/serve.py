@@ -24,6 +24,7 @@ from jinbao.appliance.auditing import keep_trail
 from jinbao.appliance.carrying import between
 from jinbao.appliance.housekeeping import clear, retention_plan
 from jinbao.appliance.metrics import Sample
+from jinbao.appliance.observers import where_failed
 from jinbao.appliance.questions import Asked, dispatch
 from jinbao.appliance.questions.registry import Contact
 from jinbao.appliance.renewing import Renewing
@@ -455,7 +456,7 @@ def run(settings: Settings, zone: Zone) -> int:
     finally:
         service.stop()
     if service.failure is not None:
-        opened.observer.event("zone_failed", reason=f"{type(service.failure).__name__}: {service.failure}")
+        opened.observer.event("zone_failed", reason=where_failed(service.failure))
         return 1
     opened.observer.event("zone_stopped")
     return 0

@@ -72,6 +72,39 @@ class Limits(_Strict):
         description="How long a revocation list is believed beyond its date: a line is down over a long weekend.",
     )
     fetches_per_peer_max: Positive = Field(4, description="Fetches at once per peer: one starves no other.")
+    held_streams_max: Positive = Field(
+        1_000, description="Streams held at once; further trouble is logged: a peer cannot fill the journal."
+    )
+    streams_per_origin_max: Positive = Field(
+        1_000, description="Streams taken of one zone: far above its libraries, below what slows a round."
+    )
+    segment_bytes_max: Positive = Field(
+        4 << 30, description="Bytes of a segment that is fetched; the stream of a larger one is held."
+    )
+    submission_rows_max: Positive = Field(
+        20_000_000, description="Rows of one submission, which is judged whole; more is refused."
+    )
+    decoded_bytes_max: Positive = Field(
+        512 << 20, description="Bytes of a peer's segment once decoded: ten times our own largest."
+    )
+    decoded_ratio_max: Positive = Field(
+        500, description="Decoded bytes per byte of file, above 16 MiB: ours reach 20, a bomb 30 000."
+    )
+    footer_bytes_max: Positive = Field(4 << 20, description="Bytes of a segment's footer: ours have 10 KB.")
+    row_groups_max: Positive = Field(256, description="Row groups of a segment: ours have one or two.")
+    pages_max: Positive = Field(20_000, description="Pages of a segment: ours have hundreds.")
+    page_bytes_max: Positive = Field(64 << 20, description="Bytes of a page once decoded: ours have 1 MiB.")
+    window_bytes_max: Positive = Field(
+        8 << 20, description="Window of a zstd frame: a decompressor allocates it before the first byte."
+    )
+    cell_bytes_max: Positive = Field(64 << 10, description="Bytes of one text cell: names and addresses fit.")
+    decoder_memory_bytes: Positive = Field(
+        2 << 30, description="Address space of the process that decodes peers' segments first."
+    )
+    decoder_job_s: Seconds = Field(60.0, description="Time for one segment; 64 000 rows take 50 ms.")
+    decoder_deaths_max: Positive = Field(
+        3, description="Decoders that may end on one segment before the segment is refused."
+    )
 
 
 class Paces(_Strict):

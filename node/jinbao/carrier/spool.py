@@ -14,15 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from jinbao.carrier.reading import names, open_plain, size_of
 from jinbao.model.batch import Header, SealedBatch, SegmentRef, Shortfall
 from jinbao.model.errors import CorruptionError, JinbaoError, UnprovableError
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.stream import Mark, StreamId, fair_share
 from jinbao.model.zone import Endpoint
 from jinbao.store.files import Files, seal
+from jinbao.trust.bounds import PAYLOAD_BYTES_MAX
 from jinbao.trust.encoding import (
     HEADER_TYPE,
-    PAYLOAD_BYTES_MAX,
     decode_envelope,
     decode_header,
     envelope_message,
@@ -58,17 +59,17 @@ def _read_envelope(path: Path) -> SealedBatch | None:
     Raises UnprovableError on anything that is no envelope, CorruptionError on what cannot be read.
     """
     thing = f"package file {path.parent.name}/{path.name}"
-    try:
-        if not path.is_file():
-            return None
-        size = path.stat().st_size
-        content = path.read_bytes() if size <= ENVELOPE_BYTES_MAX else b""
-    except FileNotFoundError:  # the sender has just taken it away
+    file = open_plain(path.parent, path.name)
+    if file is None:  # not there yet, or the sender has just taken it away
         return None
-    except OSError as exc:
-        raise CorruptionError(thing, expected="a readable file", got=str(exc)) from exc
-    if size > ENVELOPE_BYTES_MAX:
-        raise UnprovableError(thing, expected=f"at most {ENVELOPE_BYTES_MAX} bytes", got=size)
+    with file:
+        size = size_of(file)
+        if size > ENVELOPE_BYTES_MAX:
+            raise UnprovableError(thing, expected=f"at most {ENVELOPE_BYTES_MAX} bytes", got=size)
+        try:
+            content = file.read(ENVELOPE_BYTES_MAX)
+        except OSError as exc:
+            raise CorruptionError(thing, expected="a readable file", got=str(exc)) from exc
     return decode_envelope(content)
 
 
@@ -95,19 +96,19 @@ class SpoolWriter:
         offered = self._offer.headers(self._receiver, marks, self._packages_max)
         # What lies on a carrier may be old, so it cannot say that there is nothing newer (clause 2.6).
         wanted = [sealed for sealed in offered if not isinstance(sealed, Shortfall)]
-        names = {_name(sealed): sealed for sealed in wanted}
+        laid = {_name(sealed): sealed for sealed in wanted}
         there = {path.name for path in self._outbox.iterdir() if _PACKAGE.fullmatch(path.name)}
-        for name, sealed in names.items():
+        for name, sealed in laid.items():
             if name not in there:
                 self._write(name, sealed)
         # At the limit a package may be unwanted only because newer ones come first.
         full = len(wanted) >= self._packages_max
-        taken = {n for n in there - names.keys() if not full or self._is_passed(n, marks)}
+        taken = {n for n in there - laid.keys() if not full or self._is_passed(n, marks)}
         for name in sorted(taken):
             hit(CLEAR_BEFORE)
             shutil.rmtree(self._outbox / name)
             hit(CLEARED)
-        return bool(taken or names.keys() - there)
+        return bool(taken or laid.keys() - there)
 
     def _is_passed(self, name: str, marks: Sequence[Mark]) -> bool:
         """Whether the marks have passed a package; one nobody can read is laid down again when it is wanted."""
@@ -180,7 +181,7 @@ class SpoolPeer:
         known = {mark.stream: mark for mark in marks}
         found: dict[StreamId, list[tuple[int, SealedBatch]]] = {}
         self._where.clear()
-        packages = [path for path in sorted(self._inbox.glob("p-*")) if _PACKAGE.fullmatch(path.name)]
+        packages = [self._inbox / name for name in names(self._inbox) if _PACKAGE.fullmatch(name)]
         self._told &= {path.name for path in packages}
         for path in packages:
             package = self._open(path)
@@ -211,16 +212,20 @@ class SpoolPeer:
 
     def fetch(self, stream: StreamId, seq: int, ref: SegmentRef, offset: int) -> Iterator[bytes]:
         """Bytes of a segment from `offset` on; raises CorruptionError if they cannot be read."""
-        path = self._where[stream, seq] / f"{ref.sha256}.parquet"
-        try:
-            with path.open("rb") as file:
+        package, name = self._where[stream, seq], f"{ref.sha256}.parquet"
+        thing, expected = f"package of {stream}#{seq}", f"segment {ref.sha256[:12]} of {ref.bytes} bytes"
+        file = open_plain(package, name)
+        if file is None:
+            raise CorruptionError(thing, expected=expected, got="none")
+        with file:
+            if size_of(file) != ref.bytes:
+                raise CorruptionError(thing, expected=expected, got=f"{size_of(file)} bytes")
+            try:
                 file.seek(offset)
                 while block := file.read(_BLOCK):
                     yield block
-        except OSError as exc:
-            raise CorruptionError(
-                f"package of {stream}#{seq}", expected=f"segment {ref.sha256[:12]}", got=str(exc)
-            ) from exc
+            except OSError as exc:
+                raise CorruptionError(thing, expected=expected, got=str(exc)) from exc
 
     def marks(self) -> SealedBatch | None:
         """The sender's own signed marks, or None before the first."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,11 @@ from typing import Any
 from jinbao.cli.words import t
 from jinbao.model.errors import JinbaoError
 
-_FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # full width too: East Asian spreadsheets take them
+_FORMULA = re.compile(r"[\t\r\n']|[\s\ufeff\u200b-\u200f\u2060]*[=+\-@＝＋－＠]")
+"""A formula's beginning, behind whatever a spreadsheet passes over; full width too: East Asian ones take it.
+
+An apostrophe gets another, so that taking one away is always right.
+"""
 
 
 def talk(text: str) -> None:
@@ -71,7 +76,7 @@ def pairs(value: Mapping[str, Any], names: Mapping[str, str]) -> None:
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """CSV with a header line; a text a spreadsheet would take for a formula gets an apostrophe."""
+    """CSV with a header line; a text a spreadsheet would take for a formula gets an apostrophe before it."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
@@ -84,7 +89,8 @@ def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 
 def _harmless(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    """The value, or a text with one apostrophe before it; whoever takes one away again has the text as it was."""
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 def worded(exc: JinbaoError) -> str:

@@ -9,14 +9,15 @@ handler wants is passed by.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
 from typing import Protocol
 
 import polars as pl
 
+from jinbao.flow.outbound import DELETE, OP, UPSERT
 from jinbao.flow.ports import (
     Attestation,
     Index,
+    Inspector,
     Judge,
     Ledger,
     LibraryRoom,
@@ -29,9 +30,10 @@ from jinbao.flow.ports import (
 from jinbao.model import acts
 from jinbao.model.acts import Act, SegmentUse
 from jinbao.model.batch import Kind, VerifiedBatch
-from jinbao.model.errors import LASTING
+from jinbao.model.errors import LASTING, PeerError, UnacceptableError
 from jinbao.model.failpoint import declare, hit
-from jinbao.model.receipt import Receipt, Stage
+from jinbao.model.quoting import quoted
+from jinbao.model.receipt import REASON_CHARACTERS_MAX, Receipt, Stage
 from jinbao.model.standard import Standard
 from jinbao.model.stream import StreamId
 from jinbao.trust.digest import digest_of_tables
@@ -60,19 +62,51 @@ class Applier:
     """Hands accepted batches to the handler of their topic, stream by stream."""
 
     def __init__(
-        self, *, index: Index, ledger: Ledger, read: ReadHeader, handlers: Sequence[Handler], batches_max: int
+        self,
+        *,
+        index: Index,
+        ledger: Ledger,
+        read: ReadHeader,
+        handlers: Sequence[Handler],
+        observer: Observer,
+        batches_max: int,
     ) -> None:
         self._index, self._ledger, self._read = index, ledger, read
-        self._handlers = tuple(handlers)
+        self._handlers, self._observer = tuple(handlers), observer
         self._batches_max = batches_max
 
     def step(self) -> bool:
-        """One round over all streams; whether anything was applied."""
-        waiting = [self._read(sealed) for sealed in self._index.unapplied(self._batches_max)]
+        """One round over all streams, each by itself; whether anything was applied."""
         moved = False
-        for stream, batches in groupby(waiting, key=lambda batch: batch.header.stream):
-            moved |= self._apply(stream, list(batches))
+        for stream, count in self._index.waiting().items():
+            moved |= self._round(stream, count)
         return moved
+
+    def _round(self, stream: StreamId, count: int) -> bool:
+        """One stream's round; what may not be read holds it, loudly, and no other."""
+        batches = [self._read(sealed) for sealed in self._index.unapplied(stream, self._batches_max)]
+        try:
+            moved = self._apply(stream, batches)
+            if not moved and count > len(batches):
+                raise UnacceptableError(
+                    f"{stream}: batches",
+                    expected=f"a submission closed within {len(batches)}",
+                    got=f"{count} and no manifest",
+                )
+        except PeerError as exc:
+            seq = exc.values.get("seq")
+            return self._hold(stream, seq if isinstance(seq, int) else batches[0].header.seq, exc)
+        return moved
+
+    def _hold(self, stream: StreamId, seq: int, exc: PeerError) -> bool:
+        """Record once that the stream waits at `seq`."""
+        held = self._index.held().get(stream)
+        if held is not None and held[:2] == (seq, exc.code):
+            return False
+        reason = quoted(str(exc), REASON_CHARACTERS_MAX)
+        self._ledger.record(acts.held(stream, seq, exc.code, reason, []))
+        self._observer.event("stream_held", stream=str(stream), seq=seq, code=exc.code, reason=reason)
+        return False
 
     def _apply(self, stream: StreamId, batches: Sequence[VerifiedBatch]) -> bool:
         for handler in self._handlers:
@@ -94,11 +128,14 @@ class SubmissionHandler:
         shelf: Shelf,
         room: LibraryRoom,
         judge: Judge,
+        inspector: Inspector,
         standards: Mapping[str, Standard],
         onward: Callable[[VerifiedBatch, Sequence[SegmentUse], Kind], Sequence[Act]],
         observer: Observer,
         now: Now,
+        rows_max: int,
     ) -> None:
+        self._inspector, self._rows_max = inspector, rows_max
         self._index, self._ledger, self._shelf, self._room = me, ledger, shelf, room
         self._judge, self._standards, self._onward = judge, standards, onward
         self._observer, self._now = observer, now
@@ -153,7 +190,7 @@ class SubmissionHandler:
         )
 
     def _refuse(self, stream: StreamId, submission: Sequence[VerifiedBatch], reason: str) -> None:
-        closing = submission[-1]
+        closing, reason = submission[-1], quoted(reason, REASON_CHARACTERS_MAX)
         first, seq, head = submission[0].header.seq, closing.header.seq, closing.head
         receipt = Receipt(self._index.me, stream, seq, head, Stage.REFUSED, 0, "", reason, self._now())
         self._ledger.record(acts.refused(stream, first, seq, head, reason), acts.receipt_due(receipt))
@@ -162,9 +199,18 @@ class SubmissionHandler:
         )
 
     def _objection(self, submission: Sequence[VerifiedBatch]) -> str:
-        """Why this submission is not acceptable here; empty when it is."""
+        """Why this submission is not acceptable here; empty when it is. Headers, then bytes, then rows."""
         header = submission[-1].header
         standard = self._standards[header.stream.topic]
+        return (
+            self._misdeclared(standard, submission)
+            or self._unreadable(standard, submission)
+            or self._judged(standard, header.period, submission)
+        )
+
+    def _misdeclared(self, standard: Standard, submission: Sequence[VerifiedBatch]) -> str:
+        """What the headers say that they may not; empty when nothing."""
+        header = submission[-1].header
         if header.manifest is None:
             return "manifest: expected control totals, got none"
         if header.standard != standard.id:
@@ -179,7 +225,28 @@ class SubmissionHandler:
         unknown = {ref.table for batch in submission for ref in batch.header.segments} - known
         if unknown:
             return f"tables: expected those of {standard.id}, got {', '.join(sorted(unknown))}"
-        return self._judge.objection(standard, header.period, self._rows(submission))
+        rows = sum(ref.rows for batch in submission for ref in batch.header.segments)
+        return (
+            f"submission: expected at most {self._rows_max} rows, got {rows}" if rows > self._rows_max else ""
+        )
+
+    def _unreadable(self, standard: Standard, submission: Sequence[VerifiedBatch]) -> str:
+        """Why some segment may not be read in this process; empty when all may."""
+        for batch in submission:
+            for ref in batch.header.segments:
+                found = self._inspector.objection(ref, standard.table(ref.table).segment_columns)
+                if found:
+                    return f"table {ref.table}: {found}"
+        return ""
+
+    def _judged(self, standard: Standard, period: str, submission: Sequence[VerifiedBatch]) -> str:
+        """What the gate says of the rows; a row that neither upserts nor deletes would pass it unseen."""
+        tables = self._rows(submission)
+        for table, rows in tables.items():
+            odd = rows.filter(~pl.col(OP).is_in([UPSERT, DELETE]).fill_null(value=False)).height
+            if odd:
+                return f"table {table}: expected rows with op {UPSERT} or {DELETE}, got {odd} with another"
+        return self._judge.objection(standard, period, tables)
 
     def _rows(self, submission: Sequence[VerifiedBatch]) -> dict[str, pl.DataFrame]:
         """The submission's rows by table, as its segments hold them."""

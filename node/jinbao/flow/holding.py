@@ -15,7 +15,8 @@ from jinbao.flow.ports import Index, Ledger, Now, Observer
 from jinbao.model import acts
 from jinbao.model.batch import Header, SealedBatch
 from jinbao.model.errors import LASTING, CorruptionError, PeerError
-from jinbao.model.receipt import Receipt, Stage
+from jinbao.model.quoting import quoted
+from jinbao.model.receipt import REASON_CHARACTERS_MAX, Receipt, Stage
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.zone import Endpoint
 from jinbao.trust.encoding import decode_header
@@ -28,8 +29,8 @@ CLOCK_FLAG = timedelta(minutes=5)
 class Holder:
     """Holds streams, aloud and once; keeps what contradicts what."""
 
-    def __init__(self, *, index: Index, ledger: Ledger, observer: Observer, now: Now) -> None:
-        self._index, self._ledger = index, ledger
+    def __init__(self, *, index: Index, ledger: Ledger, observer: Observer, now: Now, held_max: int) -> None:
+        self._index, self._ledger, self._held_max = index, ledger, held_max
         self._observer, self._now = observer, now
 
     def lasting(self) -> set[StreamId]:
@@ -39,12 +40,18 @@ class Holder:
     def hold(
         self, peer: Endpoint, stream: StreamId, sealed: SealedBatch, exc: PeerError | CorruptionError
     ) -> None:
-        """Record why a stream stops, once for each reason; a contradiction with both its sides."""
+        """Record why a stream stops; a contradiction with both its sides.
+
+        Once per place and kind of trouble: a peer that words it anew each time fills no journal.
+        """
         held: Mapping[StreamId, tuple[int, str, str]] = self._index.held()
-        reason = str(exc)
-        if stream in held and held[stream][1:] == (exc.code, reason):
-            return
+        reason = quoted(str(exc), REASON_CHARACTERS_MAX)
         seq = next((m.seq for m in self._index.marks() if m.stream == stream), 0) + 1
+        if stream in held and held[stream][:2] == (seq, exc.code):
+            return
+        if stream not in held and len(held) >= self._held_max:
+            self._observer.event("header_refused", peer=str(peer), code=exc.code, reason=reason)
+            return
         if exc.code in LASTING:
             evidence = [*self._ours(exc), sealed]
             told = acts.receipt_due(self._word(sealed, f"{exc.code}: {reason}"))

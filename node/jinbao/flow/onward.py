@@ -7,14 +7,17 @@ It travels by carrier only (软交换).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from jinbao.flow.ports import Index, Ledger, Now, SealHeader
+from jinbao.flow.ports import Index, Inspector, Ledger, Now, SealHeader
 from jinbao.flow.sealing import StreamSealer
 from jinbao.model import acts
 from jinbao.model.acts import Act, SegmentUse
-from jinbao.model.batch import Kind, SegmentRef, VerifiedBatch
+from jinbao.model.batch import Header, Kind, SegmentRef, VerifiedBatch
+from jinbao.model.errors import UnacceptableError
 from jinbao.model.failpoint import declare, hit
+from jinbao.model.quoting import quoted
+from jinbao.model.standard import Standard
 from jinbao.model.stream import PUBLISHED_PREFIX, StreamId
 
 PACKAGE_BEFORE = declare("onward.before_package", "a package is accepted, not taken in")
@@ -49,10 +52,10 @@ class Publisher:
 
 
 class PackageHandler:
-    """Takes published packages into a decision zone."""
+    """Takes published packages into a decision zone; one that cannot be read holds its stream."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, standards: Mapping[str, Standard], inspector: Inspector) -> None:
+        self._ledger, self._standards, self._inspector = ledger, standards, inspector
 
     def wants(self, stream: StreamId) -> bool:
         """Every stream of published packages."""
@@ -61,23 +64,54 @@ class PackageHandler:
     def apply(self, stream: StreamId, batches: Sequence[VerifiedBatch]) -> bool:
         """Record each package in order."""
         for batch in batches:
+            self._check(stream, batch)
             hit(PACKAGE_BEFORE)
             self._ledger.record(_packaged(stream, batch))
             hit(PACKAGED)
         return True
 
+    def _check(self, stream: StreamId, batch: VerifiedBatch) -> None:
+        """Refuse a package with a segment that cannot be read here; raises UnacceptableError.
+
+        A package of another version of the standard has its own columns, flat all the same.
+        """
+        header, library = batch.header, stream.topic.removeprefix(PUBLISHED_PREFIX)
+        standard = self._standards.get(library)
+        known = {t.id: t.segment_columns for t in standard.tables} if standard else {}
+        is_ours = standard is not None and header.standard == standard.id
+        for ref in header.segments:
+            if is_ours and ref.table not in known:
+                objection = f"table {ref.table}"
+            else:
+                objection = self._inspector.objection(ref, known[ref.table] if is_ours else {})
+            if objection:
+                place = f"{stream}#{header.seq}"
+                raise UnacceptableError(place, expected="a package", got=objection, seq=header.seq)
+
+
+def _origin_of(stream: StreamId, header: Header) -> tuple[str, int]:
+    """Node and seq of the submission a package was made of; raises UnacceptableError if `run` names none."""
+    submission, _, seq = header.run.partition("#")
+    try:
+        return StreamId.parse(submission).origin.node, int(seq)
+    except ValueError as exc:
+        place = f"{stream}#{header.seq}: run"
+        raise UnacceptableError(
+            place, expected="a submission", got=quoted(header.run), seq=header.seq
+        ) from exc
+
 
 def _packaged(stream: StreamId, batch: VerifiedBatch) -> Act:
     header = batch.header
-    submission, _, seq = header.run.partition("#")
+    origin, origin_seq = _origin_of(stream, header)
     return acts.packaged(
         stream=stream,
         seq=header.seq,
         head=batch.head,
         library=stream.topic.removeprefix(PUBLISHED_PREFIX),
         standard=header.standard,
-        origin=StreamId.parse(submission).origin.node,
-        origin_seq=int(seq),
+        origin=origin,
+        origin_seq=origin_seq,
         period=header.period,
         segments=[
             SegmentUse(header.seq, header.kind, ref.table, ref.sha256, ref.rows, ref.bytes)

@@ -97,8 +97,12 @@ class Index(Protocol):
         """The header held at one place of a stream, as a mark."""
         ...
 
-    def unapplied(self, limit: int) -> list[SealedBatch]:
-        """Accepted batches above their stream's apply mark, in order per stream."""
+    def waiting(self) -> Mapping[StreamId, int]:
+        """Streams with accepted batches above their apply mark, and how many."""
+        ...
+
+    def unapplied(self, stream: StreamId, limit: int) -> list[SealedBatch]:
+        """The first accepted batches above a stream's apply mark, in order; at most `limit`."""
         ...
 
     def streams(self) -> list[Mark]:
@@ -132,6 +136,14 @@ class Shelf(Protocol):
 
     def read(self, sha256: str) -> pl.DataFrame:
         """A stored segment as columns."""
+        ...
+
+
+class Inspector(Protocol):
+    """Decides, without this process reading it, whether a peer's segment may be read in this process."""
+
+    def objection(self, ref: SegmentRef, columns: Mapping[str, bool]) -> str:
+        """Why it may not; empty when it may. `columns` says which are text; none: whichever it names."""
         ...
 
 

@@ -8,19 +8,31 @@ with what stands at that place here: `witness`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import polars as pl
 
-from jinbao.flow.ports import Index, Ledger, Now, Observer, SealHeader, Shelf
+from jinbao.flow.ports import Index, Inspector, Ledger, Now, Observer, SealHeader, Shelf
 from jinbao.flow.sealing import StreamSealer
 from jinbao.flow.witness import Witness
 from jinbao.model import acts
 from jinbao.model.batch import Kind, SegmentRef, VerifiedBatch
+from jinbao.model.errors import UnacceptableError
 from jinbao.model.failpoint import declare, hit
-from jinbao.model.receipt import RECEIPT_COLUMNS, RECEIPT_KEY, Receipt, topic_of
+from jinbao.model.quoting import quoted
+from jinbao.model.receipt import (
+    REASON_CHARACTERS_MAX,
+    RECEIPT_COLUMNS,
+    RECEIPT_KEY,
+    Receipt,
+    Stage,
+    topic_of,
+)
 from jinbao.model.stream import NOTICES, RECEIPTS, StreamId
+from jinbao.model.zone import Endpoint
 from jinbao.trust.digest import digest
 
 SEAL_BEFORE = declare("receipts.before_seal", "due receipts are in a durable segment, no batch is sealed")
@@ -29,6 +41,15 @@ KEEP_BEFORE = declare("receipts.before_keep", "receipts that pass are accepted, 
 KEPT = declare("receipts.after_keep", "receipts that passed are filed and the mark moved")
 
 _SCHEMA = {name: pl.Int64() if name in {"seq", "rows"} else pl.String() for name in RECEIPT_COLUMNS}
+
+
+_COLUMNS = {name: dtype == pl.String for name, dtype in _SCHEMA.items()}
+_COLUMNS_0_1 = {name: is_text for name, is_text in _COLUMNS.items() if name != "incarnation"}
+"""Receipts of release 0.1 name no incarnation."""
+
+_INCARNATION = re.compile(r"[0-9A-Za-z-]{0,64}")
+_HASH = re.compile(r"[0-9a-f]{64}")
+_TIME = re.compile(r"[0-9T:.+Z-]{1,40}")
 
 
 class ReceiptSealer:
@@ -87,10 +108,12 @@ def _row(receipt: Receipt) -> dict[str, object]:
 
 
 class ReceiptHandler:
-    """Files the receipts that pass here, for this node and for those below."""
+    """Files the receipts that pass here, for this node and for those below; a batch that is none holds its stream."""
 
-    def __init__(self, *, index: Index, ledger: Ledger, shelf: Shelf, observer: Observer) -> None:
-        self._ledger = ledger
+    def __init__(
+        self, *, index: Index, ledger: Ledger, shelf: Shelf, inspector: Inspector, observer: Observer
+    ) -> None:
+        self._ledger, self._shelf, self._inspector = ledger, shelf, inspector
         self._witness = Witness(index=index, shelf=shelf, observer=observer)
 
     def wants(self, stream: StreamId) -> bool:
@@ -98,7 +121,22 @@ class ReceiptHandler:
         return stream.topic in {RECEIPTS, NOTICES}
 
     def apply(self, stream: StreamId, batches: Sequence[VerifiedBatch]) -> bool:
-        """File all batches in one transaction, with what they contradict."""
+        """File all batches that are receipts in one transaction, with what they contradict.
+
+        Raises UnacceptableError at one that is not.
+        """
+        good = 0
+        try:
+            for batch in batches:
+                self._check(stream, batch)
+                good += 1
+        finally:
+            self._keep(stream, batches[:good])
+        return True
+
+    def _keep(self, stream: StreamId, batches: Sequence[VerifiedBatch]) -> None:
+        if not batches:
+            return
         last = batches[-1]
         segments = [ref.sha256 for batch in batches for ref in batch.header.segments]
         heard = self._witness.hear(batches)
@@ -108,4 +146,51 @@ class ReceiptHandler:
         )
         hit(KEPT)
         self._witness.tell(heard)
-        return True
+
+    def _check(self, stream: StreamId, batch: VerifiedBatch) -> None:
+        """Refuse a batch whose segments cannot be read, or whose rows are not receipts of its sealer."""
+        seq = batch.header.seq
+        for ref in batch.header.segments:
+            objection = self._inspector.objection(ref, _COLUMNS)
+            if objection and self._inspector.objection(ref, _COLUMNS_0_1):
+                raise UnacceptableError(f"{stream}#{seq}", expected="receipts", got=objection, seq=seq)
+            for row in self._shelf.read(ref.sha256).iter_rows(named=True):
+                check_receipt(row, stream, seq)
+
+
+def check_receipt(row: Mapping[str, Any], stream: StreamId, seq: int) -> None:
+    """Refuse a row that is no receipt, or not one of the stream's own sealer for the stream's own audience.
+
+    Raises UnacceptableError. A node that relays seals its own receipts only: it cannot
+    speak for the one above it, nor to anybody beside the audience.
+    """
+    try:
+        about = StreamId.parse(row["stream"])
+        is_sound = (
+            Endpoint.parse(row["receiver"]) == stream.origin
+            and about.origin.node == stream.audience
+            and row["seq"] >= 1
+            and row["rows"] >= 0
+            and row["stage"] in set(Stage)
+            and _HASH.fullmatch(row["head"]) is not None
+            and (row["digest"] == "" or _HASH.fullmatch(row["digest"]) is not None)
+            and len(row["reason"]) <= REASON_CHARACTERS_MAX + 1  # a cut reason ends in a mark of its own
+            and quoted(row["reason"], REASON_CHARACTERS_MAX + 1) == row["reason"]
+            and _TIME.fullmatch(row["at"]) is not None
+            and _INCARNATION.fullmatch(row.get("incarnation", "")) is not None
+        )
+    except (ValueError, TypeError) as exc:
+        raise UnacceptableError(
+            f"{stream}#{seq}: receipt",
+            expected="text and numbers of a receipt",
+            got=quoted(str(exc)),
+            seq=seq,
+        ) from exc
+    if not is_sound:
+        said = quoted(f"{row['receiver']} {row['stage']} {row['stream']}")
+        raise UnacceptableError(
+            f"{stream}#{seq}: receipt",
+            expected=f"one of {stream.origin} for {stream.audience}",
+            got=said,
+            seq=seq,
+        )

@@ -10,15 +10,19 @@ proves nothing is passed by, loudly; the batch that carried it blocks nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 
 import polars as pl
 
-from jinbao.flow.ports import Index, Ledger, Now, ReadHeader, SealHeader, Shelf, Trust
+from jinbao.flow.ports import Index, Inspector, Ledger, Now, ReadHeader, SealHeader, Shelf, Trust
 from jinbao.flow.sealing import StreamSealer
 from jinbao.model import acts
 from jinbao.model.batch import Kind, SegmentRef, VerifiedBatch
+from jinbao.model.errors import UnacceptableError
 from jinbao.model.failpoint import declare, hit
+from jinbao.model.quoting import quoted
 from jinbao.model.stream import TRUST, TRUST_UP, StreamId
 from jinbao.model.trust import DocumentKind, TrustDocument
 
@@ -29,7 +33,19 @@ SEALED = declare("trusting.after_seal", "imported documents are sealed in the jo
 LEARN_BEFORE = declare("trusting.before_learn", "documents that came are proved, nothing of them is recorded")
 LEARNED = declare("trusting.after_learn", "documents that came are recorded and the mark moved")
 
-DOCUMENT_SCHEMA = {"kind": pl.String(), "name": pl.String(), "number": pl.Int64(), "body": pl.Binary()}
+DOCUMENT_SCHEMA = {
+    "kind": pl.String(),
+    "name": pl.String(),
+    "number": pl.Int64(),
+    "part": pl.Int64(),
+    "body": pl.String(),
+}
+"""One row per part of a document, in order; `body` is base64."""
+
+PART_BYTES = 30_000
+"""A part fits in a cell of any segment (`limits.cell_bytes_max`) as base64."""
+
+_COLUMNS = {name: dtype == pl.String for name, dtype in DOCUMENT_SCHEMA.items()}
 
 
 class TrustSealer:
@@ -72,7 +88,7 @@ class TrustSealer:
 
     def _seal_on(self, topic: str, documents: Sequence[TrustDocument], word: str) -> None:
         stream = StreamId(self._index.me, topic)
-        rows = [{"kind": str(d.kind), "name": d.name, "number": d.number, "body": d.body} for d in documents]
+        rows = [row for document in documents for row in _rows(document)]
         frame = pl.DataFrame(rows, schema=DOCUMENT_SCHEMA)
         sha256, size = self._shelf.write(frame)
         sealer = StreamSealer(
@@ -99,22 +115,52 @@ def _fingerprint(documents: Sequence[TrustDocument]) -> str:
 class TrustHandler:
     """Takes in the documents of batches that pass here."""
 
-    def __init__(self, *, ledger: Ledger, shelf: Shelf, trust: Trust) -> None:
-        self._ledger, self._shelf, self._trust = ledger, shelf, trust
+    def __init__(self, *, ledger: Ledger, shelf: Shelf, inspector: Inspector, trust: Trust) -> None:
+        self._ledger, self._shelf, self._inspector, self._trust = ledger, shelf, inspector, trust
 
     def wants(self, stream: StreamId) -> bool:
         """Both topics."""
         return stream.topic in (TRUST, TRUST_UP)
 
     def apply(self, stream: StreamId, batches: Sequence[VerifiedBatch]) -> bool:
-        """The newest batch holds all its origin has to say: the ones before it are passed by with it."""
+        """The newest batch holds all its origin has to say: the ones before it are passed by with it.
+
+        Raises UnacceptableError where it holds no documents.
+        """
         last = batches[-1]
-        documents = [
-            TrustDocument(DocumentKind(kind), name, number, body)
-            for ref in last.header.segments
-            for kind, name, number, body in self._shelf.read(ref.sha256).iter_rows()
-        ]
+        documents = [document for ref in last.header.segments for document in self._documents(last, ref)]
         hit(LEARN_BEFORE)
         self._trust.learn(documents, str(stream.origin), acts.skipped(stream, last.header.seq, last.head))
         hit(LEARNED)
         return True
+
+    def _documents(self, batch: VerifiedBatch, ref: SegmentRef) -> list[TrustDocument]:
+        """The rows of a segment, read only once they were looked at."""
+        thing, seq = f"{batch.header.stream}#{batch.header.seq}", batch.header.seq
+        objection = self._inspector.objection(ref, _COLUMNS)
+        if objection:
+            raise UnacceptableError(thing, expected="trust documents", got=objection, seq=seq)
+        try:
+            return list(_documents(self._shelf.read(ref.sha256)))
+        except (ValueError, TypeError) as exc:
+            raise UnacceptableError(thing, expected="trust documents", got=quoted(str(exc)), seq=seq) from exc
+
+
+def _rows(document: TrustDocument) -> Iterator[dict[str, object]]:
+    """A document as rows, one per part."""
+    for part, at in enumerate(range(0, len(document.body), PART_BYTES)):
+        yield {
+            "kind": str(document.kind),
+            "name": document.name,
+            "number": document.number,
+            "part": part,
+            "body": b64encode(document.body[at : at + PART_BYTES]).decode("ascii"),
+        }
+
+
+def _documents(frame: pl.DataFrame) -> Iterator[TrustDocument]:
+    """Documents out of the rows of a segment; raises ValueError for rows that are none."""
+    for (kind, name, number), rows in groupby(frame.iter_rows(), key=lambda row: row[:3]):
+        yield TrustDocument(
+            DocumentKind(kind), name, number, b"".join(b64decode(row[4], validate=True) for row in rows)
+        )

@@ -37,6 +37,11 @@ from jinbao.model.zone import Endpoint
 from jinbao.store.engine import Store
 from jinbao.trust.encoding import short_of
 
+UNAPPLIED_BYTES_MAX = 128 << 20
+"""Headers looked at in one round of one stream: forty thousand of ours, and no more than memory has room for."""
+
+_PAGE = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Overview:
@@ -147,18 +152,43 @@ class JournalIndex:
         )
         return [(r.seq, Kind(r.kind), r.head) for r in self._rows(query.order_by(HEADER.c.seq))]
 
-    def unapplied(self, limit: int) -> list[SealedBatch]:
-        """Batches accepted after the one their stream's apply mark points to, in order per stream."""
+    def waiting(self) -> dict[StreamId, int]:
+        """Streams with batches accepted after the one their apply mark points to, and how many; by stream."""
         applied = sa.select(MARK).where(MARK.c.stage == APPLIED).subquery()
         query = (
-            sa.select(HEADER.c.envelope, HEADER.c.stream)
+            sa.select(HEADER.c.stream, sa.func.count().label("batches"))
             .join(applied, applied.c.stream == HEADER.c.stream, isouter=True)
             .where(HEADER.c.peer != "", HEADER.c.lsn > sa.func.coalesce(applied.c.lsn, 0))
-            .order_by(HEADER.c.stream, HEADER.c.lsn)
+            .group_by(HEADER.c.stream)
+            .order_by(HEADER.c.stream)
+        )
+        return {StreamId.parse(r.stream): r.batches for r in self._rows(query)}
+
+    def unapplied(self, stream: StreamId, limit: int) -> list[SealedBatch]:
+        """Batches of a stream accepted after the one its apply mark points to, in order: the first of them.
+
+        At most `limit`, and of those what `UNAPPLIED_BYTES_MAX` holds.
+        """
+        applied = sa.select(MARK.c.lsn).where(MARK.c.stage == APPLIED, MARK.c.stream == str(stream))
+        query = (
+            sa.select(HEADER.c.envelope)
+            .where(
+                HEADER.c.stream == str(stream),
+                HEADER.c.peer != "",
+                HEADER.c.lsn > sa.func.coalesce(applied.scalar_subquery(), 0),
+            )
+            .order_by(HEADER.c.lsn)
             .limit(limit)
         )
-        rows = self._rows(query)
-        return [envelope_of(json.loads(r.envelope)) for r in rows]
+        found: list[SealedBatch] = []
+        size = 0
+        with self._store.read() as connection:
+            for row in connection.execute(query).yield_per(_PAGE):
+                size += len(row.envelope)
+                if size > UNAPPLIED_BYTES_MAX and found:
+                    break
+                found.append(envelope_of(json.loads(row.envelope)))
+        return found
 
     def segments(self) -> list[dict[str, Any]]:
         """Segments the headers held here name, by stream and seq."""

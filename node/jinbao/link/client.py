@@ -65,11 +65,13 @@ class LineClient:
             f"/{SERVICE}/Follow", wire.FollowRequest.SerializeToString, wire.Envelope.FromString
         )
         found: list[SealedBatch] = []
+        size = 0
         with self._told("follow"):
             self._call = call(request, timeout=wait_s + self._limits.call_s)
             for message in self._call:
                 found.append(envelope_of(message))
-                if len(found) >= limit:
+                size += message.ByteSize()
+                if len(found) >= limit or size > self._limits.answer_bytes_max:
                     break
         return found
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -21,15 +21,20 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from jinbao.link.caller import Caller, CallerCheck
 from jinbao.link.hello import NONCE_BYTES, VERSION, challenge
 from jinbao.link.limits import LinkLimits
+from jinbao.link.quota import FETCH, FOLLOW, HELLO, PeerQuota, QuotaError
 from jinbao.link.standing import Standing
 from jinbao.model.batch import SealedBatch
-from jinbao.model.errors import JinbaoError, LocalError, PeerError
+from jinbao.model.errors import JinbaoError, LocalError, PeerError, RevocationUnknownError
+from jinbao.model.quoting import quoted
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.zone import Endpoint
-from jinbao.trust.encoding import envelope_message, mark_of, stream_of
+from jinbao.trust.encoding import envelope_message, marks_of, place_of
 from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
 
 SERVICE = "jinbao.wire.v1.LineService"
+
+M = TypeVar("M")
+Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Offer(Protocol):
@@ -65,7 +70,8 @@ class LineServer:
         self._loop = asyncio.new_event_loop()
         self._pool = ThreadPoolExecutor(limits.workers_max, thread_name_prefix="line-read")
         self._thread = threading.Thread(target=self._loop.run_forever, name="line-server", daemon=True)
-        self._fetches: Counter[Endpoint] = Counter()
+        self._quota = PeerQuota(limits, self._pool, self._loop.time)
+        self._unjudged = asyncio.Semaphore(1)
         self._news: asyncio.Condition | None = None
         self._server: grpc.aio.Server | None = None
         self.port = 0
@@ -81,7 +87,8 @@ class LineServer:
         server = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", limits.message_bytes_max),
+                ("grpc.max_receive_message_length", limits.request_bytes_max),
+                ("grpc.max_concurrent_streams", limits.streams_per_connection_max),
                 ("grpc.server_handshake_timeout_ms", int(limits.handshake_s * 1000)),
                 ("grpc.max_connection_age_ms", int(limits.connection_age_s * 1000)),
                 ("grpc.max_connection_age_grace_ms", int(limits.call_s * 1000)),
@@ -119,23 +126,23 @@ class LineServer:
         )
 
     def _handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
+        """The methods of the contract, each handled from its first byte on.
+
+        A request is one message on the wire either way; taken as a stream it is read only
+        after its caller is known, and within a time.
+        """
+        handler = grpc.stream_stream_rpc_method_handler
+        chunk, envelope = wire.Chunk.SerializeToString, wire.Envelope.SerializeToString
+        hello = wire.HelloResponse.SerializeToString
         methods = {
-            "Hello": grpc.unary_unary_rpc_method_handler(
-                self._hello, wire.HelloRequest.FromString, wire.HelloResponse.SerializeToString
-            ),
-            "Follow": grpc.unary_stream_rpc_method_handler(
-                self._follow, wire.FollowRequest.FromString, wire.Envelope.SerializeToString
-            ),
-            "Fetch": grpc.unary_stream_rpc_method_handler(
-                self._fetch, wire.FetchRequest.FromString, wire.Chunk.SerializeToString
-            ),
+            "Hello": handler(self._hello, wire.HelloRequest.FromString, hello),
+            "Follow": handler(self._follow, wire.FollowRequest.FromString, envelope),
+            "Fetch": handler(self._fetch, wire.FetchRequest.FromString, chunk),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
-    async def _caller(
-        self, context: grpc.aio.ServicerContext[Any, Any], known: Caller | None = None
-    ) -> Caller:
-        """The proved caller, or the one that was `known`, proved again; anything else is refused, told and recorded."""
+    async def _caller(self, context: Context, known: Caller | None = None) -> Caller:
+        """The proved caller, or the one that was `known`, proved again; all else is refused, told and recorded."""
         try:
             return self._check.again(known) if known else self._check.identify(context.auth_context())
         except PeerError as exc:
@@ -143,65 +150,107 @@ class LineServer:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(exc))
             raise AssertionError from exc  # abort raises
 
-    async def _blocking(self, call: Callable[[], Any]) -> Any:
-        return await self._loop.run_in_executor(self._pool, call)
-
-    async def _hello(
-        self, request: wire.HelloRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> wire.HelloResponse:
-        await self._learn(request, context)
+    @asynccontextmanager
+    async def _served(self, context: Context, kind: str, message: type[M]) -> AsyncIterator[tuple[Caller, M]]:
+        """The proved caller and its request, within its quota; whoever is neither is refused, told and recorded."""
+        early = await self._lists(context) if kind == HELLO and self._lacks_lists(context) else None
         caller = await self._caller(context)
-        if len(request.nonce) != NONCE_BYTES:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"nonce: expected {NONCE_BYTES} bytes")
-        if VERSION not in request.versions:
-            spoken = ", ".join(request.versions)[:80] or "none"
-            await context.abort(
-                grpc.StatusCode.FAILED_PRECONDITION, f"versions: expected {VERSION}, got {spoken}"
-            )
-        standing, mine = self._standing, self._standing.identity()
-        return wire.HelloResponse(
-            version=VERSION,
-            endpoint=str(standing.me),
-            suite=mine.suite,
-            signature=mine.sign(challenge(request.nonce, standing.me, caller.endpoint)),
-            certificates=mine.certificates,
-            standards=self._standards,
-            now=standing.now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            trust=standing.staple(),
-        )
+        try:
+            async with self._quota.place(caller.endpoint, kind):
+                request = early if isinstance(early, message) else await self._request(context, message)
+                yield caller, request
+        except QuotaError as exc:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(exc))
+        except PeerError as exc:
+            self._refused(context.peer(), exc)
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(exc))
 
-    async def _learn(self, request: wire.HelloRequest, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        """Take the lists a caller brings before it is judged by them: they prove themselves (clause 1.6)."""
+    def _lacks_lists(self, context: Context) -> bool:
+        """Whether a caller cannot be judged for want of a revocation list that is new enough."""
+        try:
+            self._check.identify(context.auth_context())
+        except PeerError as exc:
+            return isinstance(exc, RevocationUnknownError)
+        return False
+
+    async def _lists(self, context: Context) -> wire.HelloRequest:
+        """The hello of a caller nobody can judge yet, with the lists it brings taken in (clause 1.6).
+
+        TLS let it in by an authority of ours; one of them at a time, so that they starve nobody.
+        """
+        async with self._unjudged:
+            request = await self._request(context, wire.HelloRequest)
+            await self._learn(request, context)
+        return request
+
+    async def _learn(self, request: wire.HelloRequest, context: Context) -> None:
+        """Take in the lists a hello brings: they prove themselves."""
         documents = list(request.trust)
         if not documents:
             return
         try:
-            await self._blocking(lambda: self._standing.learn(documents, None))
+            await self._loop.run_in_executor(self._pool, lambda: self._standing.learn(documents, None))
         except PeerError as exc:
             self._refused(context.peer(), exc)
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(exc))
 
-    async def _follow(
-        self, request: wire.FollowRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> AsyncIterator[wire.Envelope]:
-        """Answer with what is beyond the marks; wait for news at most as long as was asked."""
-        caller = await self._caller(context)
+    async def _request(self, context: Context, message: type[M]) -> M:
+        """The one message of a call; a caller that trickles it is cut off."""
+        request: Any = None
+        with suppress(TimeoutError):
+            request = await asyncio.wait_for(context.read(), self._limits.request_s)
+        if not isinstance(request, message):
+            most = f"a request within {self._limits.request_s:g} s"
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"call: expected {most}")
+        assert isinstance(request, message)  # abort raises
+        return request
+
+    async def _send(self, context: Context, message: object) -> None:
+        """Send one message; a caller that takes nothing for `call_s` is cut off."""
         try:
-            marks = [mark_of(mark) for mark in request.marks]
-        except PeerError as exc:
-            self._refused(context.peer(), exc)
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(exc))
-        peer = caller.endpoint
-        limit = min(request.limit or self._limits.headers_max, self._limits.headers_max)
-        wait_s = min(request.wait_ms / 1000, self._limits.follow_wait_s_max)
-        deadline = self._loop.time() + wait_s
-        while True:
-            found: list[SealedBatch] = await self._blocking(lambda: self._counter.headers(peer, marks, limit))
-            caller = await self._caller(context, caller)
-            for sealed in found:
-                yield envelope_message(sealed)
-            if found or not await self._news_before(deadline):
-                return
+            await asyncio.wait_for(context.write(message), self._limits.call_s)
+        except TimeoutError:
+            most = f"a caller that takes it within {self._limits.call_s:g} s"
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"answer: expected {most}")
+
+    async def _hello(self, _requests: object, context: Context) -> None:
+        async with self._served(context, HELLO, wire.HelloRequest) as (caller, request):
+            if len(request.nonce) != NONCE_BYTES:
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"nonce: expected {NONCE_BYTES} bytes")
+            if VERSION not in request.versions:
+                spoken = quoted(", ".join(request.versions[:4])) or "none"
+                await context.abort(
+                    grpc.StatusCode.FAILED_PRECONDITION, f"versions: expected {VERSION}, got {spoken}"
+                )
+            await self._learn(request, context)
+            still = await self._caller(context, caller)
+            standing, mine = self._standing, self._standing.identity()
+            answer = wire.HelloResponse(
+                version=VERSION,
+                endpoint=str(standing.me),
+                suite=mine.suite,
+                signature=mine.sign(challenge(request.nonce, standing.me, still.endpoint)),
+                certificates=mine.certificates,
+                standards=self._standards,
+                now=standing.now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                trust=standing.staple(),
+            )
+            await self._send(context, answer)
+
+    async def _follow(self, _requests: object, context: Context) -> None:
+        """Answer with what is beyond the marks; wait for news at most as long as was asked."""
+        async with self._served(context, FOLLOW, wire.FollowRequest) as (caller, request):
+            peer, marks = caller.endpoint, marks_of(request)
+            limit = min(request.limit or self._limits.headers_max, self._limits.headers_max)
+            deadline = self._loop.time() + min(request.wait_ms / 1000, self._limits.follow_wait_s_max)
+            found: list[SealedBatch] = []
+            while not found:
+                found = await self._quota.read(peer, lambda: self._counter.headers(peer, marks, limit))
+                await self._caller(context, caller)
+                for sealed in found:
+                    await self._send(context, envelope_message(sealed))
+                if not found and not await self._news_before(deadline):
+                    return
 
     async def _news_before(self, deadline: float) -> bool:
         """Whether something new was journalled before the loop's time `deadline`."""
@@ -216,39 +265,25 @@ class LineServer:
                 return False
         return True
 
-    async def _fetch(
-        self, request: wire.FetchRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> AsyncIterator[wire.Chunk]:
-        caller = await self._caller(context)
-        peer = caller.endpoint
-        if self._fetches[peer] >= self._limits.fetches_per_peer_max:
-            most = f"at most {self._limits.fetches_per_peer_max} at once"
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"fetches: expected {most}")
-        self._fetches[peer] += 1
-        try:
-            async for chunk in self._chunks(caller, request, context):
-                yield chunk
-        finally:
-            self._fetches[peer] -= 1
-
-    async def _chunks(
-        self, caller: Caller, request: wire.FetchRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> AsyncIterator[wire.Chunk]:
-        try:
-            stream = stream_of(request.stream)
-            path = await self._blocking(
-                lambda: self._counter.open_segment(caller.endpoint, stream, request.seq, request.sha256)
-            )
-        except JinbaoError as exc:
-            self._refused(context.peer(), exc)
-            await context.abort(grpc.StatusCode.DATA_LOSS, f"segment: expected to be served, got {exc.code}")
-        if path is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "segment: expected one the caller may see")
-        with path.open("rb") as file:
-            file.seek(request.offset)
-            while body := await self._blocking(lambda: file.read(self._limits.chunk_bytes)):
-                caller = await self._caller(context, caller)
-                yield wire.Chunk(body=body)
+    async def _fetch(self, _requests: object, context: Context) -> None:
+        async with self._served(context, FETCH, wire.FetchRequest) as (caller, request):
+            peer, (stream, seq, sha256, offset) = caller.endpoint, place_of(request)
+            try:
+                path = await self._quota.read(
+                    peer, lambda: self._counter.open_segment(peer, stream, seq, sha256)
+                )
+            except LocalError as exc:
+                self._refused(context.peer(), exc)
+                await context.abort(
+                    grpc.StatusCode.DATA_LOSS, f"segment: expected to be served, got {exc.code}"
+                )
+            if path is None:
+                await context.abort(grpc.StatusCode.NOT_FOUND, "segment: expected one the caller may see")
+            with path.open("rb") as file:
+                file.seek(offset)
+                while body := await self._quota.read(peer, lambda: file.read(self._limits.chunk_bytes)):
+                    await self._caller(context, caller)
+                    await self._send(context, wire.Chunk(body=body))
 
     def wake(self) -> None:
         """Tell live followers that there is news; from any thread."""

@@ -78,6 +78,12 @@ class EvidenceError(UnprovableError):
         self.clause = clause
 
 
+class UnacceptableError(PeerError):
+    """Proved to be the peer's own words, and still nothing this zone will read: out of bounds or not as said."""
+
+    code = "unacceptable"
+
+
 class IdentityError(PeerError):
     """A caller or server is not who the topology's row says."""
 

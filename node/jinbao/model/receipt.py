@@ -14,6 +14,9 @@ from enum import StrEnum
 from jinbao.model.stream import NOTICES, RECEIPTS, StreamId
 from jinbao.model.zone import Endpoint
 
+REASON_CHARACTERS_MAX = 4000
+"""A refusal names tables, rules and numbers, never rows: a page says it."""
+
 
 class Stage(StrEnum):
     """How far a batch has come at the receiver."""

@@ -115,6 +115,11 @@ class Table:
         """Item codes in the standard's order: the order of canonical encoding."""
         return tuple(item.code for item in self.items)
 
+    @cached_property
+    def segment_columns(self) -> Mapping[str, bool]:
+        """Columns of a segment of this table, in order, and whether each is text: the items, then `op`."""
+        return {item.code: item.is_text for item in self.items} | {"op": True}
+
 
 @dataclass(frozen=True)
 class Standard:

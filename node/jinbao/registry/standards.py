@@ -6,6 +6,7 @@ A file that is not what it should be is a SettingsError naming file, key, expect
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,9 +14,21 @@ from typing import Any
 
 from jinbao.model.errors import SettingsError
 from jinbao.model.finding import Scope, Severity
+from jinbao.model.quoting import quoted
 from jinbao.model.standard import Code, CodeList, Item, ItemType, Limits, Rule, Standard, Table
 
 CODE_LISTS = "code_lists.toml"
+
+FILE_BYTES_MAX = 8 << 20
+"""One file of standards: ours have 100 KB; a parser's memory is a multiple of its file."""
+
+TABLES_MAX, ITEMS_MAX, RULES_MAX, CODES_MAX = 100, 400, 2_000, 100_000
+"""Of a library, a table, a table and a code list: national code lists have some thousand codes."""
+
+_LIBRARY = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_TABLE = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_ITEM = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,31}")
 
 
 def load_standards(directory: Path) -> dict[str, Standard]:
@@ -29,17 +42,42 @@ def load_standards(directory: Path) -> dict[str, Standard]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a dictionary; raises SettingsError if it is none."""
+    """A TOML file of bounded size as a dictionary; raises SettingsError if it is none."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+        if len(content) > FILE_BYTES_MAX:
+            raise SettingsError(str(path), expected=f"at most {FILE_BYTES_MAX} bytes", got="more")
+        return tomllib.loads(content.decode("utf-8"))
+    except RecursionError as exc:  # the parser's own answer to a thousand brackets
+        raise SettingsError(str(path), expected="a TOML file", got="nesting without end") from exc
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise SettingsError(str(path), expected="a TOML file", got=str(exc)) from exc
+        raise SettingsError(str(path), expected="a TOML file", got=quoted(str(exc), 200)) from exc
+
+
+def named(path: Path, thing: str, name: object, pattern: re.Pattern[str]) -> str:
+    """A name that becomes part of SQL, of a topic or of a metric: a word and nothing else."""
+    if not isinstance(name, str) or not pattern.fullmatch(name):
+        raise SettingsError(
+            f"{path}: {thing}", expected=f"a name like {pattern.pattern}", got=quoted(str(name))
+        )
+    return name
+
+
+def few(path: Path, thing: str, several: Sequence[Any], most: int) -> Sequence[Any]:
+    """At most so many of a thing."""
+    if len(several) > most:
+        raise SettingsError(f"{path}: {thing}", expected=f"at most {most}", got=len(several))
+    return several
 
 
 def load_code_lists(path: Path) -> dict[str, CodeList]:
     """All code lists, by id; entries are [code, name] or [code, name, from, to, successors]."""
     return {
-        name: CodeList(name, tuple(_code(path, name, entry) for entry in body["codes"]))
+        name: CodeList(
+            name,
+            tuple(_code(path, name, entry) for entry in few(path, name, body["codes"], CODES_MAX)),
+        )
         for name, body in read_toml(path).items()
     }
 
@@ -56,13 +94,13 @@ def _code(path: Path, name: str, entry: Sequence[Any]) -> Code:
 
 def _standard(path: Path, body: Mapping[str, Any], lists: Mapping[str, CodeList]) -> Standard:
     need(path, "standard", body, ("library", "version", "name_zh", "name_en", "valid_from", "tables"))
-    tables = tuple(_table(path, table) for table in body["tables"])
+    tables = tuple(_table(path, table) for table in few(path, "tables", body["tables"], TABLES_MAX))
     used = {item.code_list for table in tables for item in table.items if item.code_list}
     for name in sorted(used - lists.keys()):
         raise unknown(f"{path}: code list", name, lists)
     return Standard(
-        body["library"],
-        body["version"],
+        named(path, "library", body["library"], _LIBRARY),
+        named(path, "version", body["version"], _VERSION),
         body["name_zh"],
         body["name_en"],
         body["valid_from"],
@@ -73,7 +111,9 @@ def _standard(path: Path, body: Mapping[str, Any], lists: Mapping[str, CodeList]
 
 def _table(path: Path, body: Mapping[str, Any]) -> Table:
     need(path, "table", body, ("id", "name_zh", "name_en", "key", "totals", "limits", "items"), ("rules",))
-    items = tuple(_item(path, body["id"], entry) for entry in body["items"])
+    named(path, "table", body["id"], _TABLE)
+    few(path, "rules", body.get("rules", ()), RULES_MAX)
+    items = tuple(_item(path, body["id"], entry) for entry in few(path, "items", body["items"], ITEMS_MAX))
     codes = {item.code for item in items}
     for code in (*body["key"], *body["totals"]):
         if code not in codes:
@@ -91,6 +131,7 @@ def _item(path: Path, table: str, entry: Sequence[Any]) -> Item:
     code, name_zh, name_en, kind, length, scale, code_list, mandatory, personal = entry
     if kind not in set(ItemType):
         raise unknown(f"{path}: {table}.{code}: type", kind, [str(t) for t in ItemType])
+    named(path, f"{table}: item", code, _ITEM)
     return Item(code, name_zh, name_en, ItemType(kind), length, scale, code_list, mandatory, personal)
 
 

@@ -23,6 +23,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from jinbao.model.errors import LocalError, SpaceError
 from jinbao.model.failpoint import declare, hit
+from jinbao.model.quoting import quoted
 from jinbao.store.stage import Frames, PostgresStage, SqliteStage, Stage, read_postgres, read_sqlite
 
 COMMIT_BEFORE = declare("store.before_commit", "rows are written in the transaction, not committed")
@@ -74,9 +75,12 @@ class Store:
             # Writers are one by our own lock; readers see one snapshot, as in SQLite.
             level = "READ COMMITTED" if writer else "REPEATABLE READ"
             size = 2 if writer else _READERS_MAX
-            return sa.create_engine(self.url, pool_size=size, pool_pre_ping=True, isolation_level=level)
+            return sa.create_engine(
+                self.url, pool_size=size, pool_pre_ping=True, isolation_level=level, hide_parameters=True
+            )
         engine = sa.create_engine(
             self.url,
+            hide_parameters=True,  # they are persons, and an error's text goes into a log
             connect_args={"check_same_thread": False, "timeout": _BUSY_MS / 1000},
             **(
                 {"poolclass": StaticPool}
@@ -192,8 +196,8 @@ def _attached(connection: sa.Connection, stages: Sequence[Stage]) -> Iterator[No
 
 
 def _local(exc: BaseException | None, url: sa.URL) -> LocalError:
-    """Word a database's refusal for the operator, without the statement's parameters."""
-    cause = str(exc)
+    """Word a database's refusal for the operator, without the statement's parameters or the row it names."""
+    cause = quoted(str(exc).partition("\n")[0], 300)  # PostgreSQL shows the values on the lines after
     where = url.render_as_string(hide_password=True)
     if "disk is full" in cause or "No space left" in cause:
         return SpaceError(

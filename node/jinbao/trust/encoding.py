@@ -6,7 +6,6 @@ a message of the contract is refused as `UnprovableError`. Does not check signat
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -14,24 +13,18 @@ from google.protobuf.message import DecodeError
 
 from jinbao.model.batch import Header, Kind, Manifest, SealedBatch, SegmentRef, Shortfall, TableTotals
 from jinbao.model.errors import UnprovableError
+from jinbao.model.quoting import quoted
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.topology import NodeRow, Topology
 from jinbao.model.zone import Endpoint, Tier, Zone
+from jinbao.trust import bounds
+from jinbao.trust.bounds import PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MAX
 from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
 
 HEADER_TYPE = "application/vnd.jinbao.header.v1+protobuf"
 TOPOLOGY_TYPE = "application/vnd.jinbao.topology.v1+protobuf"
 
-PAYLOAD_BYTES_MAX = 1 << 20
-"""A header names at most thousands of segments; more is not a header."""
-
-SEGMENT_BYTES_MAX = 1 << 34
-"""16 GiB: above any table of a province in one segment."""
-
 T = TypeVar("T")
-
-_HEX = re.compile(r"[0-9a-f]{64}")
-_WORD = re.compile(r"[a-z][a-z0-9_]{0,79}")
 
 
 def _stream(message: wire.StreamId) -> StreamId:
@@ -61,7 +54,13 @@ def mark_of(message: wire.Mark) -> Mark:
 
 
 def _mark(m: wire.Mark) -> Mark:
-    return Mark(_stream(m.stream), m.incarnation[:64], m.epoch, m.seq, _hash(m.head) if m.head else "")
+    return Mark(
+        _stream(m.stream),
+        bounds.incarnation(m.incarnation) if m.incarnation else "",
+        bounds.at_most(m.epoch, bounds.NUMBER_MAX, "epoch"),
+        bounds.at_most(m.seq, bounds.NUMBER_MAX, "seq"),
+        bounds.hash_text(m.head) if m.head else "",
+    )
 
 
 def encode_marks(marks: Sequence[Mark]) -> bytes:
@@ -72,7 +71,30 @@ def encode_marks(marks: Sequence[Mark]) -> bytes:
 
 def decode_marks(payload: bytes) -> list[Mark]:
     """Read a payload of marks; raises UnprovableError on anything that is none."""
-    return _strict("marks", lambda: [_mark(mark) for mark in wire.FollowRequest.FromString(payload).marks])
+    _check_size("marks", payload)
+    return _strict("marks", lambda: _marks(wire.FollowRequest.FromString(payload)))
+
+
+def marks_of(message: wire.FollowRequest) -> list[Mark]:
+    """Read a caller's marks; raises UnprovableError on anything that is none, or on too many."""
+    return _strict("marks", lambda: _marks(message))
+
+
+def _marks(message: wire.FollowRequest) -> list[Mark]:
+    return [_mark(mark) for mark in bounds.few(message.marks, bounds.MARKS_MAX, "marks")]
+
+
+def place_of(message: wire.FetchRequest) -> tuple[StreamId, int, str, int]:
+    """Stream, seq, hash and offset of the bytes asked for; raises UnprovableError on anything that is none."""
+    return _strict(
+        "fetch",
+        lambda: (
+            _stream(message.stream),
+            bounds.positive(message.seq),
+            bounds.hash_text(message.sha256),
+            bounds.at_most(message.offset, SEGMENT_BYTES_MAX, "offset"),
+        ),
+    )
 
 
 def stream_of(message: wire.StreamId) -> StreamId:
@@ -164,43 +186,52 @@ def _manifest_message(manifest: Manifest) -> wire.Manifest:
 
 def decode_header(payload: bytes) -> Header:
     """Read a header's payload; raises UnprovableError on anything that is none (clause 4.1)."""
-    if len(payload) > PAYLOAD_BYTES_MAX:
-        raise UnprovableError("header", expected=f"at most {PAYLOAD_BYTES_MAX} bytes", got=len(payload))
+    _check_size("header", payload)
     return _strict("header", lambda: _header(wire.Header.FromString(payload)))
 
 
 def _header(m: wire.Header) -> Header:
     return Header(
         stream=_stream(m.stream),
-        seq=_positive(m.seq),
-        incarnation=m.incarnation,
-        epoch=_positive(m.epoch),
-        previous=_hash(m.previous) if m.previous else "",
+        seq=bounds.positive(m.seq),
+        incarnation=bounds.incarnation(m.incarnation),
+        epoch=bounds.positive(m.epoch),
+        previous=bounds.hash_text(m.previous) if m.previous else "",
         kind=Kind(m.kind),
-        made_at=m.made_at,
-        run=m.run,
+        made_at=bounds.time_text(m.made_at),
+        run=bounds.run(m.run),
         slice_index=m.slice_index,
         slices=m.slices,
-        period=m.period,
-        standard=m.standard,
-        replaces=tuple(m.replaces),
-        segments=tuple(_ref(ref) for ref in m.segments),
+        period=bounds.period(m.period),
+        standard=bounds.standard(m.standard),
+        replaces=tuple(map(bounds.positive, bounds.few(m.replaces, bounds.REPLACES_MAX, "replaces"))),
+        segments=tuple(map(_ref, bounds.few(m.segments, bounds.SEGMENTS_MAX, "segments"))),
         manifest=_manifest(m.manifest) if m.HasField("manifest") else None,
         continues=_mark(m.continues) if m.HasField("continues") else None,
     )
 
 
 def _ref(m: wire.SegmentRef) -> SegmentRef:
-    if m.bytes > SEGMENT_BYTES_MAX:
-        msg = f"segment of {m.bytes} bytes"
-        raise ValueError(msg)
-    digest = _hash(m.digest) if m.digest else ""
-    return SegmentRef(_word(m.table), _hash(m.sha256), m.bytes, m.rows, digest, dict(m.totals), m.disclosure)
+    return SegmentRef(
+        bounds.word(m.table),
+        bounds.hash_text(m.sha256),
+        bounds.at_most(m.bytes, SEGMENT_BYTES_MAX, "segment: bytes"),
+        bounds.at_most(m.rows, bounds.ROWS_MAX, "segment: rows"),
+        bounds.hash_text(m.digest) if m.digest else "",
+        bounds.totals(m.totals),
+        bounds.word(m.disclosure) if m.disclosure else "",
+    )
 
 
 def _manifest(m: wire.Manifest) -> Manifest:
-    tables = tuple(TableTotals(_word(t.table), t.rows, _hash(t.digest), dict(t.totals)) for t in m.tables)
-    return Manifest(_positive(m.first_seq), tables, m.quarantined)
+    tables = bounds.few(m.tables, bounds.TABLES_MAX, "tables")
+    quarantined = bounds.at_most(m.quarantined, bounds.ROWS_MAX, "quarantined")
+    return Manifest(bounds.positive(m.first_seq), tuple(map(_totals, tables)), quarantined)
+
+
+def _totals(m: wire.TableTotals) -> TableTotals:
+    rows = bounds.at_most(m.rows, bounds.ROWS_MAX, "rows")
+    return TableTotals(bounds.word(m.table), rows, bounds.hash_text(m.digest), bounds.totals(m.totals))
 
 
 def encode_topology(topology: Topology) -> bytes:
@@ -230,49 +261,41 @@ def encode_topology(topology: Topology) -> bytes:
 
 def decode_topology(payload: bytes) -> Topology:
     """Read a topology's payload; raises UnprovableError on anything that is none."""
+    _check_size("topology", payload)
     return _strict("topology", lambda: _topology(wire.Topology.FromString(payload)))
 
 
 def _topology(m: wire.Topology) -> Topology:
-    return Topology(m.trust_domain, m.version, tuple(_row(row) for row in m.rows), m.made_at)
-
-
-def _row(m: wire.NodeRow) -> NodeRow:
-    return NodeRow(
-        node=m.node,
-        name_zh=m.name_zh,
-        name_en=m.name_en,
-        tier=Tier(m.tier),
-        region=m.region,
-        parent=m.parent,
-        zones=tuple(Zone(z) for z in m.zones),
-        carrier=tuple(Zone(z) for z in m.carrier),
-        addresses=tuple(sorted((Zone(z), address) for z, address in m.addresses.items())),
-        epoch=_positive(m.epoch),
-        dials=m.dials,
-        protects=tuple(m.protects),
+    rows = bounds.few(m.rows, bounds.NODES_MAX, "nodes")
+    version = bounds.at_most(m.version, bounds.NUMBER_MAX, "version")
+    return Topology(
+        bounds.domain(m.trust_domain), version, tuple(map(_row, rows)), bounds.time_text(m.made_at)
     )
 
 
-def _hash(text: str) -> str:
-    if not _HEX.fullmatch(text):
-        msg = "a hash is 64 hex digits"
+def _row(m: wire.NodeRow) -> NodeRow:
+    if m.dials not in {"parent", "child"}:
+        msg = f"dials: expected parent or child, got {quoted(m.dials)}"
         raise ValueError(msg)
-    return text
+    return NodeRow(
+        node=m.node,
+        name_zh=bounds.label(m.name_zh),
+        name_en=bounds.label(m.name_en),
+        tier=Tier(m.tier),
+        region=bounds.region(m.region),
+        parent=m.parent,
+        zones=tuple(Zone(z) for z in bounds.few(m.zones, len(Zone), "zones")),
+        carrier=tuple(Zone(z) for z in bounds.few(m.carrier, len(Zone), "carrier")),
+        addresses=tuple(sorted((Zone(z), bounds.address(address)) for z, address in m.addresses.items())),
+        epoch=bounds.positive(m.epoch),
+        dials=m.dials,
+        protects=tuple(bounds.few(m.protects, bounds.NODES_MAX, "protects")),
+    )
 
 
-def _word(text: str) -> str:
-    if not _WORD.fullmatch(text):
-        msg = "a table's name is a lower-case word"
-        raise ValueError(msg)
-    return text
-
-
-def _positive(number: int) -> int:
-    if number < 1:
-        msg = "seq and epoch count from 1"
-        raise ValueError(msg)
-    return number
+def _check_size(thing: str, payload: bytes) -> None:
+    if len(payload) > PAYLOAD_BYTES_MAX:
+        raise UnprovableError(thing, expected=f"at most {PAYLOAD_BYTES_MAX} bytes", got=len(payload))
 
 
 def _strict(thing: str, build: Callable[[], T]) -> T:
@@ -280,4 +303,6 @@ def _strict(thing: str, build: Callable[[], T]) -> T:
     try:
         return build()
     except (DecodeError, ValueError) as exc:
-        raise UnprovableError(thing, expected="a message of the contract", got=str(exc)) from exc
+        raise UnprovableError(
+            thing, expected="a message of the contract", got=quoted(str(exc), bounds.CHARACTERS_MAX)
+        ) from exc

@@ -15,12 +15,15 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from jinbao.model.batch import Header, SealedBatch
 from jinbao.model.errors import UnprovableError
-from jinbao.trust.encoding import HEADER_TYPE, PAYLOAD_BYTES_MAX, encode_header
+from jinbao.model.quoting import quoted
+from jinbao.trust.bounds import PAYLOAD_BYTES_MAX
+from jinbao.trust.encoding import HEADER_TYPE, encode_header
 from jinbao.trust.suites import check_signature, sealing_suite
 
 CERTIFICATES_MAX = 4
 _CERTIFICATE_BYTES_MAX = 8192
 _SIGNATURE_BYTES_MAX = 128
+_NAME_CHARACTERS_MAX = 100
 UNREADABLE = (
     ValueError,
     TypeError,
@@ -76,6 +79,8 @@ def head_of(sealed: SealedBatch) -> str:
 def check_bounds(sealed: SealedBatch) -> None:
     """Refuse an envelope that is larger than any of ours, before anything of it is parsed."""
     sizes = [
+        ("suite", len(sealed.suite), _NAME_CHARACTERS_MAX),
+        ("payload type", len(sealed.payload_type), _NAME_CHARACTERS_MAX),
         ("payload", len(sealed.payload), PAYLOAD_BYTES_MAX),
         ("signature", len(sealed.signature), _SIGNATURE_BYTES_MAX),
         ("certificate chain", len(sealed.certificates), CERTIFICATES_MAX),
@@ -97,7 +102,9 @@ def signer_of(sealed: SealedBatch, payload_type: str) -> tuple[x509.Certificate,
     check_bounds(sealed)
     suite = sealing_suite(sealed.suite, thing="envelope")
     if sealed.payload_type != payload_type:
-        raise UnprovableError("envelope: payload type", expected=payload_type, got=sealed.payload_type[:80])
+        raise UnprovableError(
+            "envelope: payload type", expected=payload_type, got=quoted(sealed.payload_type)
+        )
     leaf, *rest = [parse_certificate(der) for der in sealed.certificates]
     message = pae(sealed.payload_type, sealed.payload)
     check_signature(suite, leaf.public_key(), sealed.signature, message, thing="envelope")
@@ -106,6 +113,8 @@ def signer_of(sealed: SealedBatch, payload_type: str) -> tuple[x509.Certificate,
 
 def parse_certificate(der: bytes) -> x509.Certificate:
     """Read one DER certificate with every part that is asked for later; raises UnprovableError if it is none."""
+    if len(der) > _CERTIFICATE_BYTES_MAX:
+        raise UnprovableError("certificate", expected=f"at most {_CERTIFICATE_BYTES_MAX} bytes", got=len(der))
     try:
         found = x509.load_der_x509_certificate(der)
         # The library reads these only when asked: better here, inside the fence, than in `identity`.
@@ -117,5 +126,5 @@ def parse_certificate(der: bytes) -> x509.Certificate:
             found.signature_hash_algorithm,
         )
     except UNREADABLE as exc:
-        raise UnprovableError("certificate", expected="DER", got=str(exc)) from exc
+        raise UnprovableError("certificate", expected="DER", got=quoted(str(exc), 200)) from exc
     return found
