@@ -29,7 +29,7 @@ NUMBER = "140199194401010019"
 def home(net: Net, tmp_path: Path) -> Path:
     """The ministry's settings over a copy of its zones, in which nothing was asked yet."""
     copy = tmp_path / "100000"
-    shutil.copytree(net.directory / "100000", copy, ignore=shutil.ignore_patterns("*.sock"))
+    shutil.copytree(net.directory / "100000", copy, ignore=shutil.ignore_patterns("*.sock"), symlinks=True)
     config = copy / "node.toml"
     config.write_text(config.read_text("utf-8").replace(str(net.directory / "100000"), str(copy)), "utf-8")
     return config

@@ -140,7 +140,7 @@ def test_a_misspelling_is_answered_by_the_nearest(say: Say, arguments: tuple[str
 def test_damage_is_exit_code_1(net: Net, say: Say, tmp_path: Path) -> None:
     """A segment with one byte changed is named by its hash, and the verification fails."""
     home = tmp_path / "100000"
-    shutil.copytree(net.directory / "100000", home)
+    shutil.copytree(net.directory / "100000", home, symlinks=True)
     config = home / "node.toml"
     config.write_text(config.read_text().replace(str(net.directory / "100000"), str(home)))
     segment = max((home / "exchange" / "segments").rglob("*"), key=lambda p: p.is_file() and p.stat().st_size)

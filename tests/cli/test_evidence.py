@@ -14,7 +14,8 @@ from tests.trust.submission import Hierarchy, file, hierarchy
 
 from jinbao.cli.evidence import scaled
 
-KEY, ASKED = "1401P000000012", ("--library", "pension_macro", "--table", "active_person")
+KEY = "1401P000000012"
+ASKED = ("--library", "pension_macro", "--table", "active_person", "--reason", "request 2024-31")
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ STREAM = StreamId(Endpoint("140100", Zone.PRODUCTION), "pension_macro")
 def held(net: Net) -> Iterator[Net]:
     """The province holds a library of the city, which showed it two manifests; afterwards all is as before."""
     home, kept = net.directory / "140000", net.directory / "140000-kept"
-    shutil.copytree(home / Zone.EXCHANGE, kept)
+    shutil.copytree(home / Zone.EXCHANGE, kept, symlinks=True)
     zone = open_zone(load(Path(net.config("140000"))), Zone.EXCHANGE)
     mark = zone.index.mark(STREAM)
     ours = zone.index.batch(STREAM, mark.seq, mark.head)

@@ -1,8 +1,14 @@
-"""Fuzz one target: `python -m tests.fuzz TARGET [libFuzzer options]`; new findings are written beside the corpus."""
+"""Fuzz one target: `python -m tests.fuzz TARGET [libFuzzer options]`; a finding is written beside the corpus.
+
+Inputs that only reach new code go to a folder that is thrown away: what is kept is kept by a person.
+"""
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import sys
+import tempfile
 
 import atheris
 
@@ -13,9 +19,10 @@ with atheris.instrument_imports(include=["jinbao"]):
 def main() -> None:
     """Run until the options say enough, or something other than an answer comes out."""
     name, *options = sys.argv[1:]
-    folder = CORPUS / name
-    seeds = [str(folder)] if folder.is_dir() else []
-    atheris.Setup([sys.argv[0], *options, f"-artifact_prefix={CORPUS}/found-{name}-", *seeds], TARGETS[name])
+    found = f"-artifact_prefix={CORPUS}/found-{name}-"
+    scratch = tempfile.mkdtemp(prefix="jinbao-fuzz-")
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    atheris.Setup([sys.argv[0], *options, found, scratch, str(CORPUS / name)], TARGETS[name])
     atheris.Fuzz()
 
 

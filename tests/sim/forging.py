@@ -97,7 +97,7 @@ def keep_copy(world: World, endpoint: Endpoint, name: str) -> Path:
     home = world.settings[endpoint.node].directory(endpoint.zone)
     copy = world.directory / f"copy-{endpoint.node}-{endpoint.zone}-{name}"
     world.zones[endpoint].close()
-    shutil.copytree(home, copy)
+    shutil.copytree(home, copy, symlinks=True)
     world.open(endpoint)
     return copy
 
@@ -107,5 +107,5 @@ def restore(world: World, endpoint: Endpoint, copy: Path) -> None:
     home = world.settings[endpoint.node].directory(endpoint.zone)
     world.zones[endpoint].close()
     shutil.rmtree(home)
-    shutil.copytree(copy, home)
+    shutil.copytree(copy, home, symlinks=True)
     world.open(endpoint)

@@ -81,14 +81,14 @@ class SmallZone:
         """Lay a copy of this zone down."""
         self.store.close()
         shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(self.directory, target)
+        shutil.copytree(self.directory, target, symlinks=True)
         self._open()
 
     def restore(self, source: Path) -> None:
         """Become what a copy was."""
         self.store.close()
         shutil.rmtree(self.directory)
-        shutil.copytree(source, self.directory)
+        shutil.copytree(source, self.directory, symlinks=True)
         self._open()
 
     def next(self, stream: StreamId, **changes: object) -> SealedBatch:

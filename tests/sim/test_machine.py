@@ -66,7 +66,7 @@ class Line(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.directory = Path(tempfile.mkdtemp(dir=self.template.parent))
-        shutil.copytree(self.template, self.directory, dirs_exist_ok=True)
+        shutil.copytree(self.template, self.directory, dirs_exist_ok=True, symlinks=True)
         self.zones = {
             e: SmallZone(e, self.network, self.directory / e.zone / e.node) for e in (CITY, RELAY, PROVINCE)
         }

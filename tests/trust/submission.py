@@ -126,8 +126,8 @@ def receipts(
         seq, about = (7, sealed[0]) if stage is Stage.ACCEPTED else (9, sealed[-1])
         counts = rows if stage is Stage.APPLIED else (0, "")
         reason = "limits" if stage is Stage.REFUSED else ""
-        row = (str(receiver), str(STREAM), seq, head_of(about), str(stage), *counts, reason, at(hours))
-        other = (str(receiver), str(STREAM), 1, "e" * 64, "accepted", 3, "", "neighbour", at(0))
+        row = (str(receiver), str(STREAM), seq, head_of(about), str(stage), *counts, reason, at(hours), "")
+        other = (str(receiver), str(STREAM), 1, "e" * 64, "accepted", 3, "", "neighbour", at(0), "")
         frame = pl.DataFrame([other, row], schema=list(RECEIPT_COLUMNS), orient="row")
         ref = SegmentRef(RECEIPTS, "6" * 64, 1, 2, digest([frame], RECEIPT_COLUMNS, RECEIPT_KEY).root)
         header = replace(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jinbao.cli import show
-from jinbao.cli.asking import answer, ask, ask_for_file, asking, json_option
+from jinbao.cli.asking import answer, ask, ask_for_file, asking, json_option, reason_option
 from jinbao.cli.words import is_chinese, t
 from jinbao.model.errors import EvidenceError, UsageError
 from jinbao.model.zone import Zone
@@ -37,7 +37,7 @@ def evidence() -> None:
         "One record's evidence as a file: who sealed it, which tiers accepted and applied it, with all that proves it.",
         "导出一条记录的证据文件：由谁签封、各级何时受理和入库，以及全部证明材料。",
     ),
-    epilog="jinbao evidence export 1401P000000012 --library pension_macro --table retiree --out record.json",
+    epilog="jinbao evidence export 1401P000000012 --library pension_macro --table retiree --out record.json --reason 'request 2024-31'",
 )
 @click.argument("key")
 @click.option("--library", required=True, help=t("the library", "交换库"))
@@ -56,6 +56,7 @@ def evidence() -> None:
     help=t("leave out receipts of release 0.1, which prove nothing alone", "略去 0.1 版回执（不能单独证明）"),
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help=t("file", "文件"))
+@reason_option
 @asking(Zone.EXCHANGE)
 def export(
     key: str,
@@ -65,12 +66,19 @@ def export(
     seq: int,
     partial: bool,
     out: Path,
+    reason: str,
     config: Path,
     zone: str,
     as_json: bool,
 ) -> None:
     """Write the file, readable by this account alone."""
-    asked: dict[str, Any] = {"key": key, "library": library, "table": table, "origin": origin}
+    asked: dict[str, Any] = {
+        "key": key,
+        "library": library,
+        "table": table,
+        "origin": origin,
+        "reason": reason,
+    }
     found = ask_for_file(out, config, zone, "evidence.export", **asked, seq=seq, partial=partial)
     if as_json:
         show.as_json(found)

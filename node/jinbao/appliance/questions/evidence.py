@@ -10,9 +10,10 @@ from typing import Any
 from pydantic import Field
 
 from jinbao.appliance.evidence import Wanted, assemble
-from jinbao.appliance.questions.registry import Answer, Arguments, Asked, Body, question
+from jinbao.appliance.questions.registry import Answer, Arguments, Asked, Body, Reasoned, question
 from jinbao.flow.deadlines import later
 from jinbao.journal.index import Missing
+from jinbao.model.audit import Role
 from jinbao.model.batch import Kind
 from jinbao.model.receipt import Receipt, Stage
 from jinbao.model.stream import LINE, StreamId
@@ -32,7 +33,7 @@ class Submissions(Arguments):
     late: bool = False
 
 
-class OfRecord(Arguments):
+class OfRecord(Reasoned):
     """A record; `partial` leaves out receipts sealed by a release whose receipts prove nothing alone."""
 
     library: str
@@ -108,7 +109,7 @@ def _is_answered(receipts: list[Receipt], receiver: Endpoint, stage: Stage) -> b
     return any(r.receiver == receiver and r.stage in answers for r in receipts)
 
 
-@question("evidence.export", kind="act", arguments=OfRecord)
+@question("evidence.export", kind="act", arguments=OfRecord, role=Role.SECURITY, person="key")
 def export(asked: Asked, arguments: OfRecord) -> Answer:
     """One record with all that proves what became of it, as a file this zone seals; for an authorised caller."""
     zone = asked.zone
@@ -116,7 +117,7 @@ def export(asked: Asked, arguments: OfRecord) -> Answer:
     evidence = assemble(zone, wanted, partial=arguments.partial)
     content = seal_evidence(evidence, lambda kind, payload: seal_bytes(kind, payload, zone.identity))
     # What would not convince a stranger is not handed out.
-    verdict = verify_evidence(content, zone.identity.anchors, require_crl=False)
+    verdict = verify_evidence(content, zone.trust.book().roots, require_crl=False)
     with tempfile.NamedTemporaryFile(dir=zone.shelf.incoming, suffix=".evidence", delete=False) as file:
         file.write(content)
     words = [
