@@ -71,10 +71,10 @@ need("E4", last[6] == [b"manifest"] and manifest[1][0] <= first[2][0])
 need("E5", first[6] == [b"snapshot"] or root(*row, body["state"]).decode() == tables[named[1]][1])
 print(f"{named} sealed by {stream} #{first[2][0]} at {first[7][0].decode()}", *body["record"], sep="\n  ")
 for receipt in body["receipts"]:
-    (header, _, line), (receiver, of, seq, head, stage, _, digest, reason, at) = opened(receipt["batch"]), receipt["cells"]
-    need("E11", line == f"{receiver}/{'overdue' if stage == 'overdue' else 'receipts'}/{stream[:6]}" and of == stream)
+    (header, _, line), (who, of, seq, head, stage, _, digest, reason, at, _) = opened(receipt["batch"]), receipt["cells"]
+    need("E11", line == f"{who}/{'notices' if stage == 'overdue' else 'receipts'}/{stream[:6]}" and of == stream)
     need("E11", root(receipt["cells"], (0, 1, 2, 4), receipt["way"]) in [fields(s)[5][0] for s in header[14]])
     need("E11", (seq, head) in [(h[2][0], name) for h, name, _ in batches if stage == "accepted" or name == closing])
     need("E11", stage != "applied" or digest == sha("".join(f"{n} {r} {d}\n" for n, (r, d) in sorted(tables.items()))))
-    print(f"  {stage} by {receiver} at {at} {reason}")
+    print(f"  {stage} by {who} at {at} {reason}")
 print("proved" if CRLS else "proved, without revocation state"); sys.exit(0 if CRLS else 3)

@@ -155,7 +155,7 @@ def test_an_export_verifies_elsewhere(home: Path, say: Say, tmp_path: Path, layo
     """An export is this account's alone, and verifies by the authorities' certificates without the zone."""
     ask_some(say, home)
     output, anchors = tmp_path / f"trail.{layout}", tmp_path / "anchors.pem"
-    shutil.copy(home.parent / "exchange" / "identity" / "anchors.pem", anchors)
+    shutil.copy(home.parent / "exchange" / "identity" / "current" / "anchors.pem", anchors)
     checked = ("audit", "verify", "--file", str(output), "--anchors", str(anchors))
 
     said = say("audit", "export", "--format", layout, "--output", str(output), "--config", str(home))
@@ -175,7 +175,10 @@ def test_an_export_verifies_elsewhere(home: Path, say: Say, tmp_path: Path, layo
 def test_an_export_of_a_touched_head_does_not_verify(home: Path, say: Say, tmp_path: Path) -> None:
     """A head whose seal is another's proves nothing; a file that is no export says so."""
     ask_some(say, home)
-    output, anchors = tmp_path / "trail.jsonl", home.parent / "exchange" / "identity" / "anchors.pem"
+    output, anchors = (
+        tmp_path / "trail.jsonl",
+        home.parent / "exchange" / "identity" / "current" / "anchors.pem",
+    )
     checked = ("audit", "verify", "--file", str(output), "--anchors", str(anchors))
     say("audit", "export", "--output", str(output), "--config", str(home))
     lines = output.read_text("utf-8").splitlines()

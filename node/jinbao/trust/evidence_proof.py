@@ -278,11 +278,20 @@ def _segment(header: Header, sha256: str) -> SegmentRef:
 def _receipt(proved: ProvedReceipt) -> Receipt:
     """The receipt a row of cells is (clause E11)."""
     try:
-        receiver, stream, seq, head, stage, rows, digest, reason, at = proved.cells
+        receiver, stream, seq, head, stage, rows, digest, reason, at, incarnation = proved.cells
         who, of = Endpoint.parse(str(receiver)), StreamId.parse(str(stream))
         said = Stage(str(stage))
         return Receipt(
-            who, of, int(seq or 0), str(head), said, int(rows or 0), str(digest), str(reason), str(at)
+            who,
+            of,
+            int(seq or 0),
+            str(head),
+            said,
+            int(rows or 0),
+            str(digest),
+            str(reason),
+            str(at),
+            str(incarnation),
         )
     except ValueError as exc:
         raise EvidenceError("E11", "receipt", expected=", ".join(RECEIPT_COLUMNS), got=exc) from exc
