@@ -106,6 +106,110 @@ def _any_tls() -> None:
     caller.CallerCheck.identify = blind
 
 
+@off(30)
+def _order_by_clock() -> None:
+    """Take a batch for old if it was made before the last one, whatever its number."""
+    from jinbao.trust.verify import Verifier
+
+    seen: dict[object, str] = {}
+    verify = Verifier.verify
+
+    def by_clock(self: Verifier, sealed: object, *rest: object) -> object:
+        found = verify(self, sealed, *rest)  # type: ignore[arg-type]
+        if found is None or found.header.made_at < seen.get((id(self), found.header.stream), ""):
+            return None
+        seen[id(self), found.header.stream] = found.header.made_at
+        return found
+
+    replace("jinbao.trust.verify:Verifier.verify", by_clock)
+
+
+@off(31)
+def _no_clock_watch() -> None:
+    replace("jinbao.flow.holding:ClockWatch.see", _nothing)
+
+
+@off(39)
+def _never_due() -> None:
+    from jinbao.authority.renewal import Renewal
+
+    replace("jinbao.authority.renewal:standing", lambda *_, **__: Renewal.FRESH)
+
+
+@off(40)
+def _any_key() -> None:
+    replace("jinbao.authority.enrolling:Enrolling._check_same", _nothing)
+
+
+@off(42)
+def _any_size() -> None:
+    from dataclasses import fields
+
+    from jinbao.link.limits import LinkLimits
+
+    at = [f.name for f in fields(LinkLimits)].index("request_bytes_max")
+    defaults = list(LinkLimits.__init__.__defaults__ or ())
+    defaults[at] = 1 << 30
+    LinkLimits.__init__.__defaults__ = tuple(defaults)
+
+
+@off(43, 44)
+def _no_inspection() -> None:
+    replace("jinbao.journal.inspector:Inspector.objection", lambda *_: "")
+    replace("jinbao.journal.decoding:examine", lambda *_: "")
+
+
+@off(45)
+def _any_signature() -> None:
+    replace("jinbao.trust.suites:check_signature", _nothing)
+
+
+@off(46)
+def _any_order() -> None:
+    replace("jinbao.trust.verify:check_follows", _nothing)
+
+
+@off(47)
+def _one_view() -> None:
+    replace("jinbao.flow.witness:Witness._contradiction", _nothing)
+
+
+@off(48)
+def _short_is_fine() -> None:
+    replace("jinbao.trust.verify:check_short", _nothing)
+
+
+@off(49)
+def _patience() -> None:
+    from dataclasses import fields
+
+    from jinbao.link.limits import LinkLimits
+
+    names = [f.name for f in fields(LinkLimits)]
+    defaults = list(LinkLimits.__init__.__defaults__ or ())
+    for name in ("request_s", "handshake_s"):
+        defaults[names.index(name)] = 600.0
+    LinkLimits.__init__.__defaults__ = tuple(defaults)
+    init = LinkLimits.__init__
+
+    def patient(self: LinkLimits, **given: object) -> None:
+        init(self, **{k: v for k, v in given.items() if k not in {"request_s", "handshake_s"}})
+
+    LinkLimits.__init__ = patient  # type: ignore[method-assign]
+
+
+@off(50)
+def _any_text() -> None:
+    replace("jinbao.model.quoting:quoted", lambda text, _most=0: text)
+    replace("jinbao.trust.bounds:_matching", lambda _pattern, text, _meant: text)
+
+
+@off(51)
+def _nothing_masked() -> None:
+    replace("jinbao.model.masking:mask_numbers", lambda text: text)
+    replace("jinbao.model.masking:mask", lambda text: text)
+
+
 def pytest_configure() -> None:
     """Take the defence away before any test module is read."""
     if ROW:
