@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import sqlite3
 import time
+from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +18,12 @@ import jinbao.appliance.serve  # noqa: F401  # declares every failpoint of a zon
 from jinbao.appliance.admin_client import is_running
 from jinbao.appliance.demo import DemoNetwork
 from jinbao.appliance.network import DEMO_NODES
+from jinbao.authority.identity_files import load_identity
 from jinbao.model.errors import JinbaoError
 from jinbao.model.failpoint import ENVIRONMENT, FAILPOINTS
 from jinbao.model.zone import Endpoint, Zone
+from jinbao.trust.documents import seal_topology
+from jinbao.trust.encoding import decode_envelope, decode_topology, envelope_message
 
 PERSONS = 5_000
 WITHIN_S = 90.0
@@ -35,6 +40,8 @@ QUEUES: dict[Endpoint, list[str]] = {
         "segments.after_write",
         "receipts.before_keep",
         "receipts.after_keep",
+        "deadlines.before_missing",
+        "deadlines.after_missing",
         "store.before_commit",
         "store.after_commit:3",
     ],
@@ -50,6 +57,10 @@ QUEUES: dict[Endpoint, list[str]] = {
         "receipts.after_seal",
     ],
     MINISTRY: [
+        "trusting.before_seal",
+        "trusting.after_seal",
+        "deadlines.before_overdue",
+        "deadlines.after_overdue",
         "files.before_sync",
         "files.after_sync",
         "files.after_rename",
@@ -60,6 +71,8 @@ QUEUES: dict[Endpoint, list[str]] = {
         "ledger.after_record",
     ],
     DECISION: [
+        "trusting.before_learn",
+        "trusting.after_learn",
         "onward.before_package",
         "onward.after_package",
         "carrier.before_publish",
@@ -72,6 +85,9 @@ QUEUES: dict[Endpoint, list[str]] = {
     ],
 }
 """Where each zone is killed, one failpoint after the other."""
+
+IMPATIENT = {"JINBAO_EVIDENCE__ACCEPT_WITHIN_S": "0.01", "JINBAO_EVIDENCE__APPLY_WITHIN_S": "0.01"}
+"""Every submission is late for a zone that is armed, so that its deadlines are failpoints like others."""
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +172,7 @@ class Campaign:
         self._network.environment.pop(zone, None)
         if queue:
             self._armed[zone] = queue.pop(0)
-            self._network.environment[zone] = {ENVIRONMENT: self._armed[zone]}
+            self._network.environment[zone] = {ENVIRONMENT: self._armed[zone]} | IMPATIENT
             leave_unfinished(self._network, zone)
         self._network.processes[zone] = self._network._spawn(zone)
 
@@ -172,8 +188,22 @@ class Campaign:
         """Change the business, then ask for a capture until the production zone said yes; it may die of it."""
         self._changes += 1
         change_business(self._network, self._changes)
+        self._announce()
         while self._ask("capture.run") is None:
             assert time.monotonic() < self._deadline, "nobody took the request for a capture"
+
+    def _announce(self) -> None:
+        """Import a newer topology at the ministry, if it is there to take it; it may die of it."""
+        self._revive()
+        settings = self._network.settings[MINISTRY.node]
+        if not is_running(settings, MINISTRY.zone):
+            return
+        identity = load_identity(settings.directory(MINISTRY.zone) / "identity")
+        before = decode_topology(decode_envelope(settings.topology_file.read_bytes()).payload)
+        sealed = seal_topology(replace(before, version=before.version + self._changes), identity)
+        content = b64encode(envelope_message(sealed).SerializeToString()).decode("ascii")
+        with suppress(JinbaoError):
+            self._network.ask(MINISTRY, "trust.import", name="topology", content=content, reason="a test")
 
     def _is_settled(self) -> bool:
         """Whether every library of the newest run is applied at both tiers."""

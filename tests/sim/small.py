@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from tests.trust.example import FIRST, TOPOLOGY, Network
 
 import jinbao
-from jinbao.flow.inbound import Inbound
+from jinbao.flow.inbound import Inbound, InboundLimits
 from jinbao.journal.index import Counter, JournalIndex
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.projection import JournalProjection
@@ -65,7 +65,7 @@ class SmallZone:
             stream_of=lambda sealed: decode_header(sealed.payload).stream,
             observer=self,
             now=lambda: AT,
-            headers_max=HEADERS_MAX,
+            limits=InboundLimits(HEADERS_MAX, 100, 100, 1 << 20),
         )
 
     def event(self, name: str, **values: Any) -> None:

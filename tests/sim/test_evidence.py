@@ -24,6 +24,7 @@ from tests.sim.world import PERIOD, World
 import jinbao.flow.receipts
 from jinbao.appliance.questions import Asked, dispatch
 from jinbao.model import acts
+from jinbao.model.audit import Caller, Way
 from jinbao.model.batch import Header, Kind, Manifest, SegmentRef, TableTotals
 from jinbao.model.errors import EvidenceError, LocalError, UsageError
 from jinbao.model.receipt import Step
@@ -50,7 +51,7 @@ BY = {
 
 def export(world: World, place: Endpoint, key: str, **more: Any) -> bytes:
     """The file a place hands out for a record."""
-    asked = {"library": LIBRARY, "table": TABLE, "key": key} | more
+    asked = {"library": LIBRARY, "table": TABLE, "key": key, "reason": "request 7"} | more
     answer = dispatch(Asked(world.zones[place]), "evidence.export", asked)
     assert answer.attachment is not None
     content = answer.attachment.read_bytes()
@@ -367,10 +368,11 @@ def test_a_key_in_two_tables_needs_its_table(quiet: MakeWorld) -> None:
 def test_evidence_is_for_authorised_callers(quiet: MakeWorld) -> None:
     """Whoever may only read is handed no record."""
     with quiet(9) as world:
-        asked = {"library": LIBRARY, "table": TABLE, "key": first_key(world)}
+        asked = {"library": LIBRARY, "table": TABLE, "key": first_key(world), "reason": "request 7"}
+        reader = Caller("clerk", 4711, Way.READ)
 
         with pytest.raises(UsageError, match=r"expected admin\.sock"):
-            dispatch(Asked(world.zones[EXCHANGE], authorised=False), "evidence.export", asked)
+            dispatch(Asked(world.zones[EXCHANGE], caller=reader), "evidence.export", asked)
 
 
 def test_the_list_says_what_is_awaited_and_what_is_late(quiet: MakeWorld) -> None:

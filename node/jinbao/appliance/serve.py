@@ -126,7 +126,9 @@ class ZoneService:
         if self.server is not None:
             self.server.start()
         self._worker("apply", self._apply)
-        self._worker("deadlines", self.zone.deadlines.step, interval_s=_DEADLINES_S)
+        within = self.zone.settings.evidence
+        looking_s = min(_DEADLINES_S, within.accept_within_s, within.apply_within_s)
+        self._worker("deadlines", self.zone.deadlines.step, interval_s=looking_s)
         self._worker("retention", self._retain, interval_s=_RETENTION_S)
         self._worker("trust", self._trusting, interval_s=_TRUST_S)
         self._worker("renewal", self._renewing, interval_s=_RENEWAL_S)
