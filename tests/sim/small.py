@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from tests.trust.example import FIRST, TOPOLOGY, Network
 
 import jinbao
@@ -29,7 +31,7 @@ from jinbao.store.engine import Store
 from jinbao.store.files import Files
 from jinbao.store.migrations import upgrade
 from jinbao.trust.encoding import decode_header
-from jinbao.trust.envelope import head_of, seal
+from jinbao.trust.envelope import head_of, pae, seal
 
 AT = "2026-11-20T08:00:00.000Z"
 INCARNATION = FIRST.incarnation
@@ -98,8 +100,11 @@ class SmallZone:
         return self.forge(replace(header, **changes))  # type: ignore[arg-type]  # by name
 
     def forge(self, header: Header) -> SealedBatch:
-        """A header sealed with this zone's key, whatever it says."""
-        return seal(header, self._network.identity(self.me))
+        """A header sealed with this zone's key, whatever it says; another signature every time."""
+        identity = self._network.identity(self.me)
+        made = seal(header, identity)
+        message = pae(made.payload_type, made.payload)
+        return replace(made, signature=identity.key.sign(message, ec.ECDSA(hashes.SHA256())))
 
     def publish(self, stream: StreamId, **changes: object) -> SealedBatch:
         """Seal and record the next batch of a stream of this zone."""
