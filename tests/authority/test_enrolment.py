@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,10 @@ from tests.authority.parts import CITY, MUNICIPALITY, NOW, House, founded, house
 from tests.link.raw_call import call
 from tests.link.wires import wire as wired
 
-from jinbao.appliance.enrolment import EnrolmentService, enrol, renew
+from jinbao.appliance.enrolment import EnrolmentService, enrol, publish, renew
+from jinbao.appliance.trust_drop import read_documents
 from jinbao.authority import joining, rotation
+from jinbao.authority.demo import DemoAuthorities
 from jinbao.authority.enrolling import RENEWAL_TYPE
 from jinbao.authority.identity_files import load_identity
 from jinbao.authority.joining import enrol_request, install, renew_request, response_of, waiting
@@ -595,3 +597,18 @@ def test_the_service_has_the_contracts_name() -> None:
 
     assert descriptor.full_name == SERVICE
     assert [method.name for method in descriptor.methods] == ["Enrol", "Renew"]
+
+
+def test_what_others_trust_is_laid_down_once(tmp_path: Path) -> None:
+    """A published file holds every document, may be read by all, and is written again only when it changed."""
+    authorities = DemoAuthorities()
+    authority = authorities.authority("140000", "jinbao.test")
+    path = tmp_path / "140000.pem"
+
+    first, again = publish(authority, path), publish(authority, path)
+    authority.crl(datetime.now(UTC))
+    changed = publish(authority, path)
+
+    assert (first, again, changed) == (True, False, True)
+    assert {d.body for d in read_documents(path)} == set(authority.documents())
+    assert path.stat().st_mode & 0o777 == 0o644

@@ -21,9 +21,11 @@ from jinbao.authority import joining
 from jinbao.authority.authority import Authority
 from jinbao.authority.enrolling import Enrolling
 from jinbao.authority.identity_files import ANCHORS, load_identity
+from jinbao.authority.private_files import write_private
 from jinbao.authority.profile import enrolment_host
 from jinbao.authority.renewal import Renewal, standing
 from jinbao.authority.tokens import Token
+from jinbao.authority.trust_files import write_trust
 from jinbao.link.enrolment import EnrolmentClient, EnrolmentLimits, EnrolmentServer
 from jinbao.model.errors import JinbaoError, SettingsError, UsageError
 from jinbao.model.topology import Topology
@@ -98,8 +100,23 @@ class EnrolmentService:
         self._event("enrolment_stopped")
 
 
-def serve(authority: Authority, address: str, topology_file: Path | None, now: Now) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code."""
+def publish(authority: Authority, path: Path) -> bool:
+    """Lay down what others need to trust, for a zone's `trust_directory`; whether it differs from what lay there.
+
+    Readable by all: nothing in it is secret.
+    """
+    content = write_trust(authority.documents())
+    if path.is_file() and path.read_bytes() == content:
+        return False
+    write_private(path, content)
+    path.chmod(0o644)
+    return True
+
+
+def serve(
+    authority: Authority, address: str, topology_file: Path | None, now: Now, published: Path | None = None
+) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code. New lists are laid down at `published`."""
     stopped = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stopped.set())
@@ -110,7 +127,11 @@ def serve(authority: Authority, address: str, topology_file: Path | None, now: N
     service = EnrolmentService(authority, address, topology=topology, now=now)
     service.start()
     try:
-        while not stopped.wait(LOOK_S):
+        while True:
+            if published is not None:
+                publish(authority, published)
+            if stopped.wait(LOOK_S):
+                break
             service.look()
     finally:
         service.stop()

@@ -378,11 +378,24 @@ def revoke(
 )
 @directory_argument
 @click.option("--listen", required=True, metavar="HOST:PORT", help=t("where it listens", "监听地址"))
+@click.option(
+    "--publish",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=t(
+        "keep what others need to trust in this file: in trust_directory of the exchange zone",
+        "将信任材料保持在此文件中：置于交换区的 trust_directory",
+    ),
+)
 @topology_option
 @passphrase_option
 @click.pass_context
 def serve(
-    ctx: click.Context, directory: Path, listen: str, topology: Path | None, passphrase_file: Path | None
+    ctx: click.Context,
+    directory: Path,
+    listen: str,
+    publish: Path | None,
+    topology: Path | None,
+    passphrase_file: Path | None,
 ) -> None:
     """Until SIGTERM."""
     from jinbao.appliance.enrolment import serve as serve_authority
@@ -391,4 +404,4 @@ def serve(
     configure_logging()
     authority = opened(directory, passphrase_file)
     topology_of(topology, authority)
-    ctx.exit(serve_authority(authority, listen, topology, now))
+    ctx.exit(serve_authority(authority, listen, topology, now, publish))
