@@ -198,7 +198,7 @@ TO_CITY = StreamId(MINISTRY, "receipts", CITY.node)
 
 def test_a_true_receipt_passes() -> None:
     """The row every lie is made of is itself a receipt."""
-    check_receipt(receipt_rows()(TRUE), TO_CITY, 1)
+    check_receipt(receipt_rows()(TRUE), TO_CITY, 1, lambda _: [TO_CITY.origin])
 
 
 @pytest.mark.fault_row(50)
@@ -206,7 +206,7 @@ def test_a_true_receipt_passes() -> None:
 def test_a_row_that_is_no_receipt_is_refused(changed: dict[str, Any], reason: str) -> None:
     """Whatever stands in a receipt's column is refused by an error that quotes little of it on one line."""
     with pytest.raises(UnacceptableError, match=reason) as caught:
-        check_receipt(receipt_rows(**changed)(TRUE), TO_CITY, 1)
+        check_receipt(receipt_rows(**changed)(TRUE), TO_CITY, 1, lambda _: [TO_CITY.origin])
 
     assert len(str(caught.value)) < 400
     assert str(caught.value).isprintable()

@@ -222,7 +222,12 @@ def test_receipts_are_filed(released: Released, shelf: SegmentShelf, tmp_path: P
     index = JournalIndex(Endpoint.parse("140100/production"), store, shelf)
     told: list[str] = []
     handler = ReceiptHandler(
-        index=index, ledger=ledger, shelf=shelf, inspector=inspector, observer=Observed(told)
+        index=index,
+        ledger=ledger,
+        shelf=shelf,
+        inspector=inspector,
+        observer=Observed(told),
+        above=released.topology.above,
     )
     handler.apply(batches[0].header.stream, batches)
 

@@ -168,10 +168,14 @@ def _certificate(
 
 
 def root(
-    text: str = "jinbao root", *, first: datetime = NOW - 10 * YEAR, last: datetime = NOW + 10 * YEAR
+    text: str = "jinbao root",
+    *,
+    first: datetime = NOW - 10 * YEAR,
+    last: datetime = NOW + 10 * YEAR,
+    path: str = "authority/root",
 ) -> Authority:
-    """A root that certified itself."""
+    """A root that certified itself; under another `path` it names no authority of ours, as in release 0.1."""
     key = ec.generate_private_key(ec.SECP384R1())
-    uri = f"spiffe://{DOMAIN}/authority/root"
+    uri = f"spiffe://{DOMAIN}/{path}"
     made = _certificate(key, name(text), name(text), uri, key.public_key(), first, last, 1, ())
     return Authority(key, made)

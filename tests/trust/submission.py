@@ -79,7 +79,7 @@ def hierarchy() -> Hierarchy:
 
 def flat(*, intl: bool = False) -> Hierarchy:
     """As release 0.1: one root that certified every zone, one P-256 key for all, no CRL."""
-    top = root()
+    top = root(path="flat")
     sealers = {endpoint: top.leaf(endpoint, intl=intl) for endpoint in SIGNERS}
     return Hierarchy(top, top, top, sealers, (), ())
 

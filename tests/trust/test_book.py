@@ -8,6 +8,7 @@ from itertools import permutations
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from tests.trust.authorities import Authority, Leaf, cross, der, root
 from tests.trust.example import CITY, NOW, PROVINCE, TOPOLOGY
 from tests.trust.example import ROOT as MINISTRY
@@ -238,6 +239,87 @@ def test_an_old_root_retires_and_what_it_proved_stays_proved() -> None:
     with pytest.raises(RevokedError):
         prove(held, LEAF, NOW + HOUR)
     assert TrustBook.of([OLD.certificate], held.documents).roots == (new.certificate,)
+
+
+def self_issued(by: Authority, uri: str) -> Authority:
+    """An authority of another name that one certifies in its own, which would not count in a path if it were a root's."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(by.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=30))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"spiffe://jinbao.test/{uri}")]),
+            critical=False,
+        )
+    )
+    return Authority("forged", key, by.sign(builder))
+
+
+@pytest.mark.fault_row(33)
+@pytest.mark.parametrize("uri", ["authority/100000", "authority/root", "authority/140000"])
+def test_a_province_cannot_certify_itself_as_another(uri: str) -> None:
+    """What a province certifies in its own name, as another authority, is admitted by nobody and proves nothing."""
+    forged = self_issued(SHANXI, uri)
+    leaf = forged.leaf(MINISTRY, tier=Tier.MINISTRY)
+
+    with pytest.raises(UnprovableError):
+        book().admit([der(forged.certificate)])
+    with pytest.raises(IdentityError):
+        book().prove(leaf.certificate, (forged.certificate, SHANXI.certificate), NOW, Use.SEAL)
+
+
+@pytest.mark.fault_row(38)
+def test_a_retired_root_takes_nobody_back() -> None:
+    """Who was retired, and stole away with the key, cannot retire the root that followed."""
+    new = root(NOW + HOUR)
+    back, given = cross(new, OLD), cross(OLD, new)
+    following = [der(back), der(given), der(new.certificate)]
+    retired = new.revocations(2, [(given, NOW, STOLEN)], life=timedelta(days=180))
+    held = book(*following, new.revocations(1)).admit([retired])
+
+    revenge = held.absorb([OLD.revocations(99, [(back, NOW, STOLEN)]), der(OLD.certificate)])[0]
+
+    assert held.roots == revenge.roots == (new.certificate,)
+    assert TrustBook.of([OLD.certificate], revenge.documents).roots == (new.certificate,)
+
+
+def test_many_certificates_of_one_name_cost_little() -> None:
+    """A hundred self-made authorities of one name and key are held against what is proved, never against one another."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    stranger = Authority("140000", key, SHANXI.certificate)
+    junk = [der(stranger.certify_authority("140000", key.public_key())) for _ in range(100)]
+
+    after, refused = book().absorb(junk)
+
+    assert (after.known, len(refused)) == (book().known, 100)
+
+
+@pytest.mark.parametrize(
+    ("number", "life"),
+    [(1 << 64, timedelta(days=1)), (2, timedelta(days=365 * 7500))],
+    ids=["number", "date"],
+)
+def test_a_list_beyond_all_bounds_is_none(number: int, life: timedelta) -> None:
+    """A number no database holds, or a date no grace can follow, is refused and ends nothing."""
+    with pytest.raises(UnprovableError):
+        book().admit([SHANXI.revocations(number, life=life)])
+
+
+def test_one_bad_document_takes_no_good_one_with_it() -> None:
+    """Of many documents those that prove themselves are taken, and each other is told."""
+    good = [OLD.revocations(5), ABOVE.revocations(5), SHANXI.revocations(5)]
+    bad = [root().revocations(9), b"no document"]
+
+    after, refused = book().absorb([bad[0], *good, bad[1]])
+
+    assert set(good) <= after.known
+    assert len(refused) == 2
 
 
 def test_a_stranger_does_not_become_a_root() -> None:

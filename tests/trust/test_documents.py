@@ -38,7 +38,9 @@ def test_nobody_else_signs_the_topology(network: Network, signer: Endpoint) -> N
     """A topology sealed by another node, or another zone of the root, is refused."""
     sealed = seal_topology(TOPOLOGY, network.identity(signer))
 
-    with pytest.raises(IdentityError, match=f"expected the exchange zone of the root node, got {signer}"):
+    with pytest.raises(
+        IdentityError, match=f"expected 100000/exchange, certified by authority 100000, got {signer}"
+    ):
         open_topology(sealed, network.book, NOW)
 
 

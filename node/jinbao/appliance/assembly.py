@@ -43,7 +43,7 @@ from jinbao.journal.segments import SegmentShelf
 from jinbao.library.room import Library, LibraryProjection
 from jinbao.model import acts
 from jinbao.model.batch import Header, SealedBatch, VerifiedBatch
-from jinbao.model.errors import SettingsError
+from jinbao.model.errors import LocalError, SettingsError
 from jinbao.model.mapping import LibraryMapping
 from jinbao.model.places import tiers_directory
 from jinbao.model.standard import Standard
@@ -61,6 +61,7 @@ from jinbao.store.migrations import upgrade
 from jinbao.store.projection import Projection
 from jinbao.trust.encoding import decode_header
 from jinbao.trust.envelope import check_bounds, head_of, seal
+from jinbao.trust.identity import parse_identity
 from jinbao.trust.parquet import ParquetLimits
 from jinbao.trust.verify import Verifier
 
@@ -162,17 +163,25 @@ def open_zone(
     """Build one zone of a node. Raises SettingsError, LocalError or IdentityError and leaves nothing open."""
     me, directory = settings.endpoint(zone), settings.directory(zone)
     unlock = lock(directory, purpose, _LOCK_WAIT_S)
+    opened: list[Store] = []
     try:
-        return _build(settings, me, directory, ports or Ports(), unlock)
+        return _build(settings, me, directory, ports or Ports(), unlock, opened)
     except BaseException:
+        for store in opened:
+            store.close()
         unlock()
         raise
 
 
 def _build(
-    settings: Settings, me: Endpoint, directory: Path, ports: Ports, unlock: Callable[[], None]
+    settings: Settings,
+    me: Endpoint,
+    directory: Path,
+    ports: Ports,
+    unlock: Callable[[], None],
+    opened: list[Store],
 ) -> OpenZone:
-    # Who we are, and who everybody is: keys, anchors, the signed topology.
+    # Who we are: keys, and the anchors that were installed with them.
     trust = TrustKeeper(
         me,
         directory / "identity",
@@ -180,9 +189,6 @@ def _build(
         now=ports.now,
         grace=timedelta(seconds=settings.limits.revocation_grace_s),
     )
-    topology = trust.topology()
-    if not topology.knows(me):
-        raise SettingsError(f"topology {settings.topology_file}", expected=f"a row with {me}", got="none")
     roles = RoleBook(settings.roles)
     roles.check()
     # What is exchanged: standards and mappings, the same files on every tier.
@@ -193,8 +199,8 @@ def _build(
     shelf = SegmentShelf(directory / "segments", ports.files)
     shelf.sweep()
     store = Store(settings.database(me.zone), directory / "stage")
-    package = Path(__file__).parent.parent
-    upgrade(store.writer, [package / room / "migrations" for room in ROOMS])
+    opened.append(store)
+    upgrade(store.writer, [Path(__file__).parent.parent / room / "migrations" for room in ROOMS])
     libraries = LibraryProjection(standards, shelf)
     libraries.ensure(store)
     # The journal and what every room reads from it.
@@ -209,15 +215,15 @@ def _build(
     )
     ledger = Ledger(store, projections, ports.now_text)
     index = JournalIndex(me, store, shelf)
-    if not index.incarnation():
-        ledger.record(acts.created(me, ports.incarnation()))
     # What is told: one observer for log and metrics.
     metrics = Metrics()
     observer = ZoneObserver(me, metrics)
-    # What was learned since the anchors were installed: authorities, revocation lists, a newer topology.
+    # Who everybody is: the signed topology, by all that was learned since the anchors were installed.
     documents = Documents(store)
-    trust.attach(documents, ledger, observer)
-    topology = trust.topology()
+    topology = _topology(trust, documents, ledger, observer, me)
+    if not index.incarnation():
+        ledger.record(acts.created(me, ports.incarnation()))
+    trust.announce()
     # What is kept of it: who asked for what, chained and sealed; what peers are refused is counted.
     trail = Trail(
         store,
@@ -239,10 +245,18 @@ def _build(
     library, state = Library(store, standards), SourceState(store)
     verifier = Verifier(trust.book, trust.topology, ports.now)
     judge = ConvertAndJudge(mappings, shelf)
-    epoch = topology.by_node[me.node].epoch
+
+    def epoch() -> int:
+        """Of the certificate that seals: a renewed one may be of another."""
+        return _epoch_of(trust.identity())
 
     def seal_header(header: Header) -> SealedBatch:
-        return seal(header, trust.identity())
+        mine = trust.identity()
+        if header.epoch != _epoch_of(mine):  # renewed between the two: the step is made again
+            raise LocalError(
+                f"seal of {header.stream}", expected=f"epoch {_epoch_of(mine)}", got=header.epoch
+            )
+        return seal(header, mine)
 
     publisher = Publisher(index=index, seal=seal_header, epoch=epoch, now=ports.now_text)
     submissions = SubmissionHandler(
@@ -259,7 +273,14 @@ def _build(
         rows_max=limits.submission_rows_max,
     )
     handlers: list[Handler] = [
-        ReceiptHandler(index=index, ledger=ledger, shelf=shelf, inspector=inspector, observer=observer),
+        ReceiptHandler(
+            index=index,
+            ledger=ledger,
+            shelf=shelf,
+            inspector=inspector,
+            observer=observer,
+            above=lambda endpoint: trust.topology().above(endpoint),
+        ),
         TrustHandler(ledger=ledger, shelf=shelf, inspector=inspector, trust=trust),
     ]
     if me.zone is Zone.EXCHANGE:
@@ -377,6 +398,21 @@ def _build(
         inspector=inspector,
         unlock=unlock,
     )
+
+
+def _topology(
+    trust: TrustKeeper, documents: Documents, ledger: Ledger, observer: ZoneObserver, me: Endpoint
+) -> Topology:
+    """The topology in force, which has this zone."""
+    trust.attach(documents, ledger, observer)
+    topology = trust.topology()
+    if not topology.knows(me):
+        raise SettingsError(f"topology version {topology.version}", expected=f"a row with {me}", got="none")
+    return topology
+
+
+def _epoch_of(identity: ZoneIdentity) -> int:
+    return parse_identity((identity.seal_chain or identity.chain)[0]).epoch
 
 
 def stream_of(sealed: SealedBatch) -> StreamId:

@@ -25,10 +25,11 @@ from jinbao.model.batch import Header, SealedBatch
 from jinbao.model.errors import LocalError, PeerError, UnprovableError
 from jinbao.model.stream import AUDIT
 from jinbao.trust.chain import path_to_anchor
+from jinbao.trust.documents import MINISTRY
 from jinbao.trust.encoding import HEADER_TYPE, decode_header
 from jinbao.trust.envelope import head_of, signer_of
-from jinbao.trust.identity import check_usage, parse_identity
-from jinbao.trust.signer import moment, use_of
+from jinbao.trust.identity import authority_name, check_usage, parse_identity
+from jinbao.trust.signer import check_suite, moment, use_of
 
 LINE_BYTES_MAX = 16 << 20
 """An entry that names as many persons as one may."""
@@ -169,7 +170,13 @@ def prove_alone(sealed: SealedBatch, anchors: Sequence[x509.Certificate]) -> Hea
     leaf, rest = signer_of(sealed, HEADER_TYPE)
     header = decode_header(sealed.payload)
     check_usage(leaf, use_of(sealed.suite))
-    path_to_anchor(leaf, rest, anchors, moment(header.made_at, datetime.now(UTC), thing="header"))
+    path = path_to_anchor(leaf, rest, anchors, moment(header.made_at, datetime.now(UTC), thing="header"))
+    check_suite(sealed.suite, path[1])
+    # Without a topology: by the code of its province, or the ministry's (GB/T 2260).
+    node = header.stream.origin.node
+    named = authority_name(path[1])
+    if named not in {"", MINISTRY, f"{node[:2]}0000"}:
+        raise UnprovableError(f"issuer of {node}", expected=f"authority {node[:2]}0000", got=named)
     endpoint = parse_identity(leaf).endpoint
     if endpoint != header.stream.origin:
         raise UnprovableError(f"{header.stream}#{header.seq}", expected=header.stream.origin, got=endpoint)

@@ -6,16 +6,18 @@ sealed topology. What proves nothing stays where it lies and is told once. Delet
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import stat
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from jinbao.appliance.trust_keeper import TOPOLOGY, TrustKeeper, document_of
-from jinbao.model.errors import LocalError, UnprovableError
+from jinbao.model.errors import LocalError, PeerError, UnprovableError
 from jinbao.model.trust import DocumentKind, TrustDocument
+from jinbao.trust.book import TrustBook
 from jinbao.trust.encoding import decode_envelope, decode_topology
+from jinbao.trust.envelope import UNREADABLE
 
 FILE_BYTES_MAX = 8 << 20
 """A revocation list of a hundred thousand entries, twice."""
@@ -58,7 +60,7 @@ def _blocks(content: bytes, name: str) -> list[bytes]:
                     expected="certificates and revocation lists",
                     got=kind[:40].decode("ascii", "replace"),
                 )
-        except ValueError as exc:
+        except UNREADABLE as exc:
             raise UnprovableError(f"trust file {name}", expected="PEM", got=str(exc)[:120]) from exc
     return found
 
@@ -68,26 +70,43 @@ class TrustDrop:
 
     def __init__(self, keeper: TrustKeeper) -> None:
         self._keeper = keeper
-        self._seen: dict[Path, tuple[int, int]] = {}
+        self._seen: dict[Path, tuple[tuple[int, int], TrustBook | None]] = {}
 
     def step(self, directory: Path) -> bool:
         """Take in files that are new or changed; whether anything was learned."""
         learned = False
-        for path in self._fresh(directory):
+        for path, stamp in self._fresh(directory):
             try:
                 learned |= self._keeper.take_in(read_documents(path))
-            except (LocalError, UnprovableError) as exc:
+            except (LocalError, PeerError) as exc:
                 self._keeper.refuse(path.name, exc)
+                # What proves nothing yet may once its authority is known.
+                self._seen[path] = stamp, self._keeper.book()
+            except OSError as exc:
+                error = LocalError(
+                    f"trust file {path.name}", expected="a file this zone may read", got=exc.strerror
+                )
+                self._keeper.refuse(path.name, error)
+                self._seen[path] = stamp, None
+            else:
+                self._seen[path] = stamp, None
         return learned
 
-    def _fresh(self, directory: Path) -> Sequence[Path]:
+    def _fresh(self, directory: Path) -> list[tuple[Path, tuple[int, int]]]:
+        """Files that are new, changed, or were refused by another book than today's, with their stamps."""
         if not directory.is_dir():
-            return ()
-        files = [p for p in sorted(directory.iterdir())[:FILES_MAX] if p.is_file() and not p.is_symlink()]
-        fresh = []
-        for path in files:
-            stamp = path.stat().st_mtime_ns, path.stat().st_size
-            if self._seen.get(path) != stamp and not path.name.startswith("."):
-                self._seen[path] = stamp
-                fresh.append(path)
-        return fresh
+            return []
+        found = []
+        for path in sorted(directory.iterdir())[:FILES_MAX]:
+            if path.name.startswith(".") or path.is_symlink():
+                continue
+            try:
+                status = path.stat()
+            except FileNotFoundError:  # taken away meanwhile
+                continue
+            stamp = status.st_mtime_ns, status.st_size
+            seen, refused_by = self._seen.get(path, (None, None))
+            again = refused_by is not None and refused_by is not self._keeper.book()
+            if stat.S_ISREG(status.st_mode) and (seen != stamp or again):
+                found.append((path, stamp))
+        return found

@@ -15,13 +15,14 @@ from pathlib import Path
 
 from jinbao.authority.identity_files import ZoneIdentity, load_identity, marker
 from jinbao.flow.ports import Ledger, Observer
+from jinbao.link.standing import STAPLED_MAX
 from jinbao.model import acts
 from jinbao.model.acts import Act
 from jinbao.model.batch import SealedBatch
 from jinbao.model.errors import JinbaoError, PeerError, SettingsError, UnprovableError
 from jinbao.model.topology import Topology
 from jinbao.model.trust import DocumentKind, TrustDocument
-from jinbao.model.zone import Endpoint
+from jinbao.model.zone import Endpoint, Zone
 from jinbao.registry.documents import Documents
 from jinbao.trust.book import TrustBook
 from jinbao.trust.documents import open_topology
@@ -69,7 +70,11 @@ class TrustKeeper:
         self._identity = load_identity(directory)
         self._marker = marker(directory)
         self._book = self._folded([])
-        self._sealed_topology, self._topology = read_topology(topology_file, self._book, now())
+        self._file = topology_file
+        self._topology: Topology | None = None
+        self._sealed_topology: SealedBatch | None = None
+        self._documents: Documents | None = None
+        self._recorded = 0
         self._ledger: Ledger | None = None
         self._observer: Observer | None = None
         self.changed: Callable[[], None] = lambda: None
@@ -80,26 +85,47 @@ class TrustKeeper:
         return TrustBook.of(self._identity.anchors, known, grace=self._grace)
 
     def attach(self, documents: Documents, ledger: Ledger, observer: Observer) -> None:
-        """Go on from what was recorded; the root node's newer topology file becomes its own word."""
-        self._ledger, self._observer = ledger, observer
+        """Go on from what was recorded.
+
+        The file is proved with all lists there are. Where it cannot be, the recorded topology
+        stands, and the other way round; raises what the file raised when there is neither.
+        """
+        self._documents, self._ledger, self._observer = documents, ledger, observer
         held = [h.document for h in documents.held()]
         self._book = self._folded(d.body for d in held if d.kind is not DocumentKind.TOPOLOGY)
+        trouble: JinbaoError | None = None
+        try:
+            self._sealed_topology, self._topology = read_topology(self._file, self._book, self._now())
+        except JinbaoError as exc:
+            trouble = exc
         recorded = 0
-        for document in held:
-            if document.kind is DocumentKind.TOPOLOGY:
-                recorded = document.number
+        for document in (d for d in held if d.kind is DocumentKind.TOPOLOGY):
+            recorded = document.number
+            try:
                 self._take_topology(document)
-        is_root = self._me == Endpoint(self._topology.root, self._me.zone) and self._me.zone == "exchange"
-        if is_root and self._topology.version > recorded:
-            body = envelope_message(self._sealed_topology).SerializeToString()
-            word = TrustDocument(DocumentKind.TOPOLOGY, TOPOLOGY, self._topology.version, body)
-            ledger.record(acts.trust_learned([word], ""))
+            except PeerError as exc:
+                self._tell("trust_refused", "the journal", code=exc.code, reason=str(exc))
+        if self._topology is None:
+            assert trouble is not None, "a topology was read or was not"
+            raise trouble
+        if trouble is not None:
+            self._tell("trust_refused", self._file.name, code=trouble.code, reason=str(trouble))
+        self._recorded = recorded
+
+    def announce(self) -> None:
+        """Record the root node's topology file as its own word, where it is newer than the one recorded."""
+        assert self._ledger is not None, "a zone records once its journal is open"
+        topology, sealed = self.topology(), self.sealed_topology()
+        if self._me == Endpoint(topology.root, Zone.EXCHANGE) and topology.version > self._recorded:
+            body = envelope_message(sealed).SerializeToString()
+            word = TrustDocument(DocumentKind.TOPOLOGY, TOPOLOGY, topology.version, body)
+            self._ledger.record(acts.trust_learned([word], ""))
 
     def _take_topology(self, document: TrustDocument) -> bool:
         """Believe a recorded topology if it is newer than the one in force; whether it was."""
         sealed = decode_envelope(document.body)
         found = open_topology(sealed, self._book, self._now())
-        if found.version <= self._topology.version:
+        if self._topology is not None and found.version <= self._topology.version:
             return False
         self._sealed_topology, self._topology = sealed, found
         return True
@@ -114,19 +140,22 @@ class TrustKeeper:
 
     def topology(self) -> Topology:
         """The newest topology proved; another object once it changed."""
+        assert self._topology is not None, "a zone is asked once its journal is open"
         return self._topology
 
     def sealed_topology(self) -> SealedBatch:
         """The topology in force as its signer sealed it."""
+        assert self._sealed_topology is not None, "a zone is asked once its journal is open"
         return self._sealed_topology
 
     def learn_stapled(self, bodies: Sequence[bytes], peer: Endpoint | None) -> None:
-        """Documents a hello brought; raises PeerError for what proves nothing."""
-        book = self._book
-        fresh = book.newer(bodies)
-        if fresh:
-            book.admit(fresh)
-            self.learn([document_of(body) for body in fresh], str(peer or "a caller"))
+        """Documents a hello brought, those that prove themselves; raises PeerError for more than a hello brings."""
+        if len(bodies) > STAPLED_MAX:
+            raise UnprovableError("hello: documents", expected=f"at most {STAPLED_MAX}", got=len(bodies))
+        fresh = self._book.newer(bodies)
+        provable = [d for d in fresh if d in self._book.absorb(fresh)[0].known] if fresh else []
+        if provable:
+            self.learn([document_of(body) for body in provable], str(peer or "a caller"))
 
     def learn(self, documents: Sequence[TrustDocument], peer: str, *also: Act) -> bool:
         """See `flow.ports.Trust.learn`."""
@@ -151,25 +180,24 @@ class TrustKeeper:
     def _admitted(
         self, documents: Sequence[TrustDocument], peer: str
     ) -> tuple[TrustBook, list[TrustDocument]]:
-        """The book with what is proved and new, and what that is: all together, or one by one if one is bad."""
+        """The book with what is proved and new, and what that is; the rest is told."""
         wanted = [d.body for d in documents if d.kind is not DocumentKind.TOPOLOGY]
         fresh = self._book.newer(wanted)
-        try:
-            book = self._book.admit(fresh)
-        except PeerError:
-            book = self._book
-            for body in fresh:
-                try:
-                    book = book.admit([body])
-                except PeerError as exc:
-                    self._tell("trust_refused", peer, code=exc.code, reason=str(exc))
-        return book, [document_of(body) for body in fresh if body in book.known]
+        book, refused = self._book.absorb(fresh)
+        for exc in refused:
+            self._tell("trust_refused", peer, code=exc.code, reason=str(exc))
+        news = [body for body in fresh if body in book.known]
+        if not peer:  # what an operator imports is ours to pass on, whoever told us before
+            assert self._documents is not None, "a zone learns once its journal is open"
+            ours = {d.body for d in self._documents.local()}
+            news += [body for body in wanted if body in book.known and body not in ours and body not in news]
+        return book, [document_of(body) for body in news]
 
     def _newer_topology(
         self, documents: Sequence[TrustDocument], book: TrustBook, peer: str
     ) -> TrustDocument | None:
         """The newest proved topology among the documents, if it is newer than ours."""
-        newest, version = None, self._topology.version
+        newest, version = None, self.topology().version
         for document in documents:
             if document.kind is not DocumentKind.TOPOLOGY:
                 continue
@@ -177,6 +205,14 @@ class TrustKeeper:
                 found = open_topology(decode_envelope(document.body), book, self._now())
             except PeerError as exc:
                 self._tell("trust_refused", peer, code=exc.code, reason=str(exc))
+                continue
+            if found.version > version and not found.knows(self._me):
+                self._tell(
+                    "trust_refused",
+                    peer,
+                    code="identity",
+                    reason=f"topology {found.version} has no {self._me}",
+                )
                 continue
             if found.version > version:
                 version = found.version

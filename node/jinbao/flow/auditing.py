@@ -7,6 +7,7 @@ segment; only the backup site may follow them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from jinbao.flow.ports import Index, Ledger, Now, SealHeader
@@ -44,7 +45,7 @@ class HeadSealer:
         ledger: Ledger,
         trail: Trail,
         seal: SealHeader,
-        epoch: int,
+        epoch: Callable[[], int],
         backup: str,
         now: Now,
     ) -> None:
@@ -92,7 +93,7 @@ class HeadSealer:
         sealer = StreamSealer(
             self._index.head(self.stream),
             incarnation=self._index.incarnation(),
-            epoch=self._epoch,
+            epoch=self._epoch(),
             seal=self._seal,
             now=self._now,
         )

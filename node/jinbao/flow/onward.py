@@ -7,7 +7,7 @@ It travels by carrier only (软交换).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from jinbao.flow.ports import Index, Inspector, Ledger, Now, SealHeader
 from jinbao.flow.sealing import StreamSealer
@@ -27,7 +27,7 @@ PACKAGED = declare("onward.after_package", "a decision zone has taken in a packa
 class Publisher:
     """Makes the act that publishes an applied submission, recorded with it in one transaction."""
 
-    def __init__(self, *, index: Index, seal: SealHeader, epoch: int, now: Now) -> None:
+    def __init__(self, *, index: Index, seal: SealHeader, epoch: Callable[[], int], now: Now) -> None:
         self._index, self._seal, self._epoch, self._now = index, seal, epoch, now
 
     def package(self, closing: VerifiedBatch, uses: Sequence[SegmentUse], kind: Kind) -> Sequence[Act]:
@@ -37,7 +37,7 @@ class Publisher:
         sealer = StreamSealer(
             self._index.head(stream),
             incarnation=self._index.incarnation(),
-            epoch=self._epoch,
+            epoch=self._epoch(),
             seal=self._seal,
             now=self._now,
         )

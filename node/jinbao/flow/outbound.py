@@ -9,7 +9,7 @@ that records batches, quarantine and the new last-sealed state together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import polars as pl
@@ -63,7 +63,7 @@ class Outbound:
         shelf: Shelf,
         standards: Sequence[Standard],
         seal: SealHeader,
-        epoch: int,
+        epoch: Callable[[], int],
         backup: str,
         observer: Observer,
         now: Now,
@@ -206,7 +206,7 @@ class Outbound:
         return StreamSealer(
             self._index.head(stream),
             incarnation=self._index.incarnation(),
-            epoch=self._epoch,
+            epoch=self._epoch(),
             seal=self._seal,
             now=self._now,
         )

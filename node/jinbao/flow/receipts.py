@@ -9,7 +9,7 @@ with what stands at that place here: `witness`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -62,7 +62,7 @@ class ReceiptSealer:
         ledger: Ledger,
         shelf: Shelf,
         seal: SealHeader,
-        epoch: int,
+        epoch: Callable[[], int],
         now: Now,
         receipts_max: int,
     ) -> None:
@@ -87,7 +87,7 @@ class ReceiptSealer:
         sealer = StreamSealer(
             self._index.head(stream),
             incarnation=self._index.incarnation(),
-            epoch=self._epoch,
+            epoch=self._epoch(),
             seal=self._seal,
             now=self._now,
         )
@@ -111,9 +111,16 @@ class ReceiptHandler:
     """Files the receipts that pass here, for this node and for those below; a batch that is none holds its stream."""
 
     def __init__(
-        self, *, index: Index, ledger: Ledger, shelf: Shelf, inspector: Inspector, observer: Observer
+        self,
+        *,
+        index: Index,
+        ledger: Ledger,
+        shelf: Shelf,
+        inspector: Inspector,
+        observer: Observer,
+        above: Callable[[Endpoint], Sequence[Endpoint]],
     ) -> None:
-        self._ledger, self._shelf, self._inspector = ledger, shelf, inspector
+        self._ledger, self._shelf, self._inspector, self._above = ledger, shelf, inspector, above
         self._witness = Witness(index=index, shelf=shelf, observer=observer)
 
     def wants(self, stream: StreamId) -> bool:
@@ -155,19 +162,22 @@ class ReceiptHandler:
             if objection and self._inspector.objection(ref, _COLUMNS_0_1):
                 raise UnacceptableError(f"{stream}#{seq}", expected="receipts", got=objection, seq=seq)
             for row in self._shelf.read(ref.sha256).iter_rows(named=True):
-                check_receipt(row, stream, seq)
+                check_receipt(row, stream, seq, self._above)
 
 
-def check_receipt(row: Mapping[str, Any], stream: StreamId, seq: int) -> None:
+def check_receipt(
+    row: Mapping[str, Any], stream: StreamId, seq: int, above: Callable[[Endpoint], Sequence[Endpoint]]
+) -> None:
     """Refuse a row that is no receipt, or not one of the stream's own sealer for the stream's own audience.
 
     Raises UnacceptableError. A node that relays seals its own receipts only: it cannot
-    speak for the one above it, nor to anybody beside the audience.
+    speak for the one above it, nor to anybody beside the audience, and one beside the way is no receiver.
     """
     try:
         about = StreamId.parse(row["stream"])
         is_sound = (
             Endpoint.parse(row["receiver"]) == stream.origin
+            and (stream.origin.node == about.origin.node or stream.origin in above(about.origin))
             and about.origin.node == stream.audience
             and row["seq"] >= 1
             and row["rows"] >= 0

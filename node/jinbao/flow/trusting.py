@@ -61,7 +61,7 @@ class TrustSealer:
         local: Callable[[], Sequence[TrustDocument]],
         topics: Callable[[], Sequence[str]],
         seal: SealHeader,
-        epoch: int,
+        epoch: Callable[[], int],
         now: Now,
     ) -> None:
         self._index, self._ledger, self._shelf, self._read = index, ledger, shelf, read
@@ -94,7 +94,7 @@ class TrustSealer:
         sealer = StreamSealer(
             self._index.head(stream),
             incarnation=self._index.incarnation(),
-            epoch=self._epoch,
+            epoch=self._epoch(),
             seal=self._seal,
             now=self._now,
         )

@@ -18,6 +18,7 @@ class LinkLimits:
     `calls_per_s_max` 200 with a `calls_burst` of 400: a backlog of small segments, and no hammer.
     `refusal_s` 0.1: who asks in vain does not ask a thousand times a second.
     `streams_per_connection_max` 16: all a neighbour's calls at once, and no more without a name.
+    `unjudged_max` 8: callers at once that can only be judged by lists they bring.
     `request_bytes_max` 4 MiB: the marks of a province. `request_s` 10: a request comes whole or not at all.
     `answer_bytes_max` 64 MiB: what a follow answer may keep in memory, whatever a peer sends.
     `headers_max` 500: one answer is small. `call_s` 30: an answer that does not come is a dead link.
@@ -35,6 +36,7 @@ class LinkLimits:
     calls_burst: int = 400
     refusal_s: float = 0.1
     streams_per_connection_max: int = 16
+    unjudged_max: int = 8
     request_bytes_max: int = 4 << 20
     request_s: float = 10.0
     answer_bytes_max: int = 64 << 20

@@ -71,7 +71,7 @@ class LineServer:
         self._pool = ThreadPoolExecutor(limits.workers_max, thread_name_prefix="line-read")
         self._thread = threading.Thread(target=self._loop.run_forever, name="line-server", daemon=True)
         self._quota = PeerQuota(limits, self._pool, self._loop.time)
-        self._unjudged = asyncio.Semaphore(1)
+        self._unjudged = asyncio.Semaphore(limits.unjudged_max)
         self._news: asyncio.Condition | None = None
         self._server: grpc.aio.Server | None = None
         self.port = 0
@@ -176,7 +176,7 @@ class LineServer:
     async def _lists(self, context: Context) -> wire.HelloRequest:
         """The hello of a caller nobody can judge yet, with the lists it brings taken in (clause 1.6).
 
-        TLS let it in by an authority of ours; one of them at a time, so that they starve nobody.
+        TLS let it in by an authority of ours; few of them at a time, so that they starve nobody.
         """
         async with self._unjudged:
             request = await self._request(context, wire.HelloRequest)

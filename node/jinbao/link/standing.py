@@ -21,6 +21,9 @@ from jinbao.trust.book import TrustBook
 from jinbao.trust.envelope import parse_certificate
 from jinbao.trust.revocation import key_id
 
+STAPLED_MAX = 32
+"""Lists and certificates of one hello: its sender's authorities, in rotation."""
+
 STAPLED_BYTES_MAX = 1 << 20
 """Lists that come with a hello: one message, and a node with a longer list sends it by the line."""
 
@@ -84,12 +87,14 @@ class Standing:
         return near + [e for e in topology.endpoints() if self.me.node in topology.by_node[e.node].protects]
 
     def staple(self) -> list[bytes]:
-        """The revocation lists another needs to judge our own certificates, newest held."""
+        """What another needs to judge our own certificates: their authorities, and the newest lists held."""
         book = self.book()
         chain = [parse_certificate(der) for der in self.identity().certificates]
         keys = {key_id(c) for c in (*chain[1:], *_above(chain, book))}
         lists = [book.crls[key].der for key in sorted(keys) if key in book.crls]
-        return lists if sum(map(len, lists)) <= STAPLED_BYTES_MAX else []
+        authorities = [c.public_bytes(Encoding.DER) for c in book.authorities if key_id(c) in keys]
+        documents = [*lists, *authorities][:STAPLED_MAX]
+        return documents if sum(map(len, documents)) <= STAPLED_BYTES_MAX else []
 
 
 def _above(chain: Sequence[x509.Certificate], book: TrustBook) -> list[x509.Certificate]:

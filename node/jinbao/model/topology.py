@@ -97,11 +97,17 @@ class Topology:
 
         Cities hold no authority; a backup site is certified from above the province it protects.
         """
-        row = self.by_node[node]
-        above = self.row(row.parent)
-        if row.tier is Tier.CITY and above is not None and above.tier is Tier.PROVINCE and not row.protects:
+        row = self.row(node)
+        above = self.row(row.parent) if row else None
+        if (
+            row is not None
+            and row.tier is Tier.CITY
+            and above is not None
+            and above.tier is Tier.PROVINCE
+            and not row.protects
+        ):
             return row.parent
-        return self.root
+        return self.root  # also for a node that left: nobody below may speak for it
 
     @cached_property
     def root(self) -> str:

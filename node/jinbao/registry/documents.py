@@ -32,13 +32,15 @@ class DocumentProjection:
         return ()
 
     def project(self, tx: Transaction, recorded: Recorded, stages: tuple[Stage, ...]) -> None:
-        """Keep each document unless one of a higher number is here."""
+        """Keep each document unless one of that number or a higher one is here."""
         del stages
         body = recorded.act.body
         for row in body["documents"]:
             place = sa.and_(DOCUMENT.c.kind == row["kind"], DOCUMENT.c.name == row["name"])
-            held = tx.execute(sa.select(DOCUMENT.c.number).where(place)).scalar()
-            if held is not None and held >= row["number"]:
+            held = tx.execute(sa.select(DOCUMENT.c.number, DOCUMENT.c.peer).where(place)).first()
+            # An operator's import makes a document this zone's own word, also one a peer had brought.
+            is_taken_up = held is not None and held.number == row["number"] and held.peer and not body["peer"]
+            if held is not None and held.number >= row["number"] and not is_taken_up:
                 continue
             tx.execute(DOCUMENT.delete().where(place))
             tx.execute(

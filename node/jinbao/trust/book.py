@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from jinbao.model.errors import IdentityError, RevocationUnknownError, UnprovableError
-from jinbao.trust.chain import issued, leads, may_sign, path_to_anchor
+from jinbao.trust.chain import issued, may_sign, path_to_anchor
 from jinbao.trust.envelope import parse_certificate
 from jinbao.trust.identity import ROOT, Use, authority_name, check_usage
 from jinbao.trust.revocation import RevocationList, key_id, read_list, signed_by
@@ -30,8 +30,8 @@ from jinbao.trust.revocation import RevocationList, key_id, read_list, signed_by
 GRACE = timedelta(hours=72)
 """A line is down over a long weekend; after that nobody knows who was taken back meanwhile."""
 
-AUTHORITIES_MAX = 500
-"""31 provinces, each a handful of certificates in rotation."""
+AUTHORITIES_MAX = 300
+"""32 authorities, each a handful of certificates in rotation."""
 
 _NO_LISTS: Mapping[str, RevocationList] = MappingProxyType({})
 
@@ -85,7 +85,7 @@ class TrustBook:
             authorities = _reachable(roots, certificates)
         crls = _newest(lists, (*roots, *authorities))
         standing = [root for root in roots if not _is_retired(root, roots, authorities, crls)]
-        return cls(tuple(standing or roots), tuple(authorities), MappingProxyType(crls), grace)
+        return cls(tuple(standing), tuple(authorities), MappingProxyType(crls), grace)
 
     def admit(self, documents: Sequence[bytes]) -> TrustBook:
         """The book with documents a peer or an operator brought; the same book if all are known.
@@ -93,14 +93,38 @@ class TrustBook:
         Raises UnprovableError for one that is no document, leads to no root held here, or is a
         list older than the one held.
         """
-        fresh = [document for document in documents if document not in self.known]
-        if not fresh:
-            return self
-        after = TrustBook.of(self.roots, [*self.documents, *fresh], grace=self.grace)
-        for document in fresh:
-            if document not in after.known:
-                raise _objection(after, document)
+        after, refused = self.absorb(documents)
+        if refused:
+            raise refused[0]
         return after
+
+    def absorb(self, documents: Sequence[bytes]) -> tuple[TrustBook, list[UnprovableError]]:
+        """The book with those of the documents that prove themselves, and why each of the others does not."""
+        refused: list[UnprovableError] = []
+        readable: list[bytes] = []
+        for document in dict.fromkeys(d for d in documents if d not in self.known):
+            try:
+                _sorted([document])
+                readable.append(document)
+            except UnprovableError as exc:
+                refused.append(exc)
+        if not readable:
+            return self, refused
+        try:
+            after = TrustBook.of(self.roots, [*self.documents, *readable], grace=self.grace)
+        except UnprovableError as exc:
+            return self, [*refused, exc]
+        lost = [d for d in readable if d not in after.known and not after.is_past_root(d)]
+        return after, refused + [_objection(after, d) for d in lost]
+
+    def is_past_root(self, document: bytes) -> bool:
+        """Whether a document is the own certificate of a root that was retired here: no news, and no error."""
+        try:
+            found = parse_certificate(document)
+        except UnprovableError:
+            return False
+        keys = {_key(c) for c in self.authorities if authority_name(c) == ROOT}
+        return authority_name(found) == ROOT and _is_self_signed(found) and _key(found) in keys
 
     def newer(self, documents: Sequence[bytes]) -> list[bytes]:
         """Those of the documents this book has no newer one of; a peer may well hold an older list."""
@@ -135,6 +159,13 @@ class TrustBook:
         """
         check_usage(leaf, use)
         path = path_to_anchor(leaf, (*rest, *self.authorities), self.roots, at)
+        for above in path[2:]:
+            if authority_name(above) != ROOT and above not in self.roots:
+                raise IdentityError(
+                    f"issuer of {leaf.subject.rfc4514_string()[:80]}",
+                    expected="an authority a root certified",
+                    got=f"one of authority {authority_name(above) or 'nobody'}",
+                )
         # What is known holds until the first certificate ends, or the first list is too old.
         lists = [self.crls[key] for key in map(key_id, path[1:]) if key in self.crls]
         ends = [c.not_valid_after_utc for c in path] + [crl.next_update + self.grace for crl in lists]
@@ -175,7 +206,7 @@ class TrustBook:
     def issuers(self, names: Iterable[str], at: datetime) -> tuple[x509.Certificate, ...]:
         """Certificates of the named authorities that may sign now: all a link to their zones trusts.
 
-        Without any, the roots: a flat authority signs its zones itself.
+        And the roots where one is not known yet, or is flat and signs its zones itself.
         """
         wanted = frozenset(names)
         found = [
@@ -184,7 +215,10 @@ class TrustBook:
             if authority_name(c) in wanted and may_sign(c, 0) and not self._is_taken_back(c, at)
         ]
         flat = [root for root in self.roots if not authority_name(root)]
-        return tuple(found + flat) or self.roots
+        # An authority nobody here has heard of may be a successor: the root leads to it, and who it may
+        # speak for is asked once it speaks.
+        unheard = wanted - {authority_name(c) for c in found}
+        return (*found, *(self.roots if unheard else flat))
 
     def _is_taken_back(self, authority: x509.Certificate, at: datetime) -> bool:
         try:
@@ -236,13 +270,25 @@ def _sorted(documents: Iterable[bytes]) -> tuple[list[x509.Certificate], list[Re
 def _reachable(
     roots: Sequence[x509.Certificate], certificates: Sequence[x509.Certificate]
 ) -> list[x509.Certificate]:
-    """Authorities that lead to a root, and the own certificates of roots among them."""
+    """Authorities a root leads to, whatever the time: an expired one still proves what it signed.
+
+    Downward from the roots, so that each certificate is held against what is proved, never against
+    others of its kind: certificates of roots first, then issuing authorities, which roots alone certify.
+    """
     named = [c for c in certificates if authority_name(c) and may_sign(c, 0) and c not in roots]
-    found = [c for c in named if leads(c, named, roots)]
+    above = list(roots)
+    waiting = [c for c in named if authority_name(c) == ROOT and not _is_self_signed(c)]
+    while fresh := [c for c in waiting if any(issued(c, signer) for signer in above)]:
+        above += fresh
+        waiting = [c for c in waiting if c not in fresh]
+    found = [c for c in above if c not in roots]
     # A root's own certificate is signed by its own key: it leads nowhere by itself, but a
     # certificate of the same key does.
     keys = {_key(c) for c in found}
-    return found + [c for c in named if c not in found and _is_self_signed(c) and _key(c) in keys]
+    own = [c for c in named if authority_name(c) == ROOT and _key(c) in keys and _is_self_signed(c)]
+    signers = [c for c in (*roots, *found) if may_sign(c, 1)]
+    issuing = [c for c in named if authority_name(c) != ROOT and any(issued(c, signer) for signer in signers)]
+    return [*found, *own, *issuing]
 
 
 def _is_new_root(
@@ -265,9 +311,12 @@ def _is_retired(
     authorities: Sequence[x509.Certificate],
     crls: Mapping[str, RevocationList],
 ) -> bool:
-    """Whether another root took back the certificate it had given this root's key."""
-    key = _key(root)
-    others = [other for other in roots if other != root and _key(other) != key]
+    """Whether a later root took back the certificate it had given this root's key.
+
+    No earlier one can: who was retired retires nobody.
+    """
+    key, since = _key(root), root.not_valid_before_utc
+    others = [other for other in roots if _key(other) != key and other.not_valid_before_utc >= since]
     given = [c for c in authorities if _key(c) == key and authority_name(c) == ROOT]
     return any(
         issued(c, other) and key_id(other) in crls and c.serial_number in crls[key_id(other)].revoked

@@ -154,12 +154,10 @@ class Certification:
         return Way(steps[0], not issuing, all(carried))
 
     def _is_of_a_root(self, certificate: x509.Certificate) -> bool:
-        """Whether this certifies a root: given, self-signed, or by name a (cross) certificate of one."""
-        name = authority_of(certificate)
-        return (
-            certificate in self._roots
-            or certificate.subject == certificate.issuer
-            or (name is not None and name.name == ROOT)
+        """Whether this certifies a root: given, or of one root for another's key, in the name they share."""
+        shared = {root.subject for root in self._roots}
+        return certificate in self._roots or (
+            certificate.subject == certificate.issuer and certificate.subject in shared
         )
 
     def _is_state_carried(

@@ -46,23 +46,19 @@ def path_to_anchor(
     )
 
 
-def leads(
-    authority: x509.Certificate, pool: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate]
-) -> bool:
-    """Whether an authority leads to an anchor, whatever the time: an expired one still proves what it signed."""
-    return bool(_search((authority,), pool, anchors, None, []))
-
-
 def _search(
     path: tuple[x509.Certificate, ...],
     pool: Sequence[x509.Certificate],
     anchors: Sequence[x509.Certificate],
-    at: datetime | None,
+    at: datetime,
     late: list[IdentityError],
 ) -> tuple[x509.Certificate, ...]:
     """Depth first, anchors before others; `late` collects what only the clock speaks against."""
-    # A root's certificate for its own name does not count (RFC 5280, 4.2.1.9): roots follow one another so.
-    current, below = path[-1], sum(is_authority(c) and c.subject != c.issuer for c in path)
+    # Roots follow one another by certificates of one root for another's key, in their common name. Such
+    # a certificate does not count (RFC 5280, 4.2.1.9); one that an issuing authority gives itself does.
+    names = {anchor.subject for anchor in anchors}
+    crossing = [c for c in path if c.subject == c.issuer and c.subject in names]
+    current, below = path[-1], sum(is_authority(c) for c in path) - len(crossing)
     for anchor in anchors:
         if may_sign(anchor, below) and issued(current, anchor):
             return (*path, anchor)
@@ -71,12 +67,11 @@ def _search(
     for candidate in pool:
         if candidate in path or not may_sign(candidate, below) or not issued(current, candidate):
             continue
-        if at is not None:
-            try:
-                check_time(candidate, at)
-            except IdentityError as exc:
-                late.append(exc)
-                continue
+        try:
+            check_time(candidate, at)
+        except IdentityError as exc:
+            late.append(exc)
+            continue
         found = _search((*path, candidate), pool, anchors, at, late)
         if found:
             return found

@@ -19,8 +19,11 @@ from jinbao.trust.encoding import (
     encode_topology,
 )
 from jinbao.trust.envelope import Signer, seal_bytes, signer_of
-from jinbao.trust.identity import Identity, check_issuer, check_row, parse_identity
+from jinbao.trust.identity import Identity, authority_name, check_issuer, check_row, parse_identity
 from jinbao.trust.signer import moment, prove_signer
+
+MINISTRY = "100000"
+"""The root node: its code is the nation's (GB/T 2260)."""
 
 MARKS_TYPE = "application/vnd.jinbao.marks.v1+protobuf"
 
@@ -41,10 +44,15 @@ def open_topology(sealed: SealedBatch, book: TrustBook, at: datetime) -> Topolog
     made_at = moment(topology.made_at, at, thing="topology") if topology.made_at else at
     proof = prove_signer(book, sealed.suite, leaf, rest, made_at)
     identity = _row_of(proof, topology)
-    row = topology.by_node[identity.endpoint.node]
-    if row.parent or identity.endpoint.zone is not Zone.EXCHANGE:
+    # A topology must not be what says who may sign it: the root node is the nation's, by GB/T 2260, and its
+    # authority bears that name in a certificate of the root.
+    named = authority_name(proof.issuer)
+    signer = Endpoint(MINISTRY, Zone.EXCHANGE)
+    if identity.endpoint != signer or named not in {"", MINISTRY} or topology.root != MINISTRY:
         raise IdentityError(
-            "topology: signer", expected="the exchange zone of the root node", got=str(identity.endpoint)
+            "topology: signer",
+            expected=f"{signer}, certified by authority {MINISTRY}",
+            got=f"{identity.endpoint}, certified by authority {named or 'without a name'}",
         )
     return topology
 

@@ -18,12 +18,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 from jinbao.model.batch import SealedBatch
 from jinbao.model.errors import EvidenceError, IdentityError, UnprovableError
 from jinbao.model.topology import Topology
-from jinbao.model.zone import Tier, Zone
+from jinbao.model.zone import Endpoint, Tier, Zone
 from jinbao.trust.certification import Certification, RevokedError, Way, authority_of
+from jinbao.trust.documents import MINISTRY
 from jinbao.trust.encoding import TOPOLOGY_TYPE, decode_header, decode_topology
 from jinbao.trust.envelope import check_bounds, pae, parse_certificate
 from jinbao.trust.evidence import Evidence
 from jinbao.trust.identity import Identity, parse_identity
+from jinbao.trust.signer import check_suite
 
 P256, INTL = "p256-sha256", "intl-1"
 
@@ -88,11 +90,16 @@ class Signers:
             leaf, rest = _signature(sealed, TOPOLOGY_TYPE)
         topology = decode_topology(sealed.payload)
         at = min(max(near, leaf.not_valid_before_utc), leaf.not_valid_after_utc)
-        identity = self._certified(leaf, rest, topology, at)
+        identity, way = self._certified(leaf, rest, topology, at)
+        with clause("E6"):
+            check_suite(sealed.suite, way.issuer)
         row = topology.by_node[identity.endpoint.node]
-        if row.parent or identity.endpoint.zone is not Zone.EXCHANGE:
+        is_root = identity.endpoint == Endpoint(MINISTRY, Zone.EXCHANGE) and not row.parent
+        if not is_root or topology.root != MINISTRY:
             raise IdentityError(
-                "topology: signer", expected="the exchange zone of the root node", got=identity.uri
+                "topology: signer",
+                expected=f"the exchange zone of the root node, {MINISTRY}",
+                got=identity.uri,
             )
         return topology
 
@@ -100,7 +107,10 @@ class Signers:
         """Who sealed an envelope, proved at a moment."""
         with clause("E6"):
             leaf, rest = _signature(sealed, sealed.payload_type)
-        return self._certified(leaf, rest, self.topology, at)
+        identity, way = self._certified(leaf, rest, self.topology, at)
+        with clause("E6"):
+            check_suite(sealed.suite, way.issuer)
+        return identity
 
     def prove_again(self, sealed: SealedBatch, at: datetime) -> None:
         """The signer of an envelope proved before also holds at another moment."""
@@ -111,7 +121,7 @@ class Signers:
 
     def _certified(
         self, leaf: x509.Certificate, rest: Sequence[x509.Certificate], topology: Topology, at: datetime
-    ) -> Identity:
+    ) -> tuple[Identity, Way]:
         with clause("E7"):
             identity = parse_identity(leaf)
             _check_row(identity, topology)
@@ -121,7 +131,7 @@ class Signers:
             if not way.issuer_is_root:
                 _check_issuer(way.issuer, identity, topology)
         self._check_state(leaf, way, at)
-        return identity
+        return identity, way
 
     def _check_state(self, leaf: x509.Certificate, way: Way, at: datetime) -> None:
         """Note whether the state of every certificate of the way is carried; raise where it must be (clause E10)."""

@@ -17,12 +17,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from jinbao.model.errors import RevocationUnknownError, RevokedError, UnprovableError
+from jinbao.trust.bounds import NUMBER_MAX
 from jinbao.trust.envelope import UNREADABLE
 
 CRL_BYTES_MAX = 4 << 20
 """About 100,000 entries: more than all zones of the country in the life of a leaf."""
 
 ENTRIES_MAX = 100_000
+YEAR_MAX = 9000
+"""A list of later is a mistake, and with a grace beyond what a clock can hold."""
 
 _COMPROMISED = frozenset(
     {x509.ReasonFlags.key_compromise, x509.ReasonFlags.ca_compromise, x509.ReasonFlags.aa_compromise}
@@ -84,6 +87,9 @@ def _read(crl: x509.CertificateRevocationList, der: bytes) -> RevocationList:
     key_id = crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
     if key_id is None or crl.next_update_utc is None:
         msg = "no key identifier or no date of the next list"
+        raise ValueError(msg)
+    if not 0 <= number <= NUMBER_MAX or crl.next_update_utc.year > YEAR_MAX:
+        msg = f"number {number:x}"[:60] + f" until {crl.next_update_utc.year}"
         raise ValueError(msg)
     if len(crl) > ENTRIES_MAX:
         msg = f"{len(crl)} entries"

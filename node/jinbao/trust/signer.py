@@ -55,11 +55,15 @@ def prove_signer(
     An authority of ours gives every zone a key for seals: who then seals with the key of its
     line is refused, so that a stolen line key cannot speak in the older suite.
     """
-    use = use_of(suite_id)
-    proof = book.prove(leaf, rest, at, use)
-    if use is Use.LINE and authority_name(proof.issuer):
-        raise IdentityError("envelope: suite", expected="that of a key for seals", got=suite_id)
+    proof = book.prove(leaf, rest, at, use_of(suite_id))
+    check_suite(suite_id, proof.issuer)
     return proof
+
+
+def check_suite(suite_id: str, issuer: x509.Certificate) -> None:
+    """Raise IdentityError where a key of the line seals although its authority gives keys for seals."""
+    if use_of(suite_id) is Use.LINE and authority_name(issuer):
+        raise IdentityError("envelope: suite", expected="that of a key for seals", got=suite_id)
 
 
 @dataclass
