@@ -216,12 +216,6 @@ def _nothing_masked() -> None:
     replace("jinbao.model.masking:mask", lambda text: text)
 
 
-def pytest_configure() -> None:
-    """Take the defence away before any test module is read."""
-    if ROW:
-        OFF[ROW]()
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests of the row."""
     if not ROW:
@@ -229,3 +223,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     chosen = [i for i in items if any(m.args == (ROW,) for m in i.iter_markers("fault_row"))]
     config.hook.pytest_deselected(items=[i for i in items if i not in chosen])
     items[:] = chosen
+
+
+if ROW:  # at once: conftest modules are read before anything is configured
+    OFF[ROW]()
