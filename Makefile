@@ -51,7 +51,7 @@ test: .venv/.installed  ## all tests that need wheels only
 test-parts: .venv/.fuzz  ## tests that need Debian packages, and a moment of fuzzing
 	@missing=$$(for part in $(PARTS); do command -v $${part%%:*} >/dev/null || echo "$${part##*:}"; done); \
 	if [ -n "$$missing" ]; then echo "missing; as root: apt-get install --no-install-recommends" $$missing >&2; exit 1; fi
-	$(BIN)/python -m pytest -m parts $(ARGS) tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m parts $(ARGS) tests
 
 check: .venv/.installed  ## format, lint, types, import contracts, wire contract
 	$(BIN)/ruff format --check .

@@ -1,6 +1,6 @@
 """Defences taken away, one fault row at a time: a plugin for pytest that exists in tests only.
 
-`pytest -p tests.defences` with `JINBAO_WITHOUT_DEFENCE=33` runs the tests marked with row 33,
+`pytest -p tests.defences` with `WITHOUT_DEFENCE=33` runs the tests marked with row 33,
 and no others, while the defence of that row is switched off. They must fail; if they pass,
 they saw nothing.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-ROW = int(os.environ.get("JINBAO_WITHOUT_DEFENCE", "0"))
+ROW = int(os.environ.get("WITHOUT_DEFENCE", "0"))
 OFF: dict[int, Callable[[], None]] = {}
 """Row to what takes its defence away."""
 

@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from jinbao.appliance.settings import load
@@ -22,6 +23,7 @@ from jinbao.trust.encoding import (
 )
 from jinbao.trust.envelope import head_of, parse_certificate, signer_of
 from jinbao.trust.identity import authority_name, parse_identity
+from jinbao.trust.parquet import ParquetLimits, Shape, check_parquet
 from jinbao.trust.revocation import read_list
 from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
 
@@ -37,6 +39,18 @@ _MADE = wire.Header(
     kind="manifest",
     made_at="2026-11-20T07:00:00Z",
 ).SerializeToString()
+
+
+_ROWS_BYTES = 2  # before a segment, what its header says of it
+
+
+@contextmanager
+def _file(content: bytes, suffix: str) -> Iterator[Path]:
+    """A file of the content that its owner alone may read; in memory, not on disk."""
+    with tempfile.NamedTemporaryFile(dir="/dev/shm", suffix=suffix) as file:
+        file.write(content)
+        file.flush()
+        yield Path(file.name)
 
 
 def target(function: Callable[[bytes], None]) -> Callable[[bytes], None]:
@@ -110,7 +124,12 @@ def book(content: bytes) -> None:
 @target
 def configuration(content: bytes) -> None:
     """A node's settings file."""
-    with tempfile.NamedTemporaryFile(dir="/dev/shm", suffix=".toml") as file:  # memory, not disk
-        file.write(content)
-        file.flush()
-        load(Path(file.name))
+    with _file(content, ".toml") as path:
+        load(path)
+
+
+@target
+def segment(content: bytes) -> None:
+    """A peer's Parquet file, its rows as its header might say; the decoder behind this check is a process of its own."""
+    rows = int.from_bytes(content[:_ROWS_BYTES], "little")
+    check_parquet(content[_ROWS_BYTES:], Shape(rows, {}), ParquetLimits())

@@ -24,12 +24,23 @@ def _files(row: int) -> list[str]:
 @pytest.mark.parametrize("row", sorted(OFF))
 def test_without_its_defence_a_row_turns_red(row: int) -> None:
     """With the defence of a row switched off, its tests run and at least one of them fails."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "tests.defences", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "tests.defences",
+        "-p",
+        "no:cacheprovider",
+        "--timeout=90",
+    ]
 
     ran = subprocess.run(
         [*command, "-m", "not night and not parts", *_files(row)],
         cwd=ROOT,
-        env=os.environ | {"JINBAO_WITHOUT_DEFENCE": str(row), "PYTHONPATH": f"node{os.pathsep}."},
+        env=os.environ | {"WITHOUT_DEFENCE": str(row), "PYTHONPATH": f"node{os.pathsep}."},
         capture_output=True,
         text=True,
         check=False,
