@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jinbao.appliance.settings import load
+from jinbao.authority.tokens import read_token
 from jinbao.model.errors import JinbaoError
 from jinbao.trust.book import TrustBook
 from jinbao.trust.encoding import (
@@ -126,6 +127,13 @@ def configuration(content: bytes) -> None:
     """A node's settings file."""
     with _file(content, ".toml") as path:
         load(path)
+
+
+@target
+def token(content: bytes) -> None:
+    """The file that lets a node enrol."""
+    with _file(content, ".json") as path:
+        assert read_token(path).zones is not None
 
 
 @target

@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 import grpc
 
+from jinbao.link.reloading import ReloadingCertificates
 from jinbao.model.errors import IdentityError, JinbaoError, LinkError, LocalError, PeerError
 from jinbao.wire.gen.jinbao.wire.v1 import enrolment_pb2 as wire
 
@@ -129,12 +130,7 @@ class EnrolmentServer:
         self._server = server
 
     def _tls(self) -> grpc.ServerCredentials:
-        def configuration() -> grpc.ServerCertificateConfiguration:
-            return grpc.ssl_server_certificate_configuration([self._pair()])
-
-        return grpc.dynamic_ssl_server_credentials(
-            configuration(), configuration, require_client_authentication=False
-        )
+        return ReloadingCertificates(lambda: (*self._pair(), None)).credentials()
 
     def _handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
         methods = {

@@ -22,6 +22,7 @@ from jinbao.link.caller import Caller, CallerCheck
 from jinbao.link.hello import NONCE_BYTES, VERSION, challenge
 from jinbao.link.limits import LinkLimits
 from jinbao.link.quota import FETCH, FOLLOW, HELLO, PeerQuota, QuotaError
+from jinbao.link.reloading import Material, ReloadingCertificates
 from jinbao.link.standing import Standing
 from jinbao.model.batch import SealedBatch
 from jinbao.model.errors import JinbaoError, LocalError, PeerError, RevocationUnknownError
@@ -116,14 +117,11 @@ class LineServer:
     def _tls(self) -> grpc.ServerCredentials:
         standing = self._standing
 
-        def configuration() -> grpc.ServerCertificateConfiguration:
+        def material() -> Material:
             mine = standing.identity()
-            pair = (mine.pem("key.pem"), mine.pem("chain.pem"))
-            return grpc.ssl_server_certificate_configuration([pair], standing.anchors_of(standing.callers()))
+            return mine.pem("key.pem"), mine.pem("chain.pem"), standing.anchors_of(standing.callers())
 
-        return grpc.dynamic_ssl_server_credentials(
-            configuration(), configuration, require_client_authentication=True
-        )
+        return ReloadingCertificates(material).credentials()
 
     def _handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
         """The methods of the contract, each handled from its first byte on.
