@@ -33,7 +33,9 @@ class ReloadingCertificates:
     def credentials(self) -> grpc.ServerCredentials:
         """Credentials of the listener; callers must show a certificate exactly if there are anchors."""
         return grpc.dynamic_ssl_server_credentials(
-            _configuration(self._held), self.fetch, require_client_authentication=self._held[2] is not None
+            _configuration(self._held),
+            self.fetch,  # type: ignore[arg-type]  # stubs lack None, which is "no change"
+            require_client_authentication=self._held[2] is not None,
         )
 
     def fetch(self) -> grpc.ServerCertificateConfiguration | None:
