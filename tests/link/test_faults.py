@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,7 +31,7 @@ from tests.link.parts import (
 from tests.link.wires import Wire, wire
 from tests.link.zones import TOPICS, Watched, Zones, accepted, seal, zones
 
-from jinbao.appliance.assembly import open_zone
+from jinbao.appliance.assembly import OpenZone, open_zone
 from jinbao.appliance.serve import ZoneService
 from jinbao.journal import retention
 from jinbao.journal.segments import SegmentShelf
@@ -64,13 +64,21 @@ def crossing(network: Network, offer: Offer) -> Iterator[tuple[Wire, LineClient]
         yield way, client
 
 
+def step_until_answered(province: OpenZone, client: LineClient) -> int:
+    """The first round that is answered: on a busy machine the new connection may take longer than one short call."""
+    for _ in range(20):
+        with suppress(LinkError):
+            return province.inbound.step(client)
+    return province.inbound.step(client)
+
+
 @pytest.mark.fault_row(20)
 def test_a_backlog_travels_in_order_once_the_way_is_back(pair: Zones) -> None:
     """After a long partition every waiting batch arrives in order, with its segment, and none was swept away."""
     city, province = pair[CITY], pair[PROVINCE]
     refs = seal(city, 1)
     with crossing(pair.network, city.counter) as (way, client):
-        assert province.inbound.step(client) == len(TOPICS)
+        assert step_until_answered(province, client) == len(TOPICS)
         way.part()
         refs += seal(city, 12)
         for _ in range(3):
@@ -78,7 +86,7 @@ def test_a_backlog_travels_in_order_once_the_way_is_back(pair: Zones) -> None:
                 province.inbound.step(client)
         retention.sweep(retention.plan(city.me, city.store, city.shelf, city.topology, ()), city.shelf)
         way.heal()
-        rounds = [province.inbound.step(client) for _ in range(5)]
+        rounds = [step_until_answered(province, client), *(province.inbound.step(client) for _ in range(4))]
 
     assert rounds == [6, 6, 6, 6, 0]
     assert accepted(province) == {topic: list(range(1, 14)) for topic in TOPICS}
@@ -92,7 +100,7 @@ def test_lost_answers_double_nothing_and_end_in_time(pair: Zones) -> None:
     watched = Watched(city.counter)
     seal(city, 1)
     with crossing(pair.network, watched) as (way, client):
-        province.inbound.step(client)
+        step_until_answered(province, client)
         seal(city, 2)
         way.answers_lost, before, began = True, len(watched.arrived), time.monotonic()
         with pytest.raises(LinkError, match="DEADLINE_EXCEEDED"):
@@ -102,7 +110,7 @@ def test_lost_answers_double_nothing_and_end_in_time(pair: Zones) -> None:
         with pytest.raises(LinkError):
             province.inbound.step(client)
         way.heal()
-        rounds = [province.inbound.step(client) for _ in range(2)]
+        rounds = [step_until_answered(province, client), province.inbound.step(client)]
 
     assert 0.8 <= waited_s < 10
     assert rounds == [4, 0]
