@@ -241,6 +241,23 @@ def test_an_old_root_retires_and_what_it_proved_stays_proved() -> None:
     assert TrustBook.of([OLD.certificate], held.documents).roots == (new.certificate,)
 
 
+@pytest.mark.fault_row(38)
+def test_a_key_both_roots_certified_outlives_the_old_one() -> None:
+    """An authority whose key the new root certified too is proved by it, whatever lies first and leads over the old one."""
+    new = root()
+    given = cross(OLD, new)
+    again = new.certify_authority("140000", SHANXI.key.public_key())
+    retired = new.revocations(2, [(given, NOW, REPLACED)], life=timedelta(days=180))
+    documents = [der(cross(new, OLD)), der(given), der(new.certificate), der(again), retired]
+
+    for order in permutations(documents):
+        held = TrustBook.of([OLD.certificate], [*DOCUMENTS, *order])
+        for rest in ((again,), (SHANXI.certificate, again)):
+            path = held.prove(LEAF.certificate, rest, NOW + HOUR, Use.SEAL).path
+            assert path == (LEAF.certificate, again, new.certificate)
+        assert again in held.issuers({"140000"}, NOW + HOUR)
+
+
 def self_issued(by: Authority, uri: str) -> Authority:
     """An authority of another name that one certifies in its own, which would not count in a path if it were a root's."""
     key = ec.generate_private_key(ec.SECP384R1())

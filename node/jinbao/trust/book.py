@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from jinbao.model.errors import IdentityError, RevocationUnknownError, UnprovableError
-from jinbao.trust.chain import issued, may_sign, path_to_anchor
+from jinbao.trust.chain import Step, issued, may_sign, path_to_anchor
 from jinbao.trust.envelope import parse_certificate
 from jinbao.trust.identity import ROOT, Use, authority_name, check_usage
 from jinbao.trust.revocation import RevocationList, key_id, read_list, signed_by
@@ -158,7 +158,7 @@ class TrustBook:
         or RevocationUnknownError where no list covers `at`.
         """
         check_usage(leaf, use)
-        path = path_to_anchor(leaf, (*rest, *self.authorities), self.roots, at)
+        path = path_to_anchor(leaf, (*rest, *self.authorities), self.roots, at, self._step(at))
         for above in path[2:]:
             if authority_name(above) != ROOT and above not in self.roots:
                 raise IdentityError(
@@ -169,9 +169,10 @@ class TrustBook:
         # What is known holds until the first certificate ends, or the first list is too old.
         lists = [self.crls[key] for key in map(key_id, path[1:]) if key in self.crls]
         ends = [c.not_valid_after_utc for c in path] + [crl.next_update + self.grace for crl in lists]
-        proof = Proof(path, use, max(c.not_valid_before_utc for c in path), min(ends))
-        self.check_revoked(proof, at)
-        return proof
+        return Proof(path, use, max(c.not_valid_before_utc for c in path), min(ends))
+
+    def _step(self, at: datetime) -> Step:
+        return lambda certificate, issuer: self._check_revoked(certificate, issuer, at)
 
     def check_revoked(self, proof: Proof, at: datetime) -> None:
         """Raise RevokedError or RevocationUnknownError unless the whole path was good at `at`.
@@ -222,9 +223,7 @@ class TrustBook:
 
     def _is_taken_back(self, authority: x509.Certificate, at: datetime) -> bool:
         try:
-            path = path_to_anchor(authority, self.authorities, self.roots, at)
-            for certificate, issuer in pairwise(path):
-                self._check_revoked(certificate, issuer, at)
+            path_to_anchor(authority, self.authorities, self.roots, at, self._step(at))
         except IdentityError:
             return True
         return False

@@ -6,8 +6,10 @@ names, no revocation and no topology; `book` puts those beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -19,25 +21,31 @@ AUTHORITIES_MAX = 4
 """Root, its cross certificate, issuing: no chain of ours has more between leaf and anchor."""
 
 
+Step = Callable[[x509.Certificate, x509.Certificate], None]
+"""Asked for a certificate and its issuer; raises IdentityError where no way may go over them."""
+
+
 def path_to_anchor(
     leaf: x509.Certificate,
     pool: Iterable[x509.Certificate],
     anchors: Sequence[x509.Certificate],
     at: datetime,
+    check_step: Step | None = None,
 ) -> tuple[x509.Certificate, ...]:
     """The certificates from `leaf` to an anchor, both included, all in force at `at`.
 
     `pool` holds authorities that may lie between, in any order; nothing in it is believed.
-    Raises IdentityError, for a clock reason where that is all that is wrong.
+    Where `check_step` refuses, another way is looked for: one key may have certificates by two
+    roots, and the one that was retired must not stand for both. Raises IdentityError: what
+    refused the first whole way there is, or a clock reason where that is all that is wrong.
     """
     check_time(leaf, at)
-    authorities = [c for c in pool if c != leaf and is_authority(c)]
-    late: list[IdentityError] = []
-    found = _search((leaf,), authorities, anchors, at, late)
+    search = _Search([c for c in pool if c != leaf and is_authority(c)], anchors, at, check_step)
+    found = search.beyond((leaf,))
     if found:
         return found
-    if late:
-        raise late[0]
+    for exc in (*search.refused, *search.late):
+        raise exc
     raise IdentityError(
         "certificate chain",
         expected="an issuer this zone trusts",
@@ -46,36 +54,55 @@ def path_to_anchor(
     )
 
 
-def _search(
-    path: tuple[x509.Certificate, ...],
-    pool: Sequence[x509.Certificate],
-    anchors: Sequence[x509.Certificate],
-    at: datetime,
-    late: list[IdentityError],
-) -> tuple[x509.Certificate, ...]:
-    """Depth first, anchors before others; `late` collects what only the clock speaks against."""
-    # Roots follow one another by certificates of one root for another's key, in their common name. Such
-    # a certificate does not count (RFC 5280, 4.2.1.9); one that an issuing authority gives itself does.
-    names = {anchor.subject for anchor in anchors}
-    crossing = [c for c in path if c.subject == c.issuer and c.subject in names]
-    current, below = path[-1], sum(is_authority(c) for c in path) - len(crossing)
-    for anchor in anchors:
-        if may_sign(anchor, below) and issued(current, anchor):
-            return (*path, anchor)
-    if len(path) > AUTHORITIES_MAX:
+@dataclass
+class _Search:
+    """Depth first, anchors before others; remembers what only a step or the clock spoke against."""
+
+    pool: Sequence[x509.Certificate]
+    anchors: Sequence[x509.Certificate]
+    at: datetime
+    check_step: Step | None
+    refused: list[IdentityError] = field(default_factory=list)
+    late: list[IdentityError] = field(default_factory=list)
+
+    def beyond(self, path: tuple[x509.Certificate, ...]) -> tuple[x509.Certificate, ...]:
+        """The path as far as an anchor; empty when none is in reach."""
+        # Roots follow one another by certificates of one root for another's key, in their common name. Such
+        # a certificate does not count (RFC 5280, 4.2.1.9); one that an issuing authority gives itself does.
+        names = {anchor.subject for anchor in self.anchors}
+        crossing = [c for c in path if c.subject == c.issuer and c.subject in names]
+        current, below = path[-1], sum(is_authority(c) for c in path) - len(crossing)
+        for anchor in self.anchors:
+            if may_sign(anchor, below) and issued(current, anchor) and self._may_go((*path, anchor)):
+                return (*path, anchor)
+        if len(path) > AUTHORITIES_MAX:
+            return ()
+        for candidate in self.pool:
+            if candidate in path or not may_sign(candidate, below) or not issued(current, candidate):
+                continue
+            found = self.beyond((*path, candidate)) if self._is_in_force(candidate) else ()
+            if found:
+                return found
         return ()
-    for candidate in pool:
-        if candidate in path or not may_sign(candidate, below) or not issued(current, candidate):
-            continue
+
+    def _is_in_force(self, candidate: x509.Certificate) -> bool:
         try:
-            check_time(candidate, at)
+            check_time(candidate, self.at)
         except IdentityError as exc:
-            late.append(exc)
-            continue
-        found = _search((*path, candidate), pool, anchors, at, late)
-        if found:
-            return found
-    return ()
+            self.late.append(exc)
+            return False
+        return True
+
+    def _may_go(self, path: tuple[x509.Certificate, ...]) -> bool:
+        if self.check_step is None:
+            return True
+        try:
+            for certificate, issuer in pairwise(path):
+                self.check_step(certificate, issuer)
+        except IdentityError as exc:
+            self.refused.append(exc)
+            return False
+        return True
 
 
 def issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
