@@ -59,6 +59,12 @@ def import_(asked: Asked, arguments: OneFile) -> Body:
         content = b64decode(arguments.content, validate=True)
     except Base64Error as exc:
         raise UsageError("trust.import: content", expected="base64", got=str(exc)) from exc
+    if not content:
+        raise UsageError(
+            f"file {arguments.name[:200]}",
+            expected="certificates and lists (PEM), or a sealed topology",
+            got="an empty file",
+        )
     with TemporaryDirectory(prefix="jinbao-trust-") as directory:
         path = Path(directory) / "document"  # the caller's name is for messages only
         path.write_bytes(content)
