@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from jinbao.conversion.values import UNDECODED, value_of
+from jinbao.conversion.values import UNDECODED, convert_texts
+from jinbao.conversion.values import Converted as Values
 from jinbao.model.finding import FINDING_COLUMNS, Severity
 from jinbao.model.mapping import Column, LibraryMapping, Part, TableMapping
 from jinbao.model.standard import Item, Standard, Table
@@ -21,7 +22,7 @@ UNDECODABLE = "__undecodable"
 PERIOD = "@period"
 """In the `where` of an aggregate: the month that is converted."""
 
-_KEY = "__key_text"
+_AMOUNT = "__amount"
 
 _FINDINGS = pl.DataFrame(schema=dict.fromkeys(FINDING_COLUMNS, pl.String()))
 
@@ -37,19 +38,17 @@ class Converted:
 def convert(
     mapping: LibraryMapping, standard: Standard, period: int, sources: Mapping[str, pl.DataFrame]
 ) -> Converted:
-    """Convert every table of a library; `sources` are business tables by upper-case name, columns as text."""
-    # A NUL is padding of some old systems; no database of ours takes one, and no name has one.
-    sources = {
-        name: frame.with_columns(pl.col(pl.String).str.replace_all("\0", "", literal=True))
-        for name, frame in sources.items()
-    }
+    """Convert every table of a library; `sources` are business tables by upper-case name, columns as text.
+
+    Texts have no NUL: capture leaves out what only pads a field.
+    """
     frames: dict[str, pl.DataFrame] = {}
     findings = [_FINDINGS]
     for one in mapping.tables:
         table = standard.table(one.table)
         joined = _joined(one, sources)
         frames[table.id], found = _records(table, one, joined, period, sources)
-        findings.append(found)
+        findings.extend(found)
     return Converted(frames, pl.concat(findings))
 
 
@@ -82,92 +81,97 @@ def _joined(one: TableMapping, sources: Mapping[str, pl.DataFrame]) -> pl.DataFr
 
 def _records(
     table: Table, one: TableMapping, joined: pl.DataFrame, period: int, sources: Mapping[str, pl.DataFrame]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+    """The records of a table, row by row of `joined`, and the findings of each item."""
     columns = {column.item: column for column in one.columns}
-    values: list[pl.Expr] = []
-    checks: list[tuple[Item, str, pl.Expr, pl.Expr]] = []
+    values: list[pl.Series] = []
+    said: list[tuple[str, Values, pl.Series]] = []
     for item in table.items:
         column = columns.get(item.code)
         if column is None:
-            values.append(pl.lit(None, dtype=pl.String if item.is_text else pl.Int64).alias(item.code))
+            values.append(_constant(item.code, None, joined.height, item))
             continue
-        joined, text = _text(item, column, joined, period, sources)
-        rule, (value, wrong) = value_of(item, text, column.codes)
-        values.append(value.alias(item.code))
-        if rule:
-            checks.append((item, rule, wrong, text))
-    records = joined.select(values)
-    keys = records.select(
-        pl.concat_str([pl.col(k).cast(pl.String).fill_null("") for k in table.key], separator="|")
-    )
-    findings = _findings(table, joined.with_columns(keys.to_series().alias(_KEY)), checks, one)
-    return records, findings
+        texts = _texts(column, joined, period, sources)
+        found = convert_texts(item, texts, column.codes)
+        values.append(found.values.alias(item.code))
+        if found.wrong is not None:
+            said.append((item.code, found, texts))
+    records = pl.DataFrame(values)
+    findings = [
+        _said(table, records.filter(found.wrong), code, found.rule, Severity.ERROR, texts.filter(found.wrong))
+        for code, found, texts in said
+        if found.wrong is not None
+    ]
+    return records, findings + _undecoded(table, one, joined, records)
 
 
-def _text(
-    item: Item, column: Column, joined: pl.DataFrame, period: int, sources: Mapping[str, pl.DataFrame]
-) -> tuple[pl.DataFrame, pl.Expr]:
-    """The joined rows, with an aggregate added where the column is one, and the column's text."""
-    if column.period:
-        return joined, pl.lit(str(period))
+def _constant(name: str, value: str | None, rows: int, item: Item) -> pl.Series:
+    return pl.Series(name, [value], pl.String() if item.is_text else pl.Int64()).new_from_index(0, rows)
+
+
+def _texts(
+    column: Column, joined: pl.DataFrame, period: int, sources: Mapping[str, pl.DataFrame]
+) -> pl.Series:
+    """The texts of a column, one for each joined row; an aggregate is computed here."""
     if column.source:
-        return joined, pl.col(column.source)
-    if not (column.count or column.total):
-        return joined, pl.lit(column.constant)
-    name, (head, _, tail) = f"__{item.code}", (column.count or column.total).partition(".")
+        return joined.get_column(column.source)
+    if column.count or column.total:
+        return _aggregate(column, joined, period, sources)
+    constant = str(period) if column.period else column.constant
+    return pl.Series([constant], dtype=pl.String).new_from_index(0, joined.height)
+
+
+def _aggregate(
+    column: Column, joined: pl.DataFrame, period: int, sources: Mapping[str, pl.DataFrame]
+) -> pl.Series:
+    """Rows counted, or amounts summed, of those whose `by` is the joined row's."""
+    head, _, tail = (column.count or column.total).partition(".")
     where = {name: str(period) if value == PERIOD else value for name, value in column.where.items()}
-    grouped = _where(sources[head], where).group_by(column.by)
     amount = (
         pl.len()
         if column.count
         else pl.col(tail).str.strip_chars().cast(pl.Decimal(38, 2), strict=False).sum()
     )
-    counts = grouped.agg(amount.cast(pl.String).alias(name))
+    counts = _where(sources[head], where).group_by(column.by).agg(amount.cast(pl.String).alias(_AMOUNT))
     first = next(c for c in joined.columns if c.endswith(f".{column.by}"))
-    joined = joined.join(counts, left_on=first, right_on=column.by, how="left")
-    return joined, pl.col(name).fill_null("0")
-
-
-def _findings(
-    table: Table, joined: pl.DataFrame, checks: list[tuple[Item, str, pl.Expr, pl.Expr]], one: TableMapping
-) -> pl.DataFrame:
-    parts = [_FINDINGS]
-    flags = joined.select(
-        wrong.fill_null(value=False).alias(str(at)) for at, (_, _, wrong, _) in enumerate(checks)
+    counted = joined.select(first).join(
+        counts, left_on=first, right_on=column.by, how="left", maintain_order="left"
     )
-    for at, (item, rule, _, text) in enumerate(checks):
-        if flags.get_column(str(at)).any():
-            rows = joined.filter(flags.get_column(str(at)))
-            parts.append(_said(table, rows, item.code, rule, Severity.ERROR, text))
+    return counted.get_column(_AMOUNT).fill_null("0")
+
+
+def _undecoded(
+    table: Table, one: TableMapping, joined: pl.DataFrame, records: pl.DataFrame
+) -> list[pl.DataFrame]:
+    """One warning per row and item whose bytes did not decode; the value is the bytes in hex."""
     items = {column.source: column.item for column in one.columns if column.source}
+    found = []
     for part in one.parts:
         raw = f"{part.table}.{UNDECODABLE}"
-        if raw in joined.columns and joined.get_column(raw).count():
-            parts.extend(_undecoded(table, joined, raw, items))
-    return pl.concat(parts)
-
-
-def _undecoded(table: Table, joined: pl.DataFrame, raw: str, items: Mapping[str, str]) -> list[pl.DataFrame]:
-    """One warning per row and item whose bytes did not decode; the value is the bytes in hex."""
-    found = []
-    head = raw.partition(".")[0]
-    for source, item in items.items():
-        name, _, column = source.partition(".")
-        if name == head:
-            said = pl.col(raw).str.extract(rf"(?i)(?:^|;){column}=([0-9a-f]+)")
-            rows = joined.filter(said.is_not_null())
-            found.append(_said(table, rows, item, UNDECODED, Severity.WARNING, said))
+        if raw not in joined.columns or joined.get_column(raw).null_count() == joined.height:
+            continue
+        for source, item in items.items():
+            name, _, column = source.partition(".")
+            if name == part.table:
+                said = joined.get_column(raw).str.extract(rf"(?i)(?:^|;){column}=([0-9a-f]+)")
+                rows = said.is_not_null()
+                warned = _said(
+                    table, records.filter(rows), item, UNDECODED, Severity.WARNING, said.filter(rows)
+                )
+                found.append(warned)
     return found
 
 
 def _said(
-    table: Table, rows: pl.DataFrame, item: str, rule: str, severity: Severity, value: pl.Expr
+    table: Table, rows: pl.DataFrame, item: str, rule: str, severity: Severity, texts: pl.Series
 ) -> pl.DataFrame:
+    """One finding for each of the records, with the text that gave it."""
+    key = pl.concat_str([pl.col(k).cast(pl.String).fill_null("") for k in table.key], separator="|")
     return rows.select(
         pl.lit(table.id).alias("table"),
-        pl.col(_KEY).alias("key"),
+        key.alias("key"),
         pl.lit(item).alias("item"),
         pl.lit(rule).alias("rule"),
         pl.lit(str(severity)).alias("severity"),
-        value.cast(pl.String).alias("value"),
+        texts.alias("value"),
     )
