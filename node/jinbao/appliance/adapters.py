@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 import polars as pl
 
@@ -23,7 +22,7 @@ from jinbao.model.standard import Standard
 from jinbao.model.stream import StreamId
 from jinbao.quality.gate import judge_submission, verdict_of
 from jinbao.quarantine.room import FINDING_COLUMNS, ROW_COLUMNS
-from jinbao.source.capture import capture_table, find_table, key_of, require_columns
+from jinbao.source.capture import CaptureFiles, capture_table, find_table, key_of, require_columns
 from jinbao.source.decode import UNDECODABLE
 from jinbao.source.reader import Snapshot, Source
 from jinbao.source.state import SourceState
@@ -77,13 +76,17 @@ class SourceCapture:
             captured = CapturedTable(
                 settings.name, name, current, files.rows, files.upserts, files.deletes, files.findings
             )
-            yield captured, self._ref(name, files.changes, files.upserts + files.deletes)
+            yield captured, self._ref(captured, files)
 
-    def _ref(self, table: str, changes: Path | None, rows: int) -> SegmentRef | None:
-        if changes is None:
+    def _ref(self, captured: CapturedTable, files: CaptureFiles) -> SegmentRef | None:
+        """The segment of what changed; of a first capture that is the whole table, on the shelf already."""
+        if files.changes is None:
             return None
-        sha256, size = self._shelf.add(changes)
-        return SegmentRef(table.lower(), sha256, size, rows)
+        if files.changes == files.current:
+            sha256, size = captured.current, self._shelf.path(captured.current).stat().st_size
+        else:
+            sha256, size = self._shelf.add(files.changes)
+        return SegmentRef(captured.table.lower(), sha256, size, files.upserts + files.deletes)
 
 
 def _source(settings: SourceSettings) -> Source:

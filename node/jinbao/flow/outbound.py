@@ -89,9 +89,11 @@ class Outbound:
     def _record_capture(self, run: str, captured: Captured) -> None:
         """Record the run and seal what changed for the backup site, in one transaction."""
         resources: list[Act] = []
+        whole = {table.current for table in captured.tables}
         for (source, table), ref in captured.changes.items():
+            kind = Kind.SNAPSHOT if ref.sha256 in whole else Kind.CHANGE
             stream = StreamId(self._index.me, f"{RESOURCE_PREFIX}{source}.{table.lower()}", self._backup)
-            resources.append(acts.sealed(self._sealer(stream).next(Kind.CHANGE, segments=[ref], run=run)))
+            resources.append(acts.sealed(self._sealer(stream).next(kind, segments=[ref], run=run)))
         hit(CAPTURE_BEFORE)
         self._ledger.record(acts.captured(run, captured.tables), *resources)
         hit(CAPTURED)
