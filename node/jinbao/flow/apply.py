@@ -13,7 +13,7 @@ from typing import Protocol
 
 import polars as pl
 
-from jinbao.flow.outbound import DELETE, OP, UPSERT
+from jinbao.flow.comparing import DELETE, OP, UPSERT
 from jinbao.flow.ports import (
     Attestation,
     Index,

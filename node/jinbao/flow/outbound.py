@@ -14,6 +14,7 @@ from functools import partial
 
 import polars as pl
 
+from jinbao.flow.comparing import BUCKET, LEAF, Compared, compare, lines_of
 from jinbao.flow.ports import (
     Capture,
     Captured,
@@ -36,7 +37,7 @@ from jinbao.model.failpoint import declare, hit
 from jinbao.model.finding import Verdict
 from jinbao.model.standard import Standard, Table
 from jinbao.model.stream import RESOURCE_PREFIX, StreamId
-from jinbao.trust.digest import digest
+from jinbao.trust.digest import digest_of_leaves
 
 CAPTURE_BEFORE = declare(
     "outbound.before_capture", "the files of a capture run are durable, the run is not recorded"
@@ -44,9 +45,6 @@ CAPTURE_BEFORE = declare(
 CAPTURED = declare("outbound.after_capture", "a capture run is recorded, nothing of it is converted")
 WRITTEN = declare("outbound.after_write", "all segments of a submission are durable, none is sealed")
 SEALED = declare("outbound.after_seal", "a submission is sealed in the journal, nobody fetched it")
-
-OP = "op"
-UPSERT, DELETE = "U", "D"
 
 
 class Outbound:
@@ -111,8 +109,10 @@ class Outbound:
         batches: list[SealedBatch] = []
         sealed_tables: list[ConvertedTable] = []
         if judged.verdict != Verdict.REFUSED:
-            sealed_tables = [self._keep(table, judged) for table in standard.tables]
-            batches = self._batches(standard, period, run, judged, last, sealed_tables)
+            whole = last is None or (last.standard, last.period) != (standard.id, period)
+            compared = self._compare(standard, judged, None if whole else last)
+            sealed_tables = [self._keep(table, judged, compared[table.id]) for table in standard.tables]
+            batches = self._batches(standard, period, run, judged, compared, sealed_tables, whole=whole)
         hit(WRITTEN)
         self._ledger.record(
             *(acts.sealed(batch) for batch in batches),
@@ -139,13 +139,25 @@ class Outbound:
         )
         return int(bool(batches))
 
-    def _keep(self, table: Table, judged: Judged) -> ConvertedTable:
-        """Store all passed rows of a table as the state the next run compares with."""
-        frame = judged.passed[table.id]
-        sha256, _ = self._shelf.write(frame)
-        root = digest([frame], table.columns, table.key).root
+    def _compare(self, standard: Standard, judged: Judged, last: SealedLibrary | None) -> dict[str, Compared]:
+        """What passed of each table, held against what was sealed last."""
+        found = {}
+        for table in standard.tables:
+            before = lines_of(table, self._shelf.read(last.tables[table.id])) if last else None
+            found[table.id] = compare(table, judged.passed[table.id], before)
+        return found
+
+    def _keep(self, table: Table, judged: Judged, compared: Compared) -> ConvertedTable:
+        """Store the lines of a table, which the next run compares with, and digest all of its rows."""
+        sha256, _ = self._shelf.write(compared.lines)
+        root = digest_of_leaves([compared.lines.select(BUCKET, LEAF)]).root
         return ConvertedTable(
-            table.id, sha256, frame.height, root, judged.source_rows[table.id], judged.quarantined[table.id]
+            table.id,
+            sha256,
+            compared.lines.height,
+            root,
+            judged.source_rows[table.id],
+            judged.quarantined[table.id],
         )
 
     def _batches(
@@ -154,50 +166,37 @@ class Outbound:
         period: str,
         run: str,
         judged: Judged,
-        last: SealedLibrary | None,
-        now_sealed: Sequence[ConvertedTable],
+        compared: Mapping[str, Compared],
+        kept: Sequence[ConvertedTable],
+        *,
+        whole: bool,
     ) -> list[SealedBatch]:
         """The batches and manifest of a submission; none if nothing differs from what was sealed last."""
-        whole = last is None or (last.standard, last.period) != (standard.id, period)
         kind = Kind.SNAPSHOT if whole else Kind.CHANGE
-        frames = {
-            t.id: self._difference(t, judged.passed[t.id], None if whole else last) for t in standard.tables
-        }
-        if not whole and not any(frame.height for frame in frames.values()):
-            return []
-        slices = [
-            (table, part)
+        segments = [
+            self._segment(table, rows, made)
             for table in standard.tables
-            for part in _slices(frames[table.id], self._segment_rows_max, keep_empty=whole)
+            for rows, made in compared[table.id].slices(table, self._segment_rows_max, keep_empty=whole)
         ]
+        if not segments:
+            return []
         sealer = self._sealer(StreamId(self._index.me, standard.library))
         first = sealer.seq + 1
         seal = partial(sealer.next, run=run, period=period, standard=standard.id)
         batches = [
-            seal(kind, segments=[self._segment(table, part)], slice_index=at, slices=len(slices))
-            for at, (table, part) in enumerate(slices)
+            seal(kind, segments=[segment], slice_index=at, slices=len(segments))
+            for at, segment in enumerate(segments)
         ]
         totals = tuple(
-            TableTotals(kept.table, kept.rows, kept.digest, control_totals(table, judged.passed[table.id]))
-            for table, kept in zip(standard.tables, now_sealed, strict=True)
+            TableTotals(line.table, line.rows, line.digest, control_totals(table, judged.passed[table.id]))
+            for table, line in zip(standard.tables, kept, strict=True)
         )
         manifest = Manifest(first, totals, sum(judged.quarantined.values()))
         return [*batches, seal(Kind.MANIFEST, manifest=manifest)]
 
-    def _difference(self, table: Table, passed: pl.DataFrame, last: SealedLibrary | None) -> pl.DataFrame:
-        """Rows to send, with `op`: all of them, or those that are new, changed or gone since `last`."""
-        if last is None:
-            return passed.with_columns(pl.lit(UPSERT).alias(OP))
-        before = self._shelf.read(last.tables[table.id])
-        changed = passed.join(before, on=list(table.columns), how="anti", nulls_equal=True)
-        gone = before.join(passed, on=list(table.key), how="anti", nulls_equal=True)
-        return pl.concat(
-            [changed.with_columns(pl.lit(UPSERT).alias(OP)), gone.with_columns(pl.lit(DELETE).alias(OP))]
-        ).sort(table.key)
-
-    def _segment(self, table: Table, rows: pl.DataFrame) -> SegmentRef:
+    def _segment(self, table: Table, rows: pl.DataFrame, made: pl.DataFrame) -> SegmentRef:
         sha256, size = self._shelf.write(rows)
-        root = digest([rows], table.columns, table.key).root
+        root = digest_of_leaves([made]).root
         return SegmentRef(table.id, sha256, size, rows.height, root, control_totals(table, rows))
 
     def _write(self, frame: pl.DataFrame) -> str:
@@ -220,10 +219,3 @@ def control_totals(table: Table, frame: pl.DataFrame) -> Mapping[str, int]:
         return {}
     sums = frame.select(pl.col(code).sum() for code in table.totals).row(0)
     return dict(zip(table.totals, (int(value or 0) for value in sums), strict=True))
-
-
-def _slices(frame: pl.DataFrame, rows_max: int, *, keep_empty: bool) -> Sequence[pl.DataFrame]:
-    """Cut a frame into parts of at most `rows_max` rows, in order."""
-    if frame.height == 0:
-        return [frame] if keep_empty else []
-    return list(frame.iter_slices(rows_max))
