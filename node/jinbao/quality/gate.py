@@ -18,8 +18,6 @@ from jinbao.quality.rules import CHECKS, Context, general_checks, id_column
 
 _FINDINGS = pl.DataFrame(schema=dict.fromkeys(FINDING_COLUMNS, pl.String()))
 
-_N = "__n"
-
 
 @dataclass(frozen=True)
 class Judgement:
@@ -50,9 +48,7 @@ def judge(
     `barred` are findings conversion already made for this table (columns of
     `FINDING_COLUMNS`): an item they name is not judged again in that row.
     """
-    rows = (
-        id_column(frame.select(table.columns)).with_row_index(_N).with_columns(key_text(table).alias("key"))
-    )
+    rows = id_column(frame.select(table.columns)).with_columns(key_text(table).alias("key"))
     before = _before(table, rows, barred)
     broken = _general(table, rows, lists, context.period, before)
     broken += _rules(table, rows, context, scopes, _clean(table, broken, before))
@@ -65,8 +61,18 @@ def judge(
     verdict = Verdict.WITH_QUARANTINE if stopped.height else Verdict.ACCEPTED
     if table.limits.refuse(rows.height, stopped.height):
         verdict = Verdict.REFUSED
-    passed = rows.filter(~is_bad).select(table.columns).sort(table.key)
+    passed = _sorted(table, rows.select(*table.columns, is_bad.alias(_BAD)).filter(~pl.col(_BAD)).drop(_BAD))
     return Judgement(passed, stopped.select("key", *table.columns), findings, verdict)
+
+
+_BAD = "__bad"
+
+
+def _sorted(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+    """By key; most sources give their rows so, and to see it costs nothing beside sorting them again."""
+    if len(table.key) == 1 and rows.get_column(table.key[0]).is_sorted():
+        return rows
+    return rows.sort(table.key)
 
 
 @dataclass(frozen=True)
