@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jinbao.flow import comparing
-from jinbao.flow.comparing import BUCKET, DELETE, LEAF, OP, UPSERT, compare, lines_of
+from jinbao.flow.comparing import DELETE, OP, UPSERT, Comparer, leaves_of, lines_of
 from jinbao.model.standard import Item, ItemType, Limits, Table
 from jinbao.trust.digest import digest, digest_of_leaves
 
@@ -29,7 +29,8 @@ TABLE = Table(
 SCHEMA = {"AAC001": pl.String(), "AAC003": pl.String(), "AAE180": pl.Int64()}
 Content = dict[str, tuple[str | None, int | None]]
 contents = st.dictionaries(
-    st.sampled_from("abcdefgh"), st.tuples(st.sampled_from([None, "", "王", "N"]), st.none() | st.integers(-2, 2))
+    st.sampled_from("abcdefgh"),
+    st.tuples(st.sampled_from([None, "", "王", "N"]), st.none() | st.integers(-2, 2)),
 )
 bounded = settings(max_examples=80, deadline=None)
 
@@ -39,37 +40,47 @@ def rows(content: Content) -> pl.DataFrame:
     return pl.DataFrame([(k, *v) for k, v in sorted(content.items())], schema=SCHEMA, orient="row")
 
 
-@bounded
-@given(contents, contents)
-def test_what_is_sent_carries_the_old_content_to_the_new(old: Content, new: Content) -> None:
-    """Upserts are the rows that are new or differ, deletes the keys that are gone, and each row is sent once."""
-    before = compare(TABLE, rows(old), None).lines
+def compared(
+    content: Content, before: pl.DataFrame | None, part_rows: int = 3
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Lines of all rows and rows to be sent, by key, of a table that comes part by part."""
+    comparer = Comparer(TABLE, before)
+    parts = [comparer.part(part) for part in rows(content).iter_slices(part_rows)] or [
+        comparer.part(rows({}))
+    ]
+    sent = [*(part.sent for part in parts), comparer.gone()]
+    return pl.concat(part.lines for part in parts), pl.concat(sent).sort("AAC001")
 
-    sent = compare(TABLE, rows(new), before).sent
+
+@bounded
+@given(contents, contents, st.integers(1, 9))
+def test_what_is_sent_carries_the_old_content_to_the_new(old: Content, new: Content, part_rows: int) -> None:
+    """Upserts are the rows that are new or differ, deletes the keys that are gone, and each row is sent once."""
+    before, _ = compared(old, None)
+
+    _, sent = compared(new, before, part_rows)
 
     changed = {k: v for k, v in new.items() if k not in old or old[k] != v}
     upserts = {k: (n, a) for k, n, a in sent.filter(pl.col(OP) == UPSERT).select(SCHEMA.keys()).rows()}
     assert upserts == changed
     assert sent.filter(pl.col(OP) == DELETE).get_column("AAC001").to_list() == sorted(old.keys() - new.keys())
-    assert sent.get_column("AAC001").is_sorted()
 
 
 @bounded
 @given(contents, contents)
 def test_lines_and_sent_rows_have_the_canonical_leaves(old: Content, new: Content) -> None:
-    """The digest of a table by its lines is that of all its rows, and that of a segment the one of its rows."""
-    found = compare(TABLE, rows(new), compare(TABLE, rows(old), None).lines)
+    """The digest of a table by its lines is that of all its rows, and that of what is sent the one of its rows."""
+    lines, sent = compared(new, compared(old, None)[0])
 
-    assert digest_of_leaves([found.lines.select(BUCKET, LEAF)]) == digest([rows(new)], TABLE.columns, TABLE.key)
-    for part, made in found.slices(TABLE, 3, keep_empty=True):
-        assert digest_of_leaves([made]) == digest([part], TABLE.columns, TABLE.key)
+    assert digest_of_leaves([leaves_of(lines)]) == digest([rows(new)], TABLE.columns, TABLE.key)
+    assert digest_of_leaves([leaves_of(sent)]) == digest([sent], TABLE.columns, TABLE.key)
 
 
 def test_a_row_that_is_gone_leaves_its_key_alone() -> None:
     """A delete names the row and tells nothing of it."""
-    before = compare(TABLE, rows({"a": ("王", 1), "b": ("李", 2)}), None).lines
+    before, _ = compared({"a": ("王", 1), "b": ("李", 2)}, None)
 
-    sent = compare(TABLE, rows({"a": ("王", 1)}), before).sent
+    _, sent = compared({"a": ("王", 1)}, before)
 
     assert sent.select(*SCHEMA, OP).rows() == [("b", None, None, DELETE)]
 
@@ -77,18 +88,10 @@ def test_a_row_that_is_gone_leaves_its_key_alone() -> None:
 @pytest.mark.parametrize("kept", ["whole rows", "another release's digests"])
 def test_what_another_release_kept_is_compared_by_leaf(kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole rows of release 0.1, and lines with digests of another library, name only what really changed."""
-    old, new = rows({"a": ("王", 1), "b": ("李", 2)}), rows({"a": ("王", 1), "b": ("李", 3)})
-    before = old if kept == "whole rows" else compare(TABLE, old, None).lines
+    old: Content = {"a": ("王", 1), "b": ("李", 2)}
+    before = rows(old) if kept == "whole rows" else compared(old, None)[0]
     monkeypatch.setattr(comparing, "CHEAP", "__row_another")
 
-    sent = compare(TABLE, new, lines_of(TABLE, before)).sent
+    _, sent = compared(old | {"b": ("李", 3)}, lines_of(TABLE, before))
 
     assert sent.select(*SCHEMA, OP).rows() == [("b", "李", 3, UPSERT)]
-
-
-def test_an_empty_table_is_one_empty_part_of_a_snapshot() -> None:
-    """A first submission names every table, with no row where it has none; a change names only what changed."""
-    found = compare(TABLE, rows({}), None)
-
-    assert [part.height for part, _ in found.slices(TABLE, 10, keep_empty=True)] == [0]
-    assert list(found.slices(TABLE, 10, keep_empty=False)) == []

@@ -9,18 +9,17 @@ that records batches, quarantine and the new last-sealed state together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import polars as pl
 
-from jinbao.flow.comparing import BUCKET, LEAF, Compared, compare, lines_of
+from jinbao.flow.comparing import lines_of
 from jinbao.flow.ports import (
     Capture,
     Captured,
     Index,
     Judge,
-    Judged,
     Ledger,
     Now,
     Observer,
@@ -30,14 +29,14 @@ from jinbao.flow.ports import (
     Shelf,
 )
 from jinbao.flow.sealing import StreamSealer
+from jinbao.flow.submitting import TableSubmission
 from jinbao.model import acts
-from jinbao.model.acts import Act, CapturedTable, ConvertedTable
-from jinbao.model.batch import Kind, Manifest, SealedBatch, SegmentRef, TableTotals
+from jinbao.model.acts import Act, ConvertedTable
+from jinbao.model.batch import Kind, Manifest, SealedBatch
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.finding import Verdict
 from jinbao.model.standard import Standard, Table
 from jinbao.model.stream import RESOURCE_PREFIX, StreamId
-from jinbao.trust.digest import digest_of_leaves
 
 CAPTURE_BEFORE = declare(
     "outbound.before_capture", "the files of a capture run are durable, the run is not recorded"
@@ -103,81 +102,63 @@ class Outbound:
 
     def _submit(self, standard: Standard, period: str, run: str) -> int:
         """Convert, judge and seal one library; 1 if a submission was sealed, 0 if nothing changed or it was refused."""
-        tables: list[CapturedTable] = self._state.captured_tables()
-        judged = self._judge.judge(standard, period, tables)
         last = self._state.last_sealed(standard.library)
-        batches: list[SealedBatch] = []
-        sealed_tables: list[ConvertedTable] = []
-        if judged.verdict != Verdict.REFUSED:
-            whole = last is None or (last.standard, last.period) != (standard.id, period)
-            compared = self._compare(standard, judged, None if whole else last)
-            sealed_tables = [self._keep(table, judged, compared[table.id]) for table in standard.tables]
-            batches = self._batches(standard, period, run, judged, compared, sealed_tables, whole=whole)
+        is_whole = last is None or (last.standard, last.period) != (standard.id, period)
+        judging = self._judge.judging(standard, period, self._state.captured_tables())
+        tables, stopped = [], list[tuple[pl.DataFrame, pl.DataFrame]]()
+        for table in standard.tables:
+            before = None if last is None or is_whole else self._lines(table, last)
+            submission = TableSubmission(table, before, self._shelf, self._segment_rows_max)
+            for part in judging.parts(table):
+                submission.add(part)
+                stopped.append((part.quarantine, part.findings))
+            submission.end()
+            tables.append(submission)
+        verdict = Verdict.worst(table.verdict for table in tables)
+        kept = [] if verdict is Verdict.REFUSED else [table.kept() for table in tables]
+        batches = self._batches(standard, period, run, tables, kept, is_whole=is_whole) if kept else []
+        quarantine, findings = map(self._write, judging.report(stopped))
         hit(WRITTEN)
-        self._ledger.record(
-            *(acts.sealed(batch) for batch in batches),
-            acts.converted(
-                library=standard.library,
-                standard=standard.id,
-                period=period,
-                run=run,
-                verdict=judged.verdict,
-                tables=sealed_tables,
-                quarantine=self._write(judged.quarantine),
-                findings=self._write(judged.findings),
-            ),
+        converted = acts.converted(
+            library=standard.library,
+            standard=standard.id,
+            period=period,
+            run=run,
+            verdict=verdict,
+            tables=kept,
+            quarantine=quarantine,
+            findings=findings,
         )
+        self._ledger.record(*(acts.sealed(batch) for batch in batches), converted)
         hit(SEALED)
         self._observer.event(
             "library_judged",
             library=standard.library,
             period=period,
-            verdict=judged.verdict,
-            passed=sum(f.height for f in judged.passed.values()),
-            quarantined=sum(judged.quarantined.values()),
+            verdict=verdict,
+            passed=sum(table.passed for table in tables),
+            quarantined=sum(table.stopped for table in tables),
             batches=len(batches),
         )
         return int(bool(batches))
 
-    def _compare(self, standard: Standard, judged: Judged, last: SealedLibrary | None) -> dict[str, Compared]:
-        """What passed of each table, held against what was sealed last."""
-        found = {}
-        for table in standard.tables:
-            before = lines_of(table, self._shelf.read(last.tables[table.id])) if last else None
-            found[table.id] = compare(table, judged.passed[table.id], before)
-        return found
-
-    def _keep(self, table: Table, judged: Judged, compared: Compared) -> ConvertedTable:
-        """Store the lines of a table, which the next run compares with, and digest all of its rows."""
-        sha256, _ = self._shelf.write(compared.lines)
-        root = digest_of_leaves([compared.lines.select(BUCKET, LEAF)]).root
-        return ConvertedTable(
-            table.id,
-            sha256,
-            compared.lines.height,
-            root,
-            judged.source_rows[table.id],
-            judged.quarantined[table.id],
-        )
+    def _lines(self, table: Table, last: SealedLibrary) -> pl.DataFrame:
+        """What was sealed last of a table."""
+        return lines_of(table, self._shelf.read(last.tables[table.id]))
 
     def _batches(
         self,
         standard: Standard,
         period: str,
         run: str,
-        judged: Judged,
-        compared: Mapping[str, Compared],
+        tables: Sequence[TableSubmission],
         kept: Sequence[ConvertedTable],
         *,
-        whole: bool,
+        is_whole: bool,
     ) -> list[SealedBatch]:
         """The batches and manifest of a submission; none if nothing differs from what was sealed last."""
-        kind = Kind.SNAPSHOT if whole else Kind.CHANGE
-        segments = [
-            self._segment(table, rows, made)
-            for table in standard.tables
-            for rows, made in compared[table.id].slices(table, self._segment_rows_max, keep_empty=whole)
-        ]
+        kind = Kind.SNAPSHOT if is_whole else Kind.CHANGE
+        segments = [segment for table in tables for segment in table.segments]
         if not segments:
             return []
         sealer = self._sealer(StreamId(self._index.me, standard.library))
@@ -187,17 +168,9 @@ class Outbound:
             seal(kind, segments=[segment], slice_index=at, slices=len(segments))
             for at, segment in enumerate(segments)
         ]
-        totals = tuple(
-            TableTotals(line.table, line.rows, line.digest, control_totals(table, judged.passed[table.id]))
-            for table, line in zip(standard.tables, kept, strict=True)
-        )
-        manifest = Manifest(first, totals, sum(judged.quarantined.values()))
+        totals = tuple(table.totals(line) for table, line in zip(tables, kept, strict=True))
+        manifest = Manifest(first, totals, sum(table.stopped for table in tables))
         return [*batches, seal(Kind.MANIFEST, manifest=manifest)]
-
-    def _segment(self, table: Table, rows: pl.DataFrame, made: pl.DataFrame) -> SegmentRef:
-        sha256, size = self._shelf.write(rows)
-        root = digest_of_leaves([made]).root
-        return SegmentRef(table.id, sha256, size, rows.height, root, control_totals(table, rows))
 
     def _write(self, frame: pl.DataFrame) -> str:
         """Store a frame as a local segment; an empty frame has no segment."""
@@ -211,11 +184,3 @@ class Outbound:
             seal=self._seal,
             now=self._now,
         )
-
-
-def control_totals(table: Table, frame: pl.DataFrame) -> Mapping[str, int]:
-    """Sums of the table's control columns, scaled integers; NULL counts as nothing."""
-    if not table.totals:
-        return {}
-    sums = frame.select(pl.col(code).sum() for code in table.totals).row(0)
-    return dict(zip(table.totals, (int(value or 0) for value in sums), strict=True))

@@ -28,6 +28,9 @@ ALGORITHM = f"polars-{pl.__version__}"
 KEY, ROW, OP = "__key", f"__row_{ALGORITHM}", "op"
 _SEED = 1
 
+GROUP_ROWS = 65_536
+"""Rows of a row group: what the writer holds, and the least that is read again."""
+
 
 @dataclass(frozen=True, slots=True)
 class CaptureFiles:
@@ -127,7 +130,7 @@ def _write_current(batches: Iterator[pl.DataFrame], shape: TableShape, key: Sequ
             yield named.select(columns or list(schema))
 
     rows_as_read = register_io_source(source, schema=schema)
-    rows_as_read.sink_parquet(path, compression="zstd", compression_level=1)
+    rows_as_read.sink_parquet(path, compression="zstd", compression_level=1, row_group_size=GROUP_ROWS)
     return rows
 
 
