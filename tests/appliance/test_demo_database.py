@@ -42,6 +42,8 @@ main()
 def home() -> Iterator[Path]:
     """A directory with a short name: pytest's own are private to root, and the server does not run as root."""
     with tempfile.TemporaryDirectory(prefix="jb-demo-") as directory:
+        if os.geteuid() == 0:
+            Path(directory).chmod(0o711)
         yield Path(directory)
 
 
@@ -131,7 +133,6 @@ def test_a_socket_with_a_long_name_has_a_place(home: Path) -> None:
     deep.mkdir()
     if os.geteuid() == 0:
         deep.chmod(0o711)
-        home.chmod(0o711)
     server = PostgresServer(deep, 20)
     server.start()
     try:
@@ -199,18 +200,15 @@ def test_the_proof_is_the_same_and_finds_what_was_changed(home: Path) -> None:
 
 def _asks_again(command: str, network: DemoNetwork) -> None:
     """The line that is given starts the server again, and a stopped zone answers from it."""
-    account = {"user": "nobody", "group": 0} if os.geteuid() == 0 else {}
-    subprocess.run(command.split(), check=True, stdout=subprocess.DEVNULL, cwd="/", **account)  # type: ignore[call-overload]
+    subprocess.run(command.split(), check=True, stdout=subprocess.DEVNULL, cwd="/")
     try:
         found = network.ask(
             Endpoint("100000", Zone.EXCHANGE), "library.count", library="pension_macro", table="retiree"
         )
         assert found["origins"]
     finally:
-        stop = command.removesuffix(" start").split()
-        subprocess.run(
-            [*stop, "-m", "fast", "stop"], check=True, stdout=subprocess.DEVNULL, cwd="/", **account
-        )  # type: ignore[call-overload]
+        stop = [*command.removesuffix(" start").split(), "-m", "fast", "stop"]
+        subprocess.run(stop, check=True, stdout=subprocess.DEVNULL, cwd="/")
 
 
 @pytest.mark.database
@@ -220,21 +218,9 @@ def test_the_server_ends_with_the_demonstration(home: Path, signum: signal.Signa
     """A demonstration that is stopped or killed while it starts leaves no server; one that is stopped, no files."""
     directory = home / "kept"
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "jinbao.cli.main",
-            "demo",
-            "--database",
-            "postgresql",
-            "--keep",
-            str(directory),
-        ],
+        [sys.executable, "-c", INTERRUPTIBLE, "demo", "--database", "postgresql", "--keep", str(directory)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.default_int_handler
-        ),  # a shell's `&` ignores it
     )
     socket = directory / "postgresql" / ".s.PGSQL.5432"
     deadline = time.monotonic() + 60

@@ -50,6 +50,7 @@ unix_socket_permissions = 0777  # the directory is private, and peer asks who co
 port = {port}
 max_connections = {connections}
 logging_collector = off
+log_line_prefix = ''
 log_parameter_max_length = 0  # they are persons
 log_parameter_max_length_on_error = 0
 log_error_verbosity = terse
@@ -115,7 +116,9 @@ class PostgresServer:
 
     def command(self) -> str:
         """The line that starts the server again by hand, for a directory that was kept."""
-        return f"{self._program('pg_ctl')} -D {self._data} -l {self._log} start"
+        line = f"{self._program('pg_ctl')} -D {self._data} -l {self._log} start"
+        as_account = f"setpriv --reuid={_UNPRIVILEGED} --regid=0 --clear-groups "
+        return as_account + line if os.geteuid() == 0 else line
 
     @property
     def _data(self) -> Path:
@@ -162,6 +165,9 @@ class PostgresServer:
         (self._data / "pg_ident.conf").write_text("".join(lines), encoding="utf-8")
 
     def _spawn(self) -> subprocess.Popen[bytes]:
+        self._log.touch(mode=0o600)
+        if os.geteuid() == 0:
+            shutil.chown(self._log, _UNPRIVILEGED)
         with self._log.open("ab") as log:
             return subprocess.Popen(  # noqa: S603  # as above
                 self._line("postgres"),
@@ -194,12 +200,12 @@ class PostgresServer:
                 return
 
     def _error(self, words: str) -> LocalError:
-        last = [line for line in words.strip().splitlines() if line][-1:]
+        last = [line for line in words.strip().splitlines() if line][-2:]
         hint = "start the demonstration as an ordinary account" if os.geteuid() == 0 else f"see {self._log}"
         return LocalError(
             f"PostgreSQL server in {self._home}",
             expected="a server that starts",
-            got=last[0] if last else "no word",
+            got="; ".join(last) or "no word",
             next_step=hint,
         )
 
