@@ -105,12 +105,13 @@ def test_the_table_speaks_both_languages(home: Net, say: Say, lang: str) -> None
 
     said = say("database", "check", *ZONE, "--config", config, lang=lang)
 
-    title, word, advice = {
-        "en": ("what to do", "nothing is wrong", "give the zone a role of its own"),
-        "zh": ("处理", "没有错误", "为分区建立专用角色"),
+    title, value, word, advice = {
+        "en": ("what to do", "this role", "nothing is wrong", "give the zone a role of its own"),
+        "zh": ("处理", "本角色", "没有错误", "为分区建立专用角色"),
     }[lang]
     assert said.code == 0
     assert title in said.out
+    assert value in said.out
     assert advice in said.out
     assert said.out.splitlines()[-1] == word
 
@@ -195,6 +196,19 @@ def test_versions_are_judged(number: str, text: str, levels: list[str]) -> None:
     assert [finding.level for finding in found] == [*levels, "ok"]
 
 
+def _overwrite(path: Path) -> None:
+    """A page in the middle of the file is not what was written."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        root = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'pension_macro__retiree'"
+        ).fetchone()[0]
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+    with path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xff" * size)
+
+
 @pytest.mark.database
 @pytest.mark.parametrize(
     ("spoil", "got"),
@@ -222,6 +236,21 @@ def test_a_database_that_lets_nobody_in_is_said(
         assert got in err
         assert ":wrong@" not in err
     assert all(said.code in {1, 2} and said.err.count("\n") == 1 for said in told)
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda p: p.write_bytes(b"x" * 8192), _overwrite], ids=["another file", "torn"]
+)
+def test_a_file_that_is_no_sound_database_is_said(home: Net, say: Say, spoil: Callable[[Path], Any]) -> None:
+    """A SQLite file that is none, or that is damaged inside, is a wrong finding; nothing is a traceback."""
+    path = home.database("140100", Zone.EXCHANGE)
+    spoil(path)
+
+    found = findings(say, home.config(), code=1)
+    told = say("database", "migrate", "--plan", *ZONE, "--config", home.config())
+
+    assert {name for name, (level, _) in found.items() if level == "wrong"} <= {"reach", "quick_check"}
+    assert told.err.count("\n") <= 1
 
 
 def test_a_running_zone_is_asked_and_not_opened(home: Net, say: Say) -> None:

@@ -91,6 +91,30 @@ def _advice() -> dict[str, str]:
     }
 
 
+def _value(text: str) -> str:
+    """A finding's value in the reader's language; names, numbers and a server's own words stay."""
+    words = {
+        "yes": t("yes", "是"),
+        "no": t("no", "否"),
+        "none": t("none", "无"),
+        "newest": t("newest", "最新"),
+        "empty": t("empty", "空"),
+        "this release or older": t("this release or older", "本版本或更旧"),
+        "this role": t("this role", "本角色"),
+        "not known from here": t("not known from here", "在此无法得知"),
+        "on: a standby server": t("on: a standby server", "on：备用服务器"),
+    }
+    openings = {
+        "lacks ": t("lacks ", "缺少 "),
+        "unfinished since ": t("unfinished since ", "未完成，始于 "),
+        "another role of ": t("another role of ", "属主为其他角色："),
+    }
+    for opening, word in openings.items():
+        if text.startswith(opening):
+            return word + text.removeprefix(opening)
+    return words.get(text, text)
+
+
 def _told(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Findings of all zones as rows of one table."""
     things, advice = _things(), _advice()
@@ -99,8 +123,8 @@ def _told(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         {
             "zone": body["zone"],
             "thing": things[f["thing"]],
-            "expected": f["expected"],
-            "got": f["got"],
+            "expected": _value(f["expected"]),
+            "got": _value(f["got"]),
             "level": levels[f["level"]],
             "do": "" if f["level"] == "ok" else advice.get(f["thing"], ""),
         }

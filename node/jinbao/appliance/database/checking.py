@@ -127,7 +127,7 @@ def _postgresql(
     yield from _privileges(connection, tables)
     allowed = int(setting("max_connections")) - int(setting("superuser_reserved_connections") or 0)
     level: Level = "ok" if allowed >= CONNECTIONS else "wrong"
-    yield Finding("connections", f">= {CONNECTIONS} for each zone", str(allowed), level)
+    yield Finding("connections", f">= {CONNECTIONS}", str(allowed), level)
     size = connection.scalar(sa.func.pg_database_size(sa.func.current_database()))
     yield Finding("size", "", f"{size} bytes", "ok")
     # A view, and not the setting itself: whoever may not see it gets no row, and no error.
