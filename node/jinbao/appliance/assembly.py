@@ -16,6 +16,7 @@ from pathlib import Path
 
 from jinbao.appliance.adapters import LibraryAdapter, SourceCapture, StateAdapter
 from jinbao.appliance.callers import RoleBook
+from jinbao.appliance.database.usable import database_url, require_usable, setting_of
 from jinbao.appliance.judging import ConvertAndJudge
 from jinbao.appliance.metrics import Metrics, count_entry
 from jinbao.appliance.observers import ZoneObserver
@@ -68,6 +69,9 @@ from jinbao.trust.verify import Verifier
 
 ROOMS = ("journal", "library", "quarantine", "source", "decision", "registry", "audit")
 """Rooms with tables; each brings its migrations."""
+
+MIGRATIONS = [Path(__file__).parent.parent / room / "migrations" for room in ROOMS]
+"""Folders of revisions, one a room."""
 
 _LOCK_WAIT_S = 30.0
 """A question about a stopped zone is answered within this; longer ones keep the zone from starting."""
@@ -199,21 +203,13 @@ def _build(
     # Where it is kept: segments by content, one database, its schema at the newest revision.
     shelf = SegmentShelf(directory / "segments", ports.files)
     shelf.sweep()
-    store = Store(settings.database(me.zone), directory / "stage")
+    store = Store(_database(settings, me.zone), directory / "stage")
     opened.append(store)
-    upgrade(store.writer, [Path(__file__).parent.parent / room / "migrations" for room in ROOMS])
-    libraries = LibraryProjection(standards, shelf)
-    libraries.ensure(store)
+    require_usable(store, MIGRATIONS)
+    upgrade(store.writer, MIGRATIONS)
     # The journal and what every room reads from it.
-    projections: tuple[Projection, ...] = (
-        JournalProjection(shelf),
-        libraries,
-        QuarantineProjection(shelf),
-        StateProjection(),
-        DecisionProjection(),
-        DocumentProjection(),
-        AuditProjection(),
-    )
+    libraries, projections = projections_of(standards, shelf)
+    libraries.ensure(store)
     ledger = Ledger(store, projections, ports.now_text)
     index = JournalIndex(me, store, shelf)
     # What is told: one observer for log and metrics.
@@ -398,6 +394,28 @@ def _build(
         inspector=inspector,
         unlock=unlock,
     )
+
+
+def projections_of(
+    standards: dict[str, Standard], shelf: SegmentShelf
+) -> tuple[LibraryProjection, tuple[Projection, ...]]:
+    """How every room's tables follow from the journal; the library's is named, for it makes tables of its own."""
+    libraries = LibraryProjection(standards, shelf)
+    return libraries, (
+        JournalProjection(shelf),
+        libraries,
+        QuarantineProjection(shelf),
+        StateProjection(),
+        DecisionProjection(),
+        DocumentProjection(),
+        AuditProjection(),
+    )
+
+
+def _database(settings: Settings, zone: Zone) -> str:
+    """The URL of a zone's database, password and all; raises SettingsError for one no zone can use."""
+    url = database_url(settings.database(zone), setting_of(zone))
+    return url.render_as_string(hide_password=False)
 
 
 def _topology(

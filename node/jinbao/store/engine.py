@@ -169,7 +169,8 @@ class Store:
         """The rows of `query` as columns of `schema` (order of the query)."""
         compiled = str(query.compile(self.reader, compile_kwargs={"literal_binds": True}))
         if not self.is_sqlite:
-            return read_postgres(self.url, compiled, schema)
+            # Compiled for a driver that undoes the doubling of every percent sign; ADBC does not.
+            return read_postgres(self.url, compiled.replace("%%", "%"), schema)
         with self._stage_lock:
             self._stages += 1
             path = self._stage_directory / f"stage-{self._stages}.db"
