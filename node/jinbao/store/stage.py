@@ -23,7 +23,6 @@ from jinbao.store.copying import copy_frames, sql_type
 
 _READ_ROWS = 65_536
 _READ_BYTES = 16 << 20
-_INT64_MAX = 2**63 - 1
 
 Frames = Callable[[], Iterator[pl.DataFrame]]
 """Opens the rows to stage, block by block; all blocks have the columns of the first."""
@@ -101,7 +100,8 @@ def _checked(frames: Frames) -> Iterator[pl.DataFrame]:
             if dtype != pl.String and not dtype.is_integer():
                 raise LocalError(f"staged column {name}", expected="text or 64-bit integers", got=dtype)
             if dtype in {pl.UInt64, pl.Int128, pl.UInt128}:
-                beyond = frame.get_column(name).abs().gt(_INT64_MAX).sum()
+                fits = frame.get_column(name).cast(pl.Int128).is_between(-(2**63), 2**63 - 1)
+                beyond = (~fits).sum()
                 if beyond:
                     found = f"{beyond} beyond"
                     raise LocalError(f"staged column {name}", expected="integers of 64 bits", got=found)
