@@ -52,6 +52,14 @@ class Transaction:
         assert stage in self._stages, "stage was not handed to this transaction"
         return stage.load(self.connection)
 
+    def copy(
+        self, stage: Stage, table: str, columns: Sequence[str], only: pl.Expr, *, freeze: bool = False
+    ) -> None:
+        """COPY columns of staged rows straight into a PostgreSQL table (`table`: SQL, quoted)."""
+        assert stage in self._stages, "stage was not handed to this transaction"
+        assert isinstance(stage, PostgresStage), "SQLite has no COPY"
+        stage.copy(self.connection, table, columns, only, freeze=freeze)
+
 
 class Store:
     """One zone's database. Close it; a second store on the same SQLite file is a bug."""
@@ -160,21 +168,39 @@ class Store:
                     stage.close()
 
     @contextmanager
-    def read(self) -> Iterator[sa.Connection]:
-        """One consistent view of what is committed; cannot write."""
+    def read(self, *tables: sa.Table) -> Iterator[sa.Connection]:
+        """One consistent view of what is committed; cannot write. `tables`: those in parts that will be read."""
         with self.reader.connect() as connection, connection.begin():
+            for name in self._locked(tables):
+                connection.exec_driver_sql(f"LOCK TABLE ONLY {name} IN ACCESS SHARE MODE")
             yield connection
 
-    def frame(self, query: sa.Select[Any], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-        """The rows of `query` as columns of `schema` (order of the query)."""
+    def _locked(self, tables: Sequence[sa.FromClause]) -> list[str]:
+        """Tables to lock before the view is taken, in order of name: a view older than a swap finds no rows."""
+        if self.is_sqlite:
+            return []
+        quote = self.reader.dialect.identifier_preparer.quote
+        return sorted(quote(table.name) for table in tables if isinstance(table, sa.Table))
+
+    def frames(self, query: sa.Select[Any], schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
+        """The rows of `query` as columns of `schema`, in bounded blocks of one view (order of the query).
+
+        The view is held until the blocks are read or the iterator is closed.
+        """
         compiled = str(query.compile(self.reader, compile_kwargs={"literal_binds": True}))
         if not self.is_sqlite:
             # Compiled for a driver that undoes the doubling of every percent sign; ADBC does not.
-            return read_postgres(self.url, compiled.replace("%%", "%"), schema)
+            return read_postgres(
+                self.url, compiled.replace("%%", "%"), schema, self._locked(query.get_final_froms())
+            )
         with self._stage_lock:
             self._stages += 1
             path = self._stage_directory / f"stage-{self._stages}.db"
         return read_sqlite(str(self.url.database), compiled, schema, path)
+
+    def frame(self, query: sa.Select[Any], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+        """The rows of `query` as columns of `schema`, all at once (order of the query)."""
+        return pl.concat([pl.DataFrame(schema=schema), *self.frames(query, schema)])
 
     def close(self) -> None:
         """Close readers first, so that the owner of checkpoints goes last."""
@@ -189,6 +215,9 @@ def _attached(connection: sa.Connection, stages: Sequence[Stage]) -> Iterator[No
     attached = [stage for stage in stages if isinstance(stage, SqliteStage)]
     for stage in attached:
         raw.execute(f"ATTACH DATABASE ? AS {stage.name}", (str(stage.path),))  # type: ignore[union-attr]
+        # Indexes a room adds to staged rows are gone with them.
+        raw.execute(f"PRAGMA {stage.name}.synchronous=OFF")  # type: ignore[union-attr]
+        raw.execute(f"PRAGMA {stage.name}.journal_mode=MEMORY")  # type: ignore[union-attr]
     try:
         yield
     finally:
