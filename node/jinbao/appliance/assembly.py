@@ -200,9 +200,10 @@ def _build(
     shelf.sweep()
     store = Store(settings.database(me.zone), directory / "stage")
     opened.append(store)
-    upgrade(store.writer, [Path(__file__).parent.parent / room / "migrations" for room in ROOMS])
     libraries = LibraryProjection(standards, shelf)
-    libraries.ensure(store)
+    with store.telling():
+        upgrade(store.writer, [Path(__file__).parent.parent / room / "migrations" for room in ROOMS])
+        libraries.ensure(store)
     # The journal and what every room reads from it.
     projections: tuple[Projection, ...] = (
         JournalProjection(shelf),
