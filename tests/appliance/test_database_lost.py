@@ -74,9 +74,10 @@ def test_a_zone_outlives_its_database(tmp_path: Path, server: OwnServer) -> None
         await_(lambda: isinstance(service.workers["follow 140100/exchange"].last_error, UnavailableError))
         while_dead = page(service, "/-/ready")[0], about_database(service)
         scraped = page(service, "/metrics")
-        with dialling(
-            opened.network, CITY, PROVINCE, opened.network.topology.address(PROVINCE)
-        ) as child, pytest.raises(LinkError, match="expected a zone that can answer, got unavailable"):
+        with (
+            dialling(opened.network, CITY, PROVINCE, opened.network.topology.address(PROVINCE)) as child,
+            pytest.raises(LinkError, match="expected a zone that can answer, got unavailable"),
+        ):
             child.headers([], 10, 0.0)
 
         server.start()

@@ -123,7 +123,9 @@ def _is_passing(exc: BaseException) -> bool:
     state = sqlstate(exc)
     if state:
         return is_passing_state(state)
-    return isinstance(exc, (psycopg.OperationalError, psycopg.InterfaceError, sa.exc.TimeoutError, OSError)) or (
+    return isinstance(
+        exc, (psycopg.OperationalError, psycopg.InterfaceError, sa.exc.TimeoutError, OSError)
+    ) or (
         # By name: the driver is loaded only where there are bulk rows to read.
         type(exc).__name__ in {"OperationalError", "InterfaceError"}
     )
