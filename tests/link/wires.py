@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 _BLOCK = 4096
@@ -19,15 +19,17 @@ class Wire:
     comes from the target is dropped. `silent`: a connection is accepted and nothing forwarded.
     `stalls_after`: only so many bytes of each connection come from the target, then none.
     `cuts`: the next connections are reset after so many bytes from the target, one number each.
+    `on_request` is told how many bytes went to the target so far, before the next ones do.
+    A target that begins with a slash is a unix socket.
     """
 
     def __init__(self, target: str) -> None:
         self.parted = self.answers_lost = self.silent = False
         self.stalls_after: int | None = None
         self.cuts: list[int] = []
-        self.connections = 0
-        host, _, port = target.rpartition(":")
-        self._target = (host, int(port))
+        self.connections = self.requested = 0
+        self.on_request: Callable[[int], None] = lambda _: None
+        self._target = target
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -57,7 +59,11 @@ class Wire:
             self._open.append(end)
 
     def _join(self, near: socket.socket) -> None:
-        far = socket.create_connection(self._target)
+        try:
+            far = _connected(self._target)
+        except OSError:  # nobody listens there just now
+            _reset(near)
+            return
         self._keep(far)
         budget = self.cuts.pop(0) if self.cuts else None
         self._start(self._requests, near, far)
@@ -66,6 +72,8 @@ class Wire:
     def _requests(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while block := source.recv(_BLOCK):
+                self.requested += len(block)
+                self.on_request(self.requested)
                 target.sendall(block)
         _shut(target)
 
@@ -109,6 +117,19 @@ class Wire:
             thread.join(5)
         for end in self._open:
             end.close()
+
+
+def _connected(target: str) -> socket.socket:
+    if target.startswith("/"):
+        far = socket.socket(socket.AF_UNIX)
+        try:
+            far.connect(target)
+        except OSError:
+            far.close()
+            raise
+        return far
+    host, _, port = target.rpartition(":")
+    return socket.create_connection((host, int(port)))
 
 
 def _shut(end: socket.socket) -> None:

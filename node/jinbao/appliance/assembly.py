@@ -205,11 +205,9 @@ def _build(
     shelf.sweep()
     store = Store(_database(settings, me.zone), directory / "stage")
     opened.append(store)
-    require_usable(store, MIGRATIONS)
-    upgrade(store.writer, MIGRATIONS)
-    # The journal and what every room reads from it.
     libraries, projections = projections_of(standards, shelf)
-    libraries.ensure(store)
+    _bring_up(store, libraries)
+    # The journal and what every room reads from it.
     ledger = Ledger(store, projections, ports.now_text)
     index = JournalIndex(me, store, shelf)
     # What is told: one observer for log and metrics.
@@ -416,6 +414,14 @@ def _database(settings: Settings, zone: Zone) -> str:
     """The URL of a zone's database, password and all; raises SettingsError for one no zone can use."""
     url = database_url(settings.database(zone), setting_of(zone))
     return url.render_as_string(hide_password=False)
+
+
+def _bring_up(store: Store, libraries: LibraryProjection) -> None:
+    """The newest schema, in a database that is whole and of no later release."""
+    with store.telling():
+        require_usable(store, MIGRATIONS)
+        upgrade(store.writer, MIGRATIONS)
+        libraries.ensure(store)
 
 
 def _topology(

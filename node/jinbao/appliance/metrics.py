@@ -65,6 +65,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("jinbao_unapplied_batches", "gauge", (), "Batches accepted and not yet applied.", "已受理未入库的批次数。"),
     Metric("jinbao_receipts_due", "gauge", (), "Receipts not yet sealed.", "待签发的回执数。"),
     Metric("jinbao_quarantine_findings", "gauge", ("library", "rule"), "Findings of the newest run.", "最近一次运行的问题数。"),
+    Metric("jinbao_database_up", "gauge", (), "1 while the zone's database answers, else 0.", "数据库可用为 1，否则为 0。"),
     Metric("jinbao_disk_free_bytes", "gauge", (), "Bytes free where segments lie.", "段目录所在磁盘的可用字节数。"),
     Metric("jinbao_disk_reserve_bytes", "gauge", (), "Bytes kept free.", "保留的磁盘字节数。"),
     Metric("jinbao_step_last_success_age_seconds", "gauge", ("worker",), "Seconds since the worker's last good round.", "该工作线程上次成功以来的秒数。"),

@@ -25,7 +25,7 @@ from jinbao.link.quota import FETCH, FOLLOW, HELLO, PeerQuota, QuotaError
 from jinbao.link.reloading import Material, ReloadingCertificates
 from jinbao.link.standing import Standing
 from jinbao.model.batch import SealedBatch
-from jinbao.model.errors import JinbaoError, LocalError, PeerError, RevocationUnknownError
+from jinbao.model.errors import CorruptionError, JinbaoError, LocalError, PeerError, RevocationUnknownError
 from jinbao.model.quoting import quoted
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.zone import Endpoint
@@ -162,6 +162,10 @@ class LineServer:
         except PeerError as exc:
             self._refused(context.peer(), exc)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(exc))
+        except LocalError as exc:  # ours, and no word of it is the caller's: it tries again by its pace
+            await context.abort(
+                grpc.StatusCode.UNAVAILABLE, f"{kind}: expected a zone that can answer, got {exc.code}"
+            )
 
     def _lacks_lists(self, context: Context) -> bool:
         """Whether a caller cannot be judged for want of a revocation list that is new enough."""
@@ -270,7 +274,7 @@ class LineServer:
                 path = await self._quota.read(
                     peer, lambda: self._counter.open_segment(peer, stream, seq, sha256)
                 )
-            except LocalError as exc:
+            except CorruptionError as exc:
                 self._refused(context.peer(), exc)
                 await context.abort(
                     grpc.StatusCode.DATA_LOSS, f"segment: expected to be served, got {exc.code}"
