@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-
 from benchmarks.line.people import AMOUNTS, COLUMNS, DATES, MOMENTS, blocks
 from benchmarks.line.server import Server
 
@@ -101,7 +100,8 @@ class Business:
         if self.server is not None:
             self.server.fresh(USED, f"{KEPT}_{self.rows}")
         else:
-            assert self.path is not None and kept is not None, "a file is renewed from a file"
+            assert self.path is not None, "a source is one of the two"
+            assert kept is not None, "a file is renewed from a file"
             shutil.copyfile(kept, self.path)
 
     def run(self, *statements: str) -> None:

@@ -1,0 +1,130 @@
+"""Run the cells of a plan, each in a process of its own, one after the other, and print the table of ratios.
+
+A cell whose result file is there is not run again, so that a run that was cut off goes on.
+Rounds interleave: every cell once, then every cell again; ratios are taken within a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.line.cell import Bench
+from benchmarks.line.meter import Meter
+from benchmarks.line.server import serving
+from benchmarks.line.sources import load_postgresql, load_sqlite
+
+ROOT = Path(__file__).parents[2]
+PLAN = (
+    "peers dump", "ours hop:postgresql", "peers copy", "ours line:postgresql", "peers replication",
+    "ours extract:postgresql", "ours hop:sqlite", "ours line:sqlite", "ours extract:sqlite", "peers packed",
+)  # fmt: skip
+"""A module and its cell, in the order of a round."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """One file per cell and round."""
+
+    directory: Path
+
+    def file(self, cell: str, number: int) -> Path:
+        """Where the result of a cell is."""
+        return self.directory / f"{cell.replace(' ', '.').replace(':', '-')}.{number}.json"
+
+    def write(self, cell: str, number: int, body: dict[str, Any]) -> None:
+        """Complete, or not there."""
+        file = self.file(cell, number)
+        file.with_suffix(".tmp").write_text(json.dumps(body, indent=1), encoding="utf-8")
+        file.with_suffix(".tmp").replace(file)
+
+
+def run_cell(cell: str, bench: Bench) -> dict[str, Any]:
+    """The stretches of one cell by name; raises CalledProcessError with the end of what it said."""
+    module, name = cell.split()
+    log = bench.directory / "cell.log"
+    command = [sys.executable, "-m", f"benchmarks.line.{module}", name]
+    with (
+        log.open("w+b") as said,
+        subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
+        ) as process,
+        Meter({"cell": process.pid, "postgresql": bench.server.pid}, "postgresql") as meter,
+    ):
+        stretches = _follow(process, meter, bench)
+        code = process.wait()
+    if code:
+        raise subprocess.CalledProcessError(code, command, stderr=log.read_text(encoding="utf-8")[-3000:])
+    return stretches
+
+
+def _follow(process: subprocess.Popen[str], meter: Meter, bench: Bench) -> dict[str, Any]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    stretches: dict[str, Any] = {}
+    try:
+        print(bench.told(), file=process.stdin, flush=True)
+        for line in process.stdout:
+            body = json.loads(line)
+            if "begin" in body:
+                meter.begin(body["begin"])
+            else:
+                name = body.pop("end")
+                stretches[name] = body | meter.end(name)
+            print(file=process.stdin, flush=True)
+    except BrokenPipeError:  # it ended, and its exit code says so
+        return {}
+    return stretches
+
+
+def main() -> int:
+    """Make the data, run what has no result yet, print the table."""
+    given = _arguments()
+    directory = given.directory.resolve() / str(given.rows)
+    results = Results(directory / "results")
+    results.directory.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    with serving(given.directory.resolve() / "postgresql") as server:
+        csv_bytes = load_postgresql(server, given.rows)
+        kept = load_sqlite(directory / "source.db", given.rows)
+        (results.directory / "csv_bytes").write_text(str(csv_bytes), encoding="utf-8")
+        bench = Bench(given.rows, directory, server, kept)
+        for number in range(1, given.rounds + 1):
+            for cell in given.cells or PLAN:
+                failed += not _once(results, cell, number, bench, again=given.again)
+    return 1 if failed else 0
+
+
+def _once(results: Results, cell: str, number: int, bench: Bench, *, again: bool) -> bool:
+    if results.file(cell, number).exists() and not again:
+        return True
+    began = time.monotonic()
+    try:
+        stretches = run_cell(cell, bench)
+    except subprocess.CalledProcessError as exc:
+        print(f"round {number}: {cell}: FAILED\n{exc.stderr}", file=sys.stderr, flush=True)
+        return False
+    results.write(cell, number, {"cell": cell, "round": number, "rows": bench.rows, "stretches": stretches})
+    said = ", ".join(f"{name} {body['seconds']:.2f} s" for name, body in stretches.items())
+    print(f"round {number}: {cell} ({time.monotonic() - began:.0f} s): {said}", flush=True)
+    return True
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.line", description=__doc__)
+    parser.add_argument("cells", nargs="*", help='for example "ours hop:sqlite"; none: the whole plan')
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--directory", type=Path, default=ROOT / "build" / "bench")
+    parser.add_argument("--again", action="store_true", help="run cells whose result is there, too")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
