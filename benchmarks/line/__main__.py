@@ -45,8 +45,8 @@ class Results:
         file.with_suffix(".tmp").replace(file)
 
 
-def run_cell(cell: str, bench: Bench) -> dict[str, Any]:
-    """The stretches of one cell by name; raises CalledProcessError with the end of what it said."""
+def run_cell(cell: str, bench: Bench) -> tuple[dict[str, Any], str]:
+    """The stretches of one cell by name, and why it ended early; empty if it did not."""
     module, name = cell.split()
     log = bench.directory / "cell.log"
     command = [sys.executable, "-m", f"benchmarks.line.{module}", name]
@@ -59,9 +59,7 @@ def run_cell(cell: str, bench: Bench) -> dict[str, Any]:
     ):
         stretches = _follow(process, meter, bench)
         code = process.wait()
-    if code:
-        raise subprocess.CalledProcessError(code, command, stderr=log.read_text(encoding="utf-8")[-3000:])
-    return stretches
+    return stretches, log.read_text(encoding="utf-8")[-3000:] or f"exit code {code}" if code else ""
 
 
 def _follow(process: subprocess.Popen[str], meter: Meter, bench: Bench) -> dict[str, Any]:
@@ -79,7 +77,7 @@ def _follow(process: subprocess.Popen[str], meter: Meter, bench: Bench) -> dict[
                 stretches[name] = body | meter.end(name)
             print(file=process.stdin, flush=True)
     except BrokenPipeError:  # it ended, and its exit code says so
-        return {}
+        return stretches
     return stretches
 
 
@@ -105,15 +103,14 @@ def _once(results: Results, cell: str, number: int, bench: Bench, *, again: bool
     if results.file(cell, number).exists() and not again:
         return True
     began = time.monotonic()
-    try:
-        stretches = run_cell(cell, bench)
-    except subprocess.CalledProcessError as exc:
-        print(f"round {number}: {cell}: FAILED\n{exc.stderr}", file=sys.stderr, flush=True)
-        return False
-    results.write(cell, number, {"cell": cell, "round": number, "rows": bench.rows, "stretches": stretches})
+    stretches, trouble = run_cell(cell, bench)
+    body = {"cell": cell, "round": number, "rows": bench.rows, "stretches": stretches, "trouble": trouble}
+    results.write(cell, number, body)
     said = ", ".join(f"{name} {body['seconds']:.2f} s" for name, body in stretches.items())
     print(f"round {number}: {cell} ({time.monotonic() - began:.0f} s): {said}", flush=True)
-    return True
+    if trouble:
+        print(f"round {number}: {cell}: ENDED EARLY\n{trouble}", file=sys.stderr, flush=True)
+    return not trouble
 
 
 def _arguments() -> argparse.Namespace:

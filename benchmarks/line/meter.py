@@ -12,6 +12,7 @@ import re
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 import psutil
 
@@ -48,7 +49,7 @@ class Meter:
         self._lock, self._stopped = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> Meter:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

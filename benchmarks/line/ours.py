@@ -15,6 +15,8 @@ from jinbao.source.reader import Source
 def extract(bench: Bench, watch: Watch, kind: str) -> None:
     """The source as columns, batch by batch; each is dropped again."""
     source = Source("city", bench.business(kind).url)
+    with source.snapshot() as snapshot:  # what a process imports for its first read is not reading
+        snapshot.tables()
     watch.begin("extract")
     with source.snapshot() as snapshot:
         rows = sum(batch.height for batch in snapshot.batches(snapshot.tables()[TABLE.upper()]))
@@ -22,6 +24,7 @@ def extract(bench: Bench, watch: Watch, kind: str) -> None:
 
 
 def _line(bench: Bench, kind: str, business: Business) -> Line:
+    business.hide()
     return Line(bench.directory / "line", business.url, bench.server if kind == "postgresql" else None)
 
 
@@ -33,6 +36,7 @@ def hop(bench: Bench, watch: Watch, kind: str) -> None:
     business = bench.business(kind)
     with running(_line(bench, kind, business), CITY.node, PROVINCE.node) as line:
         line.pause(PROVINCE, CITY)
+        line.await_source(business)
         watch.begin("seal")
         line.capture()
         judged = line.await_event(PRODUCTION, "library_judged")
@@ -63,6 +67,7 @@ def line(bench: Bench, watch: Watch, kind: str) -> None:
     """Source to applied at the ministry, first load and daily change; each tier's moment is told."""
     business = bench.business(kind)
     with running(_line(bench, kind, business)) as zones:
+        zones.await_source(business)
         last = _whole(zones, watch, "line", 0)
         business.run(*a_day())
         _whole(zones, watch, "change-content", last)

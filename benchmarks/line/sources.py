@@ -18,7 +18,7 @@ from benchmarks.line.server import Server
 
 KEPT, USED = "source_kept", "source_used"
 """The database that is made once, and the copy of it that a run may change."""
-TABLE = "person"
+TABLE, _HIDDEN = "person", "person_hidden"
 _NAMES = ", ".join(f'"{name}"' for name in (c.lower() for c in COLUMNS))
 
 
@@ -104,6 +104,14 @@ class Business:
             assert kept is not None, "a file is renewed from a file"
             shutil.copyfile(kept, self.path)
 
+    def hide(self) -> None:
+        """Keep the table out of sight: a zone that starts reads at once, and is to wait."""
+        self.run(f"ALTER TABLE {TABLE} RENAME TO {_HIDDEN}")
+
+    def show(self) -> None:
+        """Bring it into sight again."""
+        self.run(f"ALTER TABLE {_HIDDEN} RENAME TO {TABLE}")
+
     def run(self, *statements: str) -> None:
         """Change it, in one transaction."""
         if self.server is not None:
@@ -126,10 +134,14 @@ def a_day(day: int = 1) -> list[str]:
     """What a day does to the table: 1 % updated, 0.1 % inserted, 0.05 % deleted."""
     others = ", ".join(c.lower() for c in COLUMNS[1:])
     return [
-        f"UPDATE {TABLE} SET aae180 = '{8000 + day}.07', aae036 = '2024-11-{day:02d} 01:02:03' "
-        f"WHERE {_SERIAL} % 100 = {day}",
-        f"INSERT INTO {TABLE} (aac001, {others}) SELECT '1402' || substr(aac001, 5), {others} "
-        f"FROM {TABLE} WHERE aac001 LIKE '140100%' AND {_SERIAL} % 1000 = {day}",
+        (
+            f"UPDATE {TABLE} SET aae180 = '{8000 + day}.07', aae036 = '2024-11-{day:02d} 01:02:03' "
+            f"WHERE {_SERIAL} % 100 = {day}"
+        ),
+        (
+            f"INSERT INTO {TABLE} (aac001, {others}) SELECT '1402' || substr(aac001, 5), {others} "
+            f"FROM {TABLE} WHERE aac001 LIKE '140100%' AND {_SERIAL} % 1000 = {day}"
+        ),
         f"DELETE FROM {TABLE} WHERE {_SERIAL} % 2000 = {day + 50}",
     ]
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.line.people import PERIOD, REGION
 from benchmarks.line.server import Server
+from benchmarks.line.sources import Business
 
 from jinbao.appliance.demo.processes import DemoNetwork
 from jinbao.appliance.network import PlannedNode, make_network, to_toml
@@ -27,7 +28,7 @@ LIBRARY = "person_register"
 MINISTRY, PROVINCE = Endpoint("100000", Zone.EXCHANGE), Endpoint("140000", Zone.EXCHANGE)
 PRODUCTION, CITY = Endpoint(REGION, Zone.PRODUCTION), Endpoint(REGION, Zone.EXCHANGE)
 STANDARDS = Path(__file__).parents[1] / "tiers"
-_WAIT_S, _POLL_S = 1800.0, 0.01
+_WAIT_S, _POLL_S = 300.0, 0.01
 _PACE = {"capture_cron": "", "interval_s": 0.5, "backoff_max_s": 2.0}
 
 
@@ -86,6 +87,15 @@ class Line:
             for e in found
             if LIBRARY in (e.get("topic"), e.get("library")) or LIBRARY in e.get("stream", "")
         ]
+
+    def await_source(self, business: Business) -> None:
+        """Wait until production looked for the hidden table and did not find it; then show it."""
+        deadline, log = time.monotonic() + _WAIT_S, self.log(PRODUCTION)
+        while '"worker": "capture"' not in log.read_text(encoding="utf-8"):
+            if time.monotonic() > deadline:
+                raise LocalError(f"zone {PRODUCTION}", expected="a first capture", got="none")
+            time.sleep(_POLL_S)
+        business.show()
 
     def sealed(self) -> int:
         """The newest seq of the city's own stream."""
