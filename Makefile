@@ -11,7 +11,7 @@ LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --
 PARTS := openssl:openssl promtool:prometheus
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-parts check bench night wire docs lock clean
+.PHONY: help setup demo test test-parts check bench bench-quick bench-parts night wire docs lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -40,28 +40,13 @@ help:  ## this list
 	@$(INSTALL) $(LOCKED) requirements/docs.txt
 	@touch $@
 
-setup: .venv/.installed  ## .venv with everything that is locked
+.venv/.bench: .venv/.bench  ## a million persons over the line beside its peers, an hour; writes docs/performance.md
+	$(BIN)/python -m benchmarks.line --tenfold --page docs/performance.md $(ARGS)
 
-demo: .venv/.installed  ## three tiers on this machine; ARGS="--once --persons 20000"
-	@$(BIN)/jinbao demo $(ARGS)
+bench-quick: .venv/.bench  ## the same with 100 000 persons, three minutes; prints the ratios beside the goals
+	$(BIN)/python -m benchmarks.line --rows 100000 --rounds 1 --again $(ARGS)
 
-test: .venv/.installed  ## all tests that need wheels only
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not parts and not night" $(ARGS) tests
-
-test-parts: .venv/.fuzz  ## tests that need Debian packages, and a moment of fuzzing
-	@missing=$$(for part in $(PARTS); do command -v $${part%%:*} >/dev/null || echo "$${part##*:}"; done); \
-	if [ -n "$$missing" ]; then echo "missing; as root: apt-get install --no-install-recommends" $$missing >&2; exit 1; fi
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m parts $(ARGS) tests
-
-check: .venv/.installed  ## format, lint, types, import contracts, wire contract
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/buf lint proto
-	@$(BIN)/python -m tests.house.measures
-
-bench: .venv/.installed  ## measures, printed; nothing is judged
+bench-parts: .venv/.installed  ## single parts measured, printed; nothing is judged
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python "$$bench" || exit 1; done
 
 night: .venv/.fuzz  ## long sweeps: thousands of seeds, hours of fuzzing
@@ -77,6 +62,7 @@ lock: .venv/.installed  ## renew requirements/*.txt from pyproject.toml
 	$(LOCK) pyproject.toml --output-file requirements/runtime.txt
 	$(LOCK) pyproject.toml --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
 	$(LOCK) --group fuzz --constraints requirements/dev.txt --output-file requirements/fuzz.txt
+	$(LOCK) --group bench --constraints requirements/dev.txt --output-file requirements/bench.txt
 	$(LOCK) --group docs --constraints requirements/dev.txt --output-file requirements/docs.txt
 	echo uv | $(LOCK) --constraints requirements/dev.txt --output-file requirements/uv.txt -
 

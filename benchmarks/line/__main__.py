@@ -7,6 +7,7 @@ Rounds interleave: every cell once, then every cell again; ratios are taken with
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -16,14 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.line.cell import Bench
+from benchmarks.line.goals import Goal, Run, read, tenfold
 from benchmarks.line.meter import Meter
-from benchmarks.line.server import serving
+from benchmarks.line.page import page, printed
+from benchmarks.line.server import Server, serving
 from benchmarks.line.sources import load_postgresql, load_sqlite
 
 ROOT = Path(__file__).parents[2]
 PLAN = (
-    "peers dump", "ours hop:postgresql", "peers copy", "ours line:postgresql", "peers replication",
-    "ours extract:postgresql", "ours hop:sqlite", "ours line:sqlite", "ours extract:sqlite", "peers packed",
+    "peers dump", "ours hop:postgresql", "peers replication", "ours line:postgresql", "peers copy",
+    "ours extract:postgresql", "streams raw", "ours hop:sqlite", "loaders sling", "ours line:sqlite",
+    "loaders dlt", "ours extract:sqlite", "streams jetstream", "peers packed",
 )  # fmt: skip
 """A module and its cell, in the order of a round."""
 
@@ -82,21 +86,47 @@ def _follow(process: subprocess.Popen[str], meter: Meter, bench: Bench) -> dict[
 
 
 def main() -> int:
-    """Make the data, run what has no result yet, print the table."""
+    """Make the data, run what has no result yet, print the tables."""
     given = _arguments()
-    directory = given.directory.resolve() / str(given.rows)
-    results = Results(directory / "results")
-    results.directory.mkdir(parents=True, exist_ok=True)
-    failed = 0
-    with serving(given.directory.resolve() / "postgresql") as server:
-        csv_bytes = load_postgresql(server, given.rows)
-        kept = load_sqlite(directory / "source.db", given.rows)
-        (results.directory / "csv_bytes").write_text(str(csv_bytes), encoding="utf-8")
-        bench = Bench(given.rows, directory, server, kept)
-        for number in range(1, given.rounds + 1):
-            for cell in given.cells or PLAN:
-                failed += not _once(results, cell, number, bench, again=given.again)
+    base = given.directory.resolve()
+    with serving(base / "postgresql") as server:
+        run, failed = _measured(server, base, given.rows, given)
+        more: tuple[Goal, ...] = ()
+        if given.tenfold:
+            plan = argparse.Namespace(cells=["ours line:postgresql"], rounds=1, again=given.again)
+            large, troubled = _measured(server, base, given.rows * 10, plan)
+            more, failed = tenfold(run, large), failed + troubled
+        print(f"\n{printed(run, more)}")
+        if given.page:
+            said = str(server.value("SELECT 'PostgreSQL ' || current_setting('server_version')"))
+            given.page.write_text(page(run, more, server=said), encoding="utf-8")
     return 1 if failed else 0
+
+
+def _measured(server: Server, base: Path, rows: int, given: argparse.Namespace) -> tuple[Run, int]:
+    """Run the plan at one size; the results, and how many cells ended early."""
+    cells, directory = given.cells or PLAN, base / str(rows)
+    results = Results(directory / "results" / _code())
+    results.directory.mkdir(parents=True, exist_ok=True)
+    csv_bytes = load_postgresql(server, rows)
+    wants_sqlite = any(cell.endswith("sqlite") for cell in cells)
+    kept = load_sqlite(directory / "source.db", rows) if wants_sqlite else directory
+    (results.directory / "csv_bytes").write_text(str(csv_bytes), encoding="utf-8")
+    bench = Bench(rows, directory, server, kept)
+    failed = sum(
+        not _once(results, cell, number, bench, again=given.again)
+        for number in range(1, given.rounds + 1)
+        for cell in cells
+    )
+    return read(results.directory), failed
+
+
+def _code() -> str:
+    """Names the product's code as it is now: results of other code are not this run's."""
+    whole = hashlib.sha256()
+    for path in sorted((ROOT / "node").rglob("*.py")):
+        whole.update(path.read_bytes())
+    return whole.hexdigest()[:12]
 
 
 def _once(results: Results, cell: str, number: int, bench: Bench, *, again: bool) -> bool:
@@ -119,6 +149,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--directory", type=Path, default=ROOT / "build" / "bench")
+    parser.add_argument(
+        "--tenfold", action="store_true", help="the whole line once more, at ten times the rows"
+    )
+    parser.add_argument("--page", type=Path, help="write the page docs/performance.md here")
     parser.add_argument("--again", action="store_true", help="run cells whose result is there, too")
     return parser.parse_args()
 

@@ -25,7 +25,8 @@ def extract(bench: Bench, watch: Watch, kind: str) -> None:
 
 def _line(bench: Bench, kind: str, business: Business) -> Line:
     business.hide()
-    return Line(bench.directory / "line", business.url, bench.server if kind == "postgresql" else None)
+    server = bench.server if kind == "postgresql" else None
+    return Line(bench.directory / "line", business.url, server, wait_s=60 + bench.rows * 3e-4)
 
 
 def hop(bench: Bench, watch: Watch, kind: str) -> None:

@@ -28,7 +28,7 @@ LIBRARY = "person_register"
 MINISTRY, PROVINCE = Endpoint("100000", Zone.EXCHANGE), Endpoint("140000", Zone.EXCHANGE)
 PRODUCTION, CITY = Endpoint(REGION, Zone.PRODUCTION), Endpoint(REGION, Zone.EXCHANGE)
 STANDARDS = Path(__file__).parents[1] / "tiers"
-_WAIT_S, _POLL_S = 300.0, 0.01
+_POLL_S = 0.01
 _PACE = {"capture_cron": "", "interval_s": 0.5, "backoff_max_s": 2.0}
 
 
@@ -44,10 +44,15 @@ class LeanNode(PlannedNode):
 class Line:
     """The zones of one run under `directory`."""
 
-    def __init__(self, directory: Path, source: str, server: Server | None, **settings: Any) -> None:
-        """Zone databases are in `server`, SQLite if there is none; `settings` are the source's further ones."""
+    def __init__(
+        self, directory: Path, source: str, server: Server | None, *, wait_s: float, **settings: Any
+    ) -> None:
+        """Zone databases are in `server`, SQLite if there is none; `settings` are the source's further ones.
+
+        Whatever is waited for longer than `wait_s` does not happen any more.
+        """
         shutil.rmtree(directory, ignore_errors=True)
-        self.directory, self._server = directory, server
+        self.directory, self._server, self._wait_s = directory, server, wait_s
         city = ({"name": "city", "url": source} | settings,)
         nodes = (
             LeanNode(MINISTRY.node, "部级数据中心", "Ministry", Tier.MINISTRY, ""),
@@ -90,7 +95,7 @@ class Line:
 
     def await_source(self, business: Business) -> None:
         """Wait until production looked for the hidden table and did not find it; then show it."""
-        deadline, log = time.monotonic() + _WAIT_S, self.log(PRODUCTION)
+        deadline, log = time.monotonic() + self._wait_s, self.log(PRODUCTION)
         while '"worker": "capture"' not in log.read_text(encoding="utf-8"):
             if time.monotonic() > deadline:
                 raise LocalError(f"zone {PRODUCTION}", expected="a first capture", got="none")
@@ -103,7 +108,7 @@ class Line:
 
     def await_event(self, endpoint: Endpoint, name: str, *, least: int = 1, seq: int = 0) -> dict[str, Any]:
         """Wait until so many are told, or one of `seq` and later; returns the newest. Raises LocalError on trouble."""
-        deadline, log, size = time.monotonic() + _WAIT_S, self.log(endpoint), -1
+        deadline, log, size = time.monotonic() + self._wait_s, self.log(endpoint), -1
         while True:
             now = log.stat().st_size if log.exists() else 0
             if now != size:
@@ -112,7 +117,7 @@ class Line:
                     return found[-1]
                 self._check()
             if time.monotonic() > deadline:
-                raise LocalError(f"zone {endpoint}", expected=name, got=f"none within {_WAIT_S:.0f} s")
+                raise LocalError(f"zone {endpoint}", expected=name, got=f"none within {self._wait_s:.0f} s")
             time.sleep(_POLL_S)
 
     def _check(self) -> None:
