@@ -40,7 +40,32 @@ help:  ## this list
 	@$(INSTALL) $(LOCKED) requirements/docs.txt
 	@touch $@
 
-.venv/.bench: .venv/.bench  ## a million persons over the line beside its peers, an hour; writes docs/performance.md
+.venv/.bench: .venv/.installed requirements/bench.txt
+	@$(INSTALL) $(LOCKED) requirements/bench.txt
+	@touch $@
+
+setup: .venv/.installed  ## .venv with everything that is locked
+
+demo: .venv/.installed  ## three tiers on this machine; ARGS="--once --persons 20000"
+	@$(BIN)/jinbao demo $(ARGS)
+
+test: .venv/.installed  ## all tests that need wheels only
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not parts and not night" $(ARGS) tests
+
+test-parts: .venv/.fuzz  ## tests that need Debian packages, and a moment of fuzzing
+	@missing=$$(for part in $(PARTS); do command -v $${part%%:*} >/dev/null || echo "$${part##*:}"; done); \
+	if [ -n "$$missing" ]; then echo "missing; as root: apt-get install --no-install-recommends" $$missing >&2; exit 1; fi
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m parts $(ARGS) tests
+
+check: .venv/.installed  ## format, lint, types, import contracts, wire contract
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint proto
+	@$(BIN)/python -m tests.house.measures
+
+bench: .venv/.bench  ## a million persons over the line beside its peers, an hour; writes docs/performance.md
 	$(BIN)/python -m benchmarks.line --tenfold --page docs/performance.md $(ARGS)
 
 bench-quick: .venv/.bench  ## the same with 100 000 persons, three minutes; prints the ratios beside the goals
