@@ -66,7 +66,7 @@ check: .venv/.installed  ## format, lint, types, import contracts, wire contract
 	@$(BIN)/python -m tests.house.measures
 
 bench: .venv/.bench  ## a million persons over the line beside its peers, an hour; writes docs/performance.md
-	$(BIN)/python -m benchmarks.line --tenfold --page docs/performance.md $(ARGS)
+	$(BIN)/python -m benchmarks.line --crowd --tenfold --page docs/performance.md $(ARGS)
 
 bench-quick: .venv/.bench  ## the same with 100 000 persons, three minutes; prints the ratios beside the goals
 	$(BIN)/python -m benchmarks.line --rows 100000 --rounds 1 --again $(ARGS)

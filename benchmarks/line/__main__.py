@@ -30,6 +30,8 @@ PLAN = (
     "loaders dlt", "ours extract:sqlite", "streams jetstream", "peers packed",
 )  # fmt: skip
 """A module and its cell, in the order of a round."""
+CROWD = tuple(f"crowd replay:{count}" for count in (1, 10, 100, 372))
+"""A curve: each once."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,9 @@ def main() -> int:
         run, failed = _measured(server, base, given.rows, given)
         more: tuple[Goal, ...] = ()
         if given.tenfold:
-            plan = argparse.Namespace(cells=["ours line:postgresql"], rounds=1, again=given.again)
+            plan = argparse.Namespace(
+                cells=["ours line:postgresql"], rounds=1, again=given.again, crowd=False
+            )
             large, troubled = _measured(server, base, given.rows * 10, plan)
             more, failed = tenfold(run, large), failed + troubled
         print(f"\n{printed(run, more)}")
@@ -116,7 +120,7 @@ def _measured(server: Server, base: Path, rows: int, given: argparse.Namespace) 
     failed = sum(
         not _once(results, cell, number, bench, again=given.again)
         for number in range(1, given.rounds + 1)
-        for cell in cells
+        for cell in (*cells, *(CROWD if given.crowd and number == 1 else ()))
     )
     return read(results.directory), failed
 
@@ -152,6 +156,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--tenfold", action="store_true", help="the whole line once more, at ten times the rows"
     )
+    parser.add_argument("--crowd", action="store_true", help="one parent of 1 to 372 children, once")
     parser.add_argument("--page", type=Path, help="write the page docs/performance.md here")
     parser.add_argument("--again", action="store_true", help="run cells whose result is there, too")
     return parser.parse_args()

@@ -119,6 +119,21 @@ def _peak(run: Run) -> float | None:
     return max(peaks, default=None)
 
 
+def _idle(run: Run, figure: str) -> float | None:
+    """What one more idle child costs, from the smallest crowd to the largest."""
+    sizes = sorted(int(name.partition("@")[2]) for name in run.names() if name.startswith("idle@"))
+    if len(sizes) < 2:
+        return None
+    few, many = sizes[0], sizes[-1]
+    return run.median(
+        lambda r: (r.stretches[f"idle@{many}"][figure] - r.stretches[f"idle@{few}"][figure]) / (many - few)
+    )
+
+
+def _percent(part: float | None) -> float | None:
+    return None if part is None else part * 100
+
+
 PG = "@postgresql"
 GOALS = (
     Goal("one hop, city journal to accepted, to pg_dump", faster(f"hop-accept{PG}", "dump"), 2.0),
@@ -158,6 +173,8 @@ GOALS = (
         lambda run: run.median(lambda r: r.size(f"line{PG}") / r.size("packed")), 0.6, most=True,
     ),
     Goal("peak memory of any zone, MB", _peak, 1000.0, most=True),
+    Goal("an idle child, MB of its parent's memory", lambda run: _idle(run, "parent_rss_mb"), 1.0, most=True),
+    Goal("an idle child, % of a core of its parent", lambda run: _percent(_idle(run, "parent_cpu")), 0.1, most=True),
 )  # fmt: skip
 """Section "Goals" of the plan, as far as one run at one size can tell."""
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import psutil
 from benchmarks.line.goals import GOALS, Goal, Round, Run
@@ -34,7 +35,7 @@ PEERS = {
 
 def stretches(run: Run) -> Iterator[tuple[str, ...]]:
     """Name, seconds, thousand rows a second, CPU-seconds of ours and of the server, peak MB, MB moved."""
-    for name in run.names():
+    for name in (name for name in run.names() if not name.startswith("idle@")):
         rounds = [one for one in run.rounds if name in one.stretches]
         seconds = run.median(lambda r, n=name: r.seconds(n)) or 0.0  # type: ignore[misc]
         rows, size = (rounds[-1].stretches[name].get(key) for key in ("rows", "bytes"))
@@ -66,6 +67,33 @@ def goals(run: Run, more: Sequence[Goal] = ()) -> Iterator[tuple[str, ...]]:
         yield goal.what, measured, f"{'≤' if goal.most else '≥'} {goal.bound:g}", goal.verdict(run)
 
 
+def crowd(run: Run) -> Iterator[tuple[str, ...]]:
+    """Children, headers a second, thousand rows a second applied, CPU-seconds, memory, idle cost, evenness."""
+    for name in (name for name in run.names() if name.startswith("accept@")):
+        _, _, count = name.partition("@")
+        [accept, apply, idle] = (_last(run, f"{what}@{count}") for what in ("accept", "apply", "idle"))
+        yield (
+            count,
+            f"{accept['headers'] / accept['seconds']:.0f}",
+            f"{apply['rows'] / apply['seconds'] / 1000:.1f}" if apply else "",
+            f"{sum(apply['cpu_s'].values()):.1f}" if apply else "",
+            f"{idle['parent_rss_mb']:.0f}",
+            f"{idle['parent_cpu'] * 100:.2f}",
+            f"{accept['evenness']:.2f}",
+        )
+
+
+def _last(run: Run, name: str) -> dict[str, Any]:
+    found = [one.stretches[name] for one in run.rounds if name in one.stretches]
+    return dict(found[-1]) if found else {}
+
+
+_CROWD = ("children", "headers/s", "k rows/s applied", "CPU-s", "idle MB", "idle % of a core", "evenness")
+_CROWDED = (
+    "One ministry over PostgreSQL whose children each offer ten libraries, with certificates of their own; the rows of "
+    "372 children are those of the run, fewer children have fewer. Evenness is Jain's index of the children's shares when "
+    "half of all headers was accepted: 1 where all are equal."
+)
 _OPENING = (
     "Written by `make bench`: its last run, on the machine named below. Ratios are taken within a round and are what to "
     "compare; seconds belong to this machine. How it is measured is in `benchmarks/README.md`."
@@ -95,6 +123,7 @@ def printed(run: Run, more: Sequence[Goal] = ()) -> str:
     parts = [
         f"{run.rows} rows, {len(run.rounds)} rounds, medians",
         table(_MEASURED, list(stretches(run))),
+        *([table(_CROWD, lines)] if (lines := list(crowd(run))) else []),
         table(_GOALS, list(goals(run, more))),
         *(f"ended early: {trouble}" for trouble in run.troubles),
     ]
@@ -114,6 +143,7 @@ def page(run: Run, more: Sequence[Goal] = (), *, server: str) -> str:
         "## Everything measured",
         _READING,
         markdown(_MEASURED, list(stretches(run))),
+        *(["## Many children", _CROWDED, markdown(_CROWD, lines)] if (lines := list(crowd(run))) else []),
         *(["## Ended early", "\n".join(f"- {trouble}" for trouble in run.troubles)] if run.troubles else []),
         "## Peers", markdown(("stretch", "what it is"), list(PEERS.items())),
         "## Machine", markdown(("", ""), list(machine(server))),
