@@ -69,7 +69,7 @@ bench: .venv/.bench  ## a million persons over the line beside its peers, an hou
 	$(BIN)/python -m benchmarks.line --crowd --tenfold --page docs/performance.md $(ARGS)
 
 bench-quick: .venv/.bench  ## the same with 100 000 persons, three minutes; prints the ratios beside the goals
-	$(BIN)/python -m benchmarks.line --rows 100000 --rounds 1 --again $(ARGS)
+	$(BIN)/python -m benchmarks.line --quick $(ARGS)
 
 bench-parts: .venv/.installed  ## single parts measured, printed; nothing is judged
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python "$$bench" || exit 1; done

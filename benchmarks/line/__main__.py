@@ -30,6 +30,8 @@ PLAN = (
     "loaders dlt", "ours extract:sqlite", "streams jetstream", "peers packed",
 )  # fmt: skip
 """A module and its cell, in the order of a round."""
+QUICK = tuple(cell for cell in PLAN if cell != "ours hop:sqlite")
+"""What three minutes have room for: the line over SQLite has its hops in it."""
 CROWD = tuple(f"crowd replay:{count}" for count in (1, 10, 100, 372))
 """A curve: each once."""
 
@@ -90,6 +92,8 @@ def _follow(process: subprocess.Popen[str], meter: Meter, bench: Bench) -> dict[
 def main() -> int:
     """Make the data, run what has no result yet, print the tables."""
     given = _arguments()
+    if given.quick:
+        given.rows, given.rounds, given.again, given.cells = 100_000, 1, True, given.cells or QUICK
     base = given.directory.resolve()
     with serving(base / "postgresql") as server:
         run, failed = _measured(server, base, given.rows, given)
@@ -126,10 +130,11 @@ def _measured(server: Server, base: Path, rows: int, given: argparse.Namespace) 
 
 
 def _code() -> str:
-    """Names the product's code as it is now: results of other code are not this run's."""
+    """Names product and benchmark as they are now: results of other code are not this run's."""
     whole = hashlib.sha256()
-    for path in sorted((ROOT / "node").rglob("*.py")):
-        whole.update(path.read_bytes())
+    for folder in ("node", "benchmarks/line"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            whole.update(path.read_bytes())
     return whole.hexdigest()[:12]
 
 
@@ -156,6 +161,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--tenfold", action="store_true", help="the whole line once more, at ten times the rows"
     )
+    parser.add_argument("--quick", action="store_true", help="100 000 rows, one round, every cell anew")
     parser.add_argument("--crowd", action="store_true", help="one parent of 1 to 372 children, once")
     parser.add_argument("--page", type=Path, help="write the page docs/performance.md here")
     parser.add_argument("--again", action="store_true", help="run cells whose result is there, too")

@@ -5,11 +5,17 @@ Variants are `postgresql` and `sqlite`: the kind of the source and of all zone d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from benchmarks.line.cell import Bench, Cell, Watch, main
 from benchmarks.line.sources import TABLE, Business, a_day, many
 from benchmarks.line.zones import CITY, MINISTRY, PRODUCTION, PROVINCE, Line, running
 
 from jinbao.source.reader import Source
+
+CHANGES: dict[str, dict[str, dict[str, Any]]] = {"postgresql": {"content": {}}, "sqlite": {"content": {}}}
+"""Ways to find what changed, by kind of source, and the settings of the source that ask for each."""
 
 
 def extract(bench: Bench, watch: Watch, kind: str) -> None:
@@ -70,8 +76,20 @@ def line(bench: Bench, watch: Watch, kind: str) -> None:
     with running(_line(bench, kind, business)) as zones:
         zones.await_source(business)
         last = _whole(zones, watch, "line", 0)
-        business.run(*a_day())
-        _whole(zones, watch, "change-content", last)
+        for day, (way, settings) in enumerate(CHANGES[kind].items(), 1):
+            _settled(zones, settings)
+            business.run(*a_day(day))
+            last = _whole(zones, watch, f"change-{way}", last)
+
+
+def _settled(zones: Line, settings: Mapping[str, Any]) -> None:
+    """The source read in another way from now on, which has seen the table once."""
+    if not settings:
+        return
+    zones.resettle(settings)
+    runs = len(zones.events(PRODUCTION, "library_judged"))
+    zones.capture()
+    zones.await_event(PRODUCTION, "library_judged", least=runs + 1)
 
 
 def _whole(zones: Line, watch: Watch, name: str, after: int) -> int:

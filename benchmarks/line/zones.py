@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,17 @@ class Line:
                 body["zones"][zone]["database"] = self._server.url(name, "postgresql+psycopg")
             file.write_text(to_toml(body), encoding="utf-8")
         self.network.settings[node] = load(file)
+
+    def resettle(self, settings: Mapping[str, Any]) -> None:
+        """Start the city anew with further settings of its source."""
+        city = PRODUCTION.node
+        body = self.network.settings[city].model_dump(mode="json", exclude_defaults=True)
+        body["sources"] = [dict(source) | dict(settings) for source in body["sources"]]
+        file = self.directory / city / "node.toml"
+        file.write_text(to_toml(body), encoding="utf-8")
+        self.network.settings[city] = load(file)
+        self.network.stop(city)
+        self.network.start(city)
 
     def log(self, endpoint: Endpoint) -> Path:
         """Where a zone writes what happened."""
