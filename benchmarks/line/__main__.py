@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -141,9 +142,10 @@ def _code() -> str:
 def _once(results: Results, cell: str, number: int, bench: Bench, *, again: bool) -> bool:
     if results.file(cell, number).exists() and not again:
         return True
-    began = time.monotonic()
+    began, load = time.monotonic(), os.getloadavg()[0]
     stretches, trouble = run_cell(cell, bench)
-    body = {"cell": cell, "round": number, "rows": bench.rows, "stretches": stretches, "trouble": trouble}
+    body = {"cell": cell, "round": number, "rows": bench.rows, "load": round(load, 2)}
+    body |= {"stretches": stretches, "trouble": trouble}
     results.write(cell, number, body)
     said = ", ".join(f"{name} {body['seconds']:.2f} s" for name, body in stretches.items())
     print(f"round {number}: {cell} ({time.monotonic() - began:.0f} s): {said}", flush=True)

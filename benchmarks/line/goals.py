@@ -54,6 +54,8 @@ class Run:
     csv_bytes: int
     rounds: Sequence[Round]
     troubles: Sequence[str]
+    load: float = 0.0
+    """Processes that wanted a core before a cell began, the median of all cells; our own cells leave about one."""
 
     def names(self) -> list[str]:
         """Every stretch there is, in the order it was measured."""
@@ -73,17 +75,19 @@ class Run:
 def read(directory: Path) -> Run:
     """Everything measured into `directory`."""
     rounds: dict[int, dict[str, Stretch]] = {}
-    troubles, rows = [], 0
+    troubles, loads, rows = [], [], 0
     for file in sorted(directory.glob("*.json"), key=lambda path: path.stat().st_mtime_ns):
         body = json.loads(file.read_text(encoding="utf-8"))
         rows, (_, _, variant) = body["rows"], body["cell"].partition(":")
         suffix = f"@{variant}" if variant else ""
         found = rounds.setdefault(body["round"], {})
         found |= {f"{name}{suffix}": stretch for name, stretch in body["stretches"].items()}
+        loads.append(body["load"])
         if body["trouble"]:
             troubles.append(f"{body['cell']}, round {body['round']}: {body['trouble'].splitlines()[-1]}")
     csv_bytes = int((directory / "csv_bytes").read_text(encoding="utf-8"))
-    return Run(rows, csv_bytes, [Round(n, s) for n, s in sorted(rounds.items())], troubles)
+    known = [Round(number, found) for number, found in sorted(rounds.items())]
+    return Run(rows, csv_bytes, known, troubles, median(loads) if loads else 0.0)
 
 
 @dataclass(frozen=True)

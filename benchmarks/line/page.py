@@ -121,7 +121,7 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 def printed(run: Run, more: Sequence[Goal] = ()) -> str:
     """Both tables, for a terminal."""
     parts = [
-        f"{run.rows} rows, {len(run.rounds)} rounds, medians",
+        f"{_size(run)}, medians. {_caution(run)}",
         table(_MEASURED, list(stretches(run))),
         *([table(_CROWD, lines)] if (lines := list(crowd(run))) else []),
         table(_GOALS, list(goals(run, more))),
@@ -136,7 +136,7 @@ def page(run: Run, more: Sequence[Goal] = (), *, server: str) -> str:
     parts = [
         "# Performance",
         _OPENING,
-        f"{run.rows:,} persons of 40 columns, {len(run.rounds)} rounds, medians; {reached} of "
+        f"{_size(run)}, medians; {reached} of "
         f"{len(GOALS) + len(more)} goals reached. {_caution(run)}".strip(),
         "## Goals", markdown(_GOALS, list(goals(run, more))),
         "## Time to the end of each way", bars(run),
@@ -152,8 +152,17 @@ def page(run: Run, more: Sequence[Goal] = (), *, server: str) -> str:
 
 
 def _caution(run: Run) -> str:
-    full = run.rows >= 1_000_000 and len(run.rounds) >= 3
-    return "" if full else "**A reduced run: a full one has a million rows and three rounds.**"
+    said = []
+    if run.rows < 1_000_000 or len(run.rounds) < 3:
+        said.append("This run was reduced: a full one has a million rows and three rounds.")
+    if run.load > 1.5 * (os.cpu_count() or 1):
+        said.append(f"The machine was busy with other work: {run.load:.0f} processes wanted its cores.")
+    return f"**{' '.join(said)}**" if said else ""
+
+
+def _size(run: Run) -> str:
+    rounds = len(run.rounds)
+    return f"{run.rows:,} persons of 40 columns, {rounds} round{'s' if rounds != 1 else ''}"
 
 
 def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
