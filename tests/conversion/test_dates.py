@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from jinbao.conversion.values import NOT_A_DATE, value_of
+from jinbao.conversion.values import NOT_A_DATE, convert_texts
 from jinbao.model.standard import Item, ItemType
 
 DAY = Item("AAC006", "出生日期", "date of birth", ItemType.DATE, 8)
@@ -33,7 +33,8 @@ def test_a_date_is_read_as_its_column_writes_it(
     item: Item, text: str, value: int | None, *, wrong: bool
 ) -> None:
     """Digits and what DATE columns give mean the same day; a day that does not exist is a finding."""
-    rule, (said, bad) = value_of(item, pl.col("t"), {})
+    found = convert_texts(item, pl.Series([text]), {})
 
-    assert rule == NOT_A_DATE
-    assert pl.DataFrame({"t": [text]}).select(said.alias("v"), bad.alias("b")).row(0) == (value, wrong)
+    assert found.rule == NOT_A_DATE
+    assert found.values.to_list() == [value]
+    assert (found.wrong is not None) is wrong

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from jinbao.conversion.values import NOT_A_NUMBER, value_of
+from jinbao.conversion.values import NOT_A_NUMBER, convert_texts
 from jinbao.model.standard import Item, ItemType
 
 
@@ -27,7 +27,8 @@ def test_an_amount_is_exact_or_a_finding(text: str, value: int | None, *, wrong:
     """Nothing is rounded, and no length of text raises."""
     item = Item("AAE180", "基数", "base", ItemType.AMOUNT, 10, 2)
 
-    rule, (said, bad) = value_of(item, pl.col("t"), {})
+    found = convert_texts(item, pl.Series([text]), {})
 
-    assert rule == NOT_A_NUMBER
-    assert pl.DataFrame({"t": [text]}).select(said.alias("v"), bad.alias("b")).row(0) == (value, wrong)
+    assert found.rule == NOT_A_NUMBER
+    assert found.values.to_list() == [value]
+    assert (found.wrong is not None) is wrong

@@ -78,10 +78,15 @@ def goes_on(world: World) -> bool:
     return {t: (d.rows, d.root) for t, d in found.items()} == sealed
 
 
+def sent(zone: OpenZone, table: str) -> pl.DataFrame:
+    """The rows of a table that the city sealed first."""
+    segments = (s for s in zone.index.segments() if (s["stream"], s["table"]) == (str(PENSION), table))
+    return zone.shelf.read(next(segments)["sha256"])
+
+
 def of_the_table(zone: OpenZone, change: Callable[[pl.DataFrame], pl.DataFrame]) -> bytes:
     """Some of the city's own rows of a table, changed, as its own writer writes them."""
-    kept = next(t["segment"] for t in zone.state.sealed(PENSION.topic) if t["table"] == "retiree")
-    frame = zone.shelf.read(kept).head(3).with_columns(op=pl.lit("U"))
+    frame = sent(zone, "retiree").head(3)
     path = zone.shelf.temporary("changed")
     change(frame).write_parquet(path, compression="zstd", compression_level=1)
     content = path.read_bytes()
@@ -316,8 +321,7 @@ def test_a_persons_name_is_data_on_every_way(quiet: MakeWorld) -> None:
     with quiet(1) as world:
         city, decision = world.zones[CITY], world.zones[DECISION]
         table = city.standards[PENSION.topic].table("retiree")
-        kept = next(t["segment"] for t in city.state.sealed(PENSION.topic) if t["table"] == table.id)
-        persons = city.shelf.read(kept).get_column("AAC001").head(len(TEXTS)).to_list()
+        persons = sent(city, table.id).get_column("AAC001").head(len(TEXTS)).to_list()
         named = dict(zip(persons, TEXTS, strict=True))
         with closing(sqlite3.connect(world.directory / CITY.node / "business.db")) as connection:
             for person, text in named.items():

@@ -39,8 +39,13 @@ def test_every_rule_is_one_the_gate_can_judge_and_reads_in_both_languages() -> N
         ('items = ["AAB003"]', 'items = ["AAB0003"]', "AAB0003; did you mean AAB003"),
         ('library = "', 'libary = "', "expected key library"),
         ('key = ["AAB001"]', 'key = ["AAB0001"]', "AAB0001; did you mean AAB001"),
+        (
+            'check = "unique"',
+            'check = "not_negative"',
+            "employer: rules: expected a rule unique over the key AAB001",
+        ),
     ],
-    ids=["rule of no item", "misspelt key", "key of no item"],
+    ids=["rule of no item", "misspelt key", "key of no item", "rows of one key"],
 )
 def test_a_wrong_file_is_named_with_the_nearest_right_word(
     tmp_path: Path, right: str, wrong: str, message: str

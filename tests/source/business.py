@@ -19,7 +19,7 @@ from jinbao.journal.ledger import Ledger
 from jinbao.journal.segments import SegmentShelf
 from jinbao.model import acts
 from jinbao.sample.schema import KEYS, TABLES
-from jinbao.source.capture import CaptureFiles, capture_table, find_table, key_of
+from jinbao.source.capture import OP, CaptureFiles, capture_table, find_table, key_of
 from jinbao.source.reader import Source
 from jinbao.source.state import SourceState, StateProjection
 from jinbao.store.engine import Store
@@ -120,6 +120,8 @@ class Desk:
             files = capture_table(snapshot, shape, key, self.previous, directory)
         self.previous = files.current or self.previous
         self.changes = pl.read_parquet(files.changes) if files.changes else None
+        if self.changes is not None and files.changes == files.current:  # a whole table: every row is new
+            self.changes = self.changes.with_columns(pl.lit("U").alias(OP))
         return files
 
     def rows(self) -> pl.DataFrame:

@@ -44,14 +44,15 @@ def sorted_rows(rows: Rows) -> Rows:
     return sorted(rows, key=lambda row: [(cell is not None, cell or "") for cell in row])
 
 
-def test_the_first_run_is_all_rows(tmp_path: Path) -> None:
-    """Against no earlier run every row is an upsert."""
+def test_the_first_run_is_its_own_change(tmp_path: Path) -> None:
+    """Against no earlier run every row is an upsert, and the kept file is sealed as it is, not written twice."""
     url = county(tmp_path / "c.db", [person(1), person(2)])
     desk = Desk(url, "AC01", tmp_path / "runs")
 
     files = desk.capture()
 
     assert (files.rows, files.upserts, files.deletes) == (2, 2, 0)
+    assert files.changes == files.current
     assert persons_of(desk) == [("U", "1401P000000001"), ("U", "1401P000000002")]
 
 
@@ -209,10 +210,25 @@ def test_only_what_changed_is_a_change(old: dict[str, str | None], new: dict[str
     assert files.deletes == len(old.keys() - new.keys())
 
 
-def test_digests_stay_inside_the_current_file(tmp_path: Path) -> None:
-    """The private digests of key and row are in the kept file and never in the changes that are sealed."""
+def test_digests_do_not_travel_with_a_change(tmp_path: Path) -> None:
+    """The private digests of key and row are in the kept file, and not in the changes of a later run."""
     desk = desk_of(tmp_path, 1)
+    run_sqlite(tmp_path / "c.db", "UPDATE AC01 SET AAC003 = '新名'")
+    desk.capture()
 
     assert desk.changes is not None
     assert {KEY, ROW} <= set(desk.rows().columns)
     assert not {KEY, ROW} & set(desk.changes.columns)
+
+
+def test_another_digest_algorithm_makes_every_row_new_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Digests of another release are not compared: every row leaves once more, and the run after it is quiet."""
+    desk = desk_of(tmp_path, 3)
+    monkeypatch.setattr("jinbao.source.capture.ROW", "__row_another")
+
+    altered, quiet = desk.capture(), desk.capture()
+
+    assert (altered.upserts, altered.deletes) == (3, 0)
+    assert (quiet.upserts, quiet.deletes) == (0, 0)

@@ -196,3 +196,15 @@ def test_postgresql_names_in_mixed_case_are_found() -> None:
     )
 
     assert read(url, "AC01").rows() == [("1", "x")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+def test_a_nul_that_pads_a_field_is_left_out(tmp_path: Path, encoding: str) -> None:
+    """A text with NUL at its end or inside leaves without it; no database of ours takes one."""
+    url = run_sqlite(
+        tmp_path / "c.db",
+        "CREATE TABLE T (K INTEGER PRIMARY KEY, V TEXT, W TEXT)",
+        "INSERT INTO T VALUES (1, 'a' || char(0, 0), 'x'), (2, 'b' || char(0) || 'c', NULL)",
+    )
+
+    assert read(url, "T", encoding).select("V", "W").rows() == [("a", "x"), ("bc", None)]

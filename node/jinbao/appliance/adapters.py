@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
-
-import polars as pl
 
 from jinbao.appliance.settings import SourceSettings
-from jinbao.conversion.convert import convert
-from jinbao.flow.ports import Attestation, Captured, Judged, SealedLibrary, Submitted
+from jinbao.flow.ports import Attestation, Captured, SealedLibrary, Submitted
 from jinbao.journal.index import JournalIndex
 from jinbao.journal.segments import SegmentShelf, require_space
 from jinbao.library.room import Library
 from jinbao.model.acts import CapturedTable
 from jinbao.model.batch import SegmentRef
-from jinbao.model.finding import Scope
-from jinbao.model.mapping import LibraryMapping
 from jinbao.model.receipt import Stage
-from jinbao.model.standard import Standard
 from jinbao.model.stream import StreamId
-from jinbao.quality.gate import judge_submission, verdict_of
-from jinbao.quarantine.room import FINDING_COLUMNS, ROW_COLUMNS
-from jinbao.source.capture import capture_table, find_table, key_of, require_columns
-from jinbao.source.decode import UNDECODABLE
+from jinbao.source.capture import CaptureFiles, capture_table, find_table, key_of, require_columns
 from jinbao.source.reader import Snapshot, Source
 from jinbao.source.state import SourceState
 
@@ -77,73 +67,21 @@ class SourceCapture:
             captured = CapturedTable(
                 settings.name, name, current, files.rows, files.upserts, files.deletes, files.findings
             )
-            yield captured, self._ref(name, files.changes, files.upserts + files.deletes)
+            yield captured, self._ref(captured, files)
 
-    def _ref(self, table: str, changes: Path | None, rows: int) -> SegmentRef | None:
-        if changes is None:
+    def _ref(self, captured: CapturedTable, files: CaptureFiles) -> SegmentRef | None:
+        """The segment of what changed; of a first capture that is the whole table, on the shelf already."""
+        if files.changes is None:
             return None
-        sha256, size = self._shelf.add(changes)
-        return SegmentRef(table.lower(), sha256, size, rows)
+        if files.changes == files.current:
+            sha256, size = captured.current, self._shelf.path(captured.current).stat().st_size
+        else:
+            sha256, size = self._shelf.add(files.changes)
+        return SegmentRef(captured.table.lower(), sha256, size, files.upserts + files.deletes)
 
 
 def _source(settings: SourceSettings) -> Source:
     return Source(settings.name, settings.url, settings.encoding)
-
-
-class ConvertAndJudge:
-    """Conversion and gate as flow's `Judge`."""
-
-    def __init__(self, mappings: Mapping[str, LibraryMapping], shelf: SegmentShelf) -> None:
-        self._mappings, self._shelf = mappings, shelf
-
-    def judge(self, standard: Standard, period: str, tables: Sequence[CapturedTable]) -> Judged:
-        """Convert the captured tables and judge them by all rules."""
-        mapping = self._mappings[standard.library]
-        converted = convert(mapping, standard, int(period), self._sources(mapping, tables))
-        found = judge_submission(standard, int(period), converted.frames, converted.findings)
-        stopped = [_quarantine(table, judgement.quarantined) for table, judgement in found.items()]
-        findings = pl.concat([judgement.findings for judgement in found.values()]).with_row_index("n")
-        return Judged(
-            verdict=verdict_of(found),
-            source_rows={table: frame.height for table, frame in converted.frames.items()},
-            passed={table: judgement.passed for table, judgement in found.items()},
-            quarantined={table: judgement.quarantined.height for table, judgement in found.items()},
-            quarantine=pl.concat(stopped).select(ROW_COLUMNS),
-            findings=findings.with_columns(pl.col("n").cast(pl.Int64)).select(FINDING_COLUMNS),
-        )
-
-    def _sources(self, mapping: LibraryMapping, tables: Sequence[CapturedTable]) -> dict[str, pl.DataFrame]:
-        """The newest capture of every needed table, all sources of the city one below the other."""
-        needed = mapping.source_tables()
-        parts: dict[str, list[pl.DataFrame]] = {}
-        for table in tables:
-            if table.table in needed:
-                columns = [*sorted(needed[table.table]), UNDECODABLE]
-                path = self._shelf.open_path(table.current)
-                parts.setdefault(table.table, []).append(pl.read_parquet(path, columns=columns))
-        return {name: pl.concat(frames) for name, frames in parts.items()}
-
-    def objection(self, standard: Standard, period: str, tables: Mapping[str, pl.DataFrame]) -> str:
-        """Why received rows are not acceptable: rows that break row or batch rules beyond the limits."""
-        rows = {name: frame.filter(pl.col("op") == "U") for name, frame in tables.items()}
-        scopes = frozenset({Scope.ROW, Scope.BATCH})
-        found = judge_submission(standard, int(period), rows, scopes=scopes)
-        for table, judgement in found.items():
-            if judgement.quarantined.height:
-                rules = judgement.findings.get_column("rule").unique().sort().to_list()
-                broken = f"{judgement.quarantined.height} that break {', '.join(rules)}"
-                return f"table {table}: expected rows that pass {standard.id}, got {broken}"
-        return ""
-
-
-def _quarantine(table: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """Stopped rows in the quarantine room's columns; `n` tells rows of one key apart."""
-    return rows.select(
-        pl.lit(table).alias("table"),
-        pl.col("key"),
-        pl.int_range(pl.len()).over("key").cast(pl.Int64).alias("n"),
-        pl.struct(pl.exclude("key")).struct.json_encode().alias("row"),
-    )
 
 
 class LibraryAdapter:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from jinbao.appliance.adapters import ConvertAndJudge, LibraryAdapter, SourceCapture, StateAdapter
+from jinbao.appliance.adapters import LibraryAdapter, SourceCapture, StateAdapter
 from jinbao.appliance.callers import RoleBook
+from jinbao.appliance.judging import ConvertAndJudge
 from jinbao.appliance.metrics import Metrics, count_entry
 from jinbao.appliance.observers import ZoneObserver
 from jinbao.appliance.settings import Limits, Settings
@@ -262,7 +263,6 @@ def _build(
     submissions = SubmissionHandler(
         me=index,
         ledger=ledger,
-        shelf=shelf,
         room=LibraryAdapter(library, index),
         judge=judge,
         inspector=inspector,

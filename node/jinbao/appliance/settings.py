@@ -57,7 +57,7 @@ class Limits(_Strict):
     """Bounds; a limit that is reached is an error with its name, never a silent loss."""
 
     segment_rows_max: Positive = Field(
-        200_000, description="Rows per segment: about 20 MB, one worker's memory."
+        65_536, description="Rows per segment: about 6 MB; what a zone holds at once while it seals or applies."
     )
     headers_max: Positive = Field(
         500, description="Headers per follow answer: small, so that directives are not late."

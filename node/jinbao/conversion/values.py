@@ -1,13 +1,15 @@
-"""Values: how one text of a business database becomes one value of an item.
+"""Values: how the texts of a business column become the values of an item, and which of them cannot.
 
-Each function gives two expressions: the value, and whether the text was something the
-item cannot be. NULL, empty and blank text are all NULL of the standard; old systems do
-not tell them apart. 0 and 99991231 mean "no date" there.
+NULL, empty and blank text are all NULL of the standard; old systems do not tell them apart.
+0 and 99991231 mean "no date" there. Texts in the form most systems write are read at once;
+the others are looked at by their distinct values, so that a form costs once however often it
+repeats. Nothing here raises for what a text holds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -21,32 +23,76 @@ _FULL_WIDTH = {chr(0xFF01 + at): chr(0x21 + at) for at in range(94)} | {"\u3000"
 _OLD_ID = r"^[0-9]{15}$"
 _ID_ITEMS = frozenset({"AAC002"})
 _CODE_ITEMS = frozenset({"AAB003"})
+_USUAL_ID, _USUAL_CODE = r"^[0-9]{17}[0-9X]$", r"^[0-9A-Z]{9,18}$"
+_TEXT, _VALUE, _WRONG = "text", "value", "wrong"
 
-Converted = tuple[pl.Expr, pl.Expr]
+
+@dataclass(frozen=True)
+class Converted:
+    """One column: `values` as text or scaled integers, and which texts (`rule`) the item cannot be; None: none."""
+
+    values: pl.Series
+    rule: str = ""
+    wrong: pl.Series | None = None
+
+
+def convert_texts(item: Item, texts: pl.Series, codes: Mapping[str, str]) -> Converted:
+    """The values of one item, row by row; `codes` translates local codes."""
+    if item.type in (ItemType.DATE, ItemType.MONTH):
+        return _by_distinct(texts, texts.is_not_null(), _date(item, _filled()), NOT_A_DATE, _nothing(texts))
+    if not item.is_text:
+        return _numbers(item, texts)
+    if codes:
+        return _by_distinct(texts, texts.is_not_null(), _code(_filled(), codes), UNMAPPED, texts)
+    usual = _USUAL_ID if item.code in _ID_ITEMS else _USUAL_CODE if item.code in _CODE_ITEMS else ""
+    if usual:
+        odd = ~texts.str.contains(usual)
+        return Converted(
+            _by_distinct(
+                texts, odd.fill_null(value=False), (_text(item, _filled()), pl.lit(value=False)), "", texts
+            ).values
+        )
+    stripped = texts.str.strip_chars()
+    return Converted(stripped.zip_with(stripped != "", _nothing(texts, pl.String())))  # NULL stays NULL
+
+
+_Pair = tuple[pl.Expr, pl.Expr]
 """The value, and whether it is a finding."""
 
 
-def value_of(item: Item, text: pl.Expr, codes: Mapping[str, str]) -> tuple[str, Converted]:
-    """The rule id of what may go wrong, with the value and the finding of an item."""
-    filled = text.str.strip_chars().replace("", None)
-    if item.type in (ItemType.DATE, ItemType.MONTH):
-        return NOT_A_DATE, _date(item, filled)
-    if not item.is_text:
-        return NOT_A_NUMBER, _number(item, filled)
-    if codes:
-        return UNMAPPED, _code(filled, codes)
-    return "", (_text(item, filled), pl.lit(value=False))
+def _filled() -> pl.Expr:
+    return pl.col(_TEXT).str.strip_chars().replace("", None)
+
+
+def _nothing(texts: pl.Series, dtype: pl.DataType | None = None) -> pl.Series:
+    return pl.Series([None], dtype=dtype or pl.Int64()).new_from_index(0, len(texts))
+
+
+def _by_distinct(texts: pl.Series, odd: pl.Series, said: _Pair, rule: str, usual: pl.Series) -> Converted:
+    """`usual` with the rows that are `odd` read by the two expressions, each distinct text once."""
+    at = odd.arg_true()
+    if at.is_empty():
+        return Converted(usual, rule)
+    asked = texts.gather(at).alias(_TEXT).to_frame()
+    value, wrong = said
+    answers = asked.unique().with_columns(value.alias(_VALUE), wrong.alias(_WRONG))
+    found = asked.join(answers, on=_TEXT, how="left", maintain_order="left", nulls_equal=True)
+    whole = len(at) == len(texts)
+    values = found.get_column(_VALUE) if whole else usual.clone().scatter(at, found.get_column(_VALUE))
+    bad = found.get_column(_WRONG).fill_null(value=False)
+    if not bad.any():
+        return Converted(values, rule)
+    none = pl.Series([False]).new_from_index(0, len(texts))
+    return Converted(values, rule, bad if whole else none.scatter(at, bad))
 
 
 def _text(item: Item, filled: pl.Expr) -> pl.Expr:
     """Full-width letters, digits and spaces become plain ones; identifiers lose hyphens and small letters."""
-    if item.code in _ID_ITEMS:
-        plain = filled.str.replace_many(_FULL_WIDTH).str.strip_chars().str.to_uppercase()
-        return pl.when(plain.str.contains(_OLD_ID)).then(_upgraded(plain)).otherwise(plain)
+    plain = filled.str.replace_many(_FULL_WIDTH)
     if item.code in _CODE_ITEMS:
-        plain = filled.str.replace_many(_FULL_WIDTH)
         return plain.str.replace_all("-", "", literal=True).str.to_uppercase()
-    return filled.str.strip_chars("\u3000 ").replace("", None)
+    plain = plain.str.strip_chars().str.to_uppercase()
+    return pl.when(plain.str.contains(_OLD_ID)).then(_upgraded(plain)).otherwise(plain)
 
 
 def _upgraded(old: pl.Expr) -> pl.Expr:
@@ -66,7 +112,7 @@ _DASHED = {
 }
 
 
-def _date(item: Item, filled: pl.Expr) -> Converted:
+def _date(item: Item, filled: pl.Expr) -> _Pair:
     """Digits, or what a DATE column gives as text (`2023-02-03`, with or without a time of day)."""
     width = 8 if item.type is ItemType.DATE else 6
     compact = filled.str.replace(_DASHED[item.type], "${1}${2}${3}")
@@ -79,8 +125,18 @@ def _date(item: Item, filled: pl.Expr) -> Converted:
     ), plain.is_not_null() & ~real
 
 
-def _number(item: Item, filled: pl.Expr) -> Converted:
-    """Exact: decimal text to an integer scaled by 10**scale; more decimals than the item has are a finding."""
+def _numbers(item: Item, texts: pl.Series) -> Converted:
+    """Exact, scaled by 10**scale: at once where every digit the scale has is written, by `_number` where not."""
+    point = rf"\.[0-9]{{{item.scale}}}" if item.scale else ""
+    is_usual = texts.str.contains(rf"^-?[0-9]{{1,{18 - item.scale}}}{point}$")
+    digits = texts.str.replace(".", "", literal=True) if item.scale else texts
+    usual = digits.zip_with(is_usual, _nothing(texts, pl.String())).cast(pl.Int64)
+    odd = (~is_usual).fill_null(value=False)
+    return _by_distinct(texts, odd, _number(item, _filled()), NOT_A_NUMBER, usual)
+
+
+def _number(item: Item, filled: pl.Expr) -> _Pair:
+    """Decimal text of any length to an integer scaled by 10**scale; more decimals than the item has are a finding."""
     # Twenty digits hold any 64-bit integer; more would overflow the product and stop the whole library.
     plain = filled.str.contains(rf"^[+-]?[0-9]{{0,20}}(\.[0-9]{{0,{item.scale}}}0*)?$")
     exact = pl.when(plain).then(filled).cast(pl.Decimal(38, item.scale + 4), strict=False)
@@ -90,6 +146,6 @@ def _number(item: Item, filled: pl.Expr) -> Converted:
     return pl.when(fits).then(value).otherwise(None), filled.is_not_null() & ~fits.fill_null(value=False)
 
 
-def _code(filled: pl.Expr, codes: Mapping[str, str]) -> Converted:
+def _code(filled: pl.Expr, codes: Mapping[str, str]) -> _Pair:
     value = filled.replace_strict(dict(codes), default=None, return_dtype=pl.String)
     return value, filled.is_not_null() & value.is_null()

@@ -11,9 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-import polars as pl
-
-from jinbao.flow.outbound import DELETE, OP, UPSERT
 from jinbao.flow.ports import (
     Attestation,
     Index,
@@ -24,7 +21,6 @@ from jinbao.flow.ports import (
     Now,
     Observer,
     ReadHeader,
-    Shelf,
     Submitted,
 )
 from jinbao.model import acts
@@ -125,7 +121,6 @@ class SubmissionHandler:
         *,
         me: Index,
         ledger: Ledger,
-        shelf: Shelf,
         room: LibraryRoom,
         judge: Judge,
         inspector: Inspector,
@@ -136,7 +131,7 @@ class SubmissionHandler:
         rows_max: int,
     ) -> None:
         self._inspector, self._rows_max = inspector, rows_max
-        self._index, self._ledger, self._shelf, self._room = me, ledger, shelf, room
+        self._index, self._ledger, self._room = me, ledger, room
         self._judge, self._standards, self._onward = judge, standards, onward
         self._observer, self._now = observer, now
 
@@ -240,21 +235,12 @@ class SubmissionHandler:
         return ""
 
     def _judged(self, standard: Standard, period: str, submission: Sequence[VerifiedBatch]) -> str:
-        """What the gate says of the rows; a row that neither upserts nor deletes would pass it unseen."""
-        tables = self._rows(submission)
-        for table, rows in tables.items():
-            odd = rows.filter(~pl.col(OP).is_in([UPSERT, DELETE]).fill_null(value=False)).height
-            if odd:
-                return f"table {table}: expected rows with op {UPSERT} or {DELETE}, got {odd} with another"
-        return self._judge.objection(standard, period, tables)
-
-    def _rows(self, submission: Sequence[VerifiedBatch]) -> dict[str, pl.DataFrame]:
-        """The submission's rows by table, as its segments hold them."""
-        parts: dict[str, list[pl.DataFrame]] = {}
+        """What the gate says of the rows, segment by segment."""
+        segments: dict[str, list[str]] = {}
         for batch in submission:
             for ref in batch.header.segments:
-                parts.setdefault(ref.table, []).append(self._shelf.read(ref.sha256))
-        return {table: pl.concat(frames) for table, frames in parts.items()}
+                segments.setdefault(ref.table, []).append(ref.sha256)
+        return self._judge.objection(standard, period, segments)
 
     def attest(self) -> bool:
         """Read back what is stored of every newly applied submission and say so; whether any was.

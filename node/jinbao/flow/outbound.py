@@ -9,17 +9,17 @@ that records batches, quarantine and the new last-sealed state together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import polars as pl
 
+from jinbao.flow.comparing import lines_of
 from jinbao.flow.ports import (
     Capture,
     Captured,
     Index,
     Judge,
-    Judged,
     Ledger,
     Now,
     Observer,
@@ -29,14 +29,14 @@ from jinbao.flow.ports import (
     Shelf,
 )
 from jinbao.flow.sealing import StreamSealer
+from jinbao.flow.submitting import TableSubmission
 from jinbao.model import acts
-from jinbao.model.acts import Act, CapturedTable, ConvertedTable
-from jinbao.model.batch import Kind, Manifest, SealedBatch, SegmentRef, TableTotals
+from jinbao.model.acts import Act, ConvertedTable
+from jinbao.model.batch import Kind, Manifest, SealedBatch
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.finding import Verdict
 from jinbao.model.standard import Standard, Table
 from jinbao.model.stream import RESOURCE_PREFIX, StreamId
-from jinbao.trust.digest import digest
 
 CAPTURE_BEFORE = declare(
     "outbound.before_capture", "the files of a capture run are durable, the run is not recorded"
@@ -44,9 +44,6 @@ CAPTURE_BEFORE = declare(
 CAPTURED = declare("outbound.after_capture", "a capture run is recorded, nothing of it is converted")
 WRITTEN = declare("outbound.after_write", "all segments of a submission are durable, none is sealed")
 SEALED = declare("outbound.after_seal", "a submission is sealed in the journal, nobody fetched it")
-
-OP = "op"
-UPSERT, DELETE = "U", "D"
 
 
 class Outbound:
@@ -89,9 +86,11 @@ class Outbound:
     def _record_capture(self, run: str, captured: Captured) -> None:
         """Record the run and seal what changed for the backup site, in one transaction."""
         resources: list[Act] = []
+        whole = {table.current for table in captured.tables}
         for (source, table), ref in captured.changes.items():
+            kind = Kind.SNAPSHOT if ref.sha256 in whole else Kind.CHANGE
             stream = StreamId(self._index.me, f"{RESOURCE_PREFIX}{source}.{table.lower()}", self._backup)
-            resources.append(acts.sealed(self._sealer(stream).next(Kind.CHANGE, segments=[ref], run=run)))
+            resources.append(acts.sealed(self._sealer(stream).next(kind, segments=[ref], run=run)))
         hit(CAPTURE_BEFORE)
         self._ledger.record(acts.captured(run, captured.tables), *resources)
         hit(CAPTURED)
@@ -103,100 +102,75 @@ class Outbound:
 
     def _submit(self, standard: Standard, period: str, run: str) -> int:
         """Convert, judge and seal one library; 1 if a submission was sealed, 0 if nothing changed or it was refused."""
-        tables: list[CapturedTable] = self._state.captured_tables()
-        judged = self._judge.judge(standard, period, tables)
         last = self._state.last_sealed(standard.library)
-        batches: list[SealedBatch] = []
-        sealed_tables: list[ConvertedTable] = []
-        if judged.verdict != Verdict.REFUSED:
-            sealed_tables = [self._keep(table, judged) for table in standard.tables]
-            batches = self._batches(standard, period, run, judged, last, sealed_tables)
+        is_whole = last is None or (last.standard, last.period) != (standard.id, period)
+        judging = self._judge.judging(standard, period, self._state.captured_tables())
+        tables, stopped = [], list[tuple[pl.DataFrame, pl.DataFrame]]()
+        for table in standard.tables:
+            before = None if last is None or is_whole else self._lines(table, last)
+            submission = TableSubmission(table, before, self._shelf, self._segment_rows_max)
+            for part in judging.parts(table):
+                submission.add(part)
+                stopped.append((part.quarantine, part.findings))
+            submission.end()
+            tables.append(submission)
+        verdict = Verdict.worst(table.verdict for table in tables)
+        kept = [] if verdict is Verdict.REFUSED else [table.kept() for table in tables]
+        batches = self._batches(standard, period, run, tables, kept, is_whole=is_whole) if kept else []
+        quarantine, findings = map(self._write, judging.report(stopped))
         hit(WRITTEN)
-        self._ledger.record(
-            *(acts.sealed(batch) for batch in batches),
-            acts.converted(
-                library=standard.library,
-                standard=standard.id,
-                period=period,
-                run=run,
-                verdict=judged.verdict,
-                tables=sealed_tables,
-                quarantine=self._write(judged.quarantine),
-                findings=self._write(judged.findings),
-            ),
+        converted = acts.converted(
+            library=standard.library,
+            standard=standard.id,
+            period=period,
+            run=run,
+            verdict=verdict,
+            tables=kept,
+            quarantine=quarantine,
+            findings=findings,
         )
+        self._ledger.record(*(acts.sealed(batch) for batch in batches), converted)
         hit(SEALED)
         self._observer.event(
             "library_judged",
             library=standard.library,
             period=period,
-            verdict=judged.verdict,
-            passed=sum(f.height for f in judged.passed.values()),
-            quarantined=sum(judged.quarantined.values()),
+            verdict=verdict,
+            passed=sum(table.passed for table in tables),
+            quarantined=sum(table.stopped for table in tables),
             batches=len(batches),
         )
         return int(bool(batches))
 
-    def _keep(self, table: Table, judged: Judged) -> ConvertedTable:
-        """Store all passed rows of a table as the state the next run compares with."""
-        frame = judged.passed[table.id]
-        sha256, _ = self._shelf.write(frame)
-        root = digest([frame], table.columns, table.key).root
-        return ConvertedTable(
-            table.id, sha256, frame.height, root, judged.source_rows[table.id], judged.quarantined[table.id]
-        )
+    def _lines(self, table: Table, last: SealedLibrary) -> pl.DataFrame:
+        """What was sealed last of a table."""
+        return lines_of(table, self._shelf.read(last.tables[table.id]))
 
     def _batches(
         self,
         standard: Standard,
         period: str,
         run: str,
-        judged: Judged,
-        last: SealedLibrary | None,
-        now_sealed: Sequence[ConvertedTable],
+        tables: Sequence[TableSubmission],
+        kept: Sequence[ConvertedTable],
+        *,
+        is_whole: bool,
     ) -> list[SealedBatch]:
         """The batches and manifest of a submission; none if nothing differs from what was sealed last."""
-        whole = last is None or (last.standard, last.period) != (standard.id, period)
-        kind = Kind.SNAPSHOT if whole else Kind.CHANGE
-        frames = {
-            t.id: self._difference(t, judged.passed[t.id], None if whole else last) for t in standard.tables
-        }
-        if not whole and not any(frame.height for frame in frames.values()):
+        kind = Kind.SNAPSHOT if is_whole else Kind.CHANGE
+        segments = [segment for table in tables for segment in table.segments]
+        if not segments:
             return []
-        slices = [
-            (table, part)
-            for table in standard.tables
-            for part in _slices(frames[table.id], self._segment_rows_max, keep_empty=whole)
-        ]
         sealer = self._sealer(StreamId(self._index.me, standard.library))
         first = sealer.seq + 1
         seal = partial(sealer.next, run=run, period=period, standard=standard.id)
         batches = [
-            seal(kind, segments=[self._segment(table, part)], slice_index=at, slices=len(slices))
-            for at, (table, part) in enumerate(slices)
+            seal(kind, segments=[segment], slice_index=at, slices=len(segments))
+            for at, segment in enumerate(segments)
         ]
-        totals = tuple(
-            TableTotals(kept.table, kept.rows, kept.digest, control_totals(table, judged.passed[table.id]))
-            for table, kept in zip(standard.tables, now_sealed, strict=True)
-        )
-        manifest = Manifest(first, totals, sum(judged.quarantined.values()))
+        totals = tuple(table.totals(line) for table, line in zip(tables, kept, strict=True))
+        manifest = Manifest(first, totals, sum(table.stopped for table in tables))
         return [*batches, seal(Kind.MANIFEST, manifest=manifest)]
-
-    def _difference(self, table: Table, passed: pl.DataFrame, last: SealedLibrary | None) -> pl.DataFrame:
-        """Rows to send, with `op`: all of them, or those that are new, changed or gone since `last`."""
-        if last is None:
-            return passed.with_columns(pl.lit(UPSERT).alias(OP))
-        before = self._shelf.read(last.tables[table.id])
-        changed = passed.join(before, on=list(table.columns), how="anti", nulls_equal=True)
-        gone = before.join(passed, on=list(table.key), how="anti", nulls_equal=True)
-        return pl.concat(
-            [changed.with_columns(pl.lit(UPSERT).alias(OP)), gone.with_columns(pl.lit(DELETE).alias(OP))]
-        ).sort(table.key)
-
-    def _segment(self, table: Table, rows: pl.DataFrame) -> SegmentRef:
-        sha256, size = self._shelf.write(rows)
-        root = digest([rows], table.columns, table.key).root
-        return SegmentRef(table.id, sha256, size, rows.height, root, control_totals(table, rows))
 
     def _write(self, frame: pl.DataFrame) -> str:
         """Store a frame as a local segment; an empty frame has no segment."""
@@ -210,18 +184,3 @@ class Outbound:
             seal=self._seal,
             now=self._now,
         )
-
-
-def control_totals(table: Table, frame: pl.DataFrame) -> Mapping[str, int]:
-    """Sums of the table's control columns, scaled integers; NULL counts as nothing."""
-    if not table.totals:
-        return {}
-    sums = frame.select(pl.col(code).sum() for code in table.totals).row(0)
-    return dict(zip(table.totals, (int(value or 0) for value in sums), strict=True))
-
-
-def _slices(frame: pl.DataFrame, rows_max: int, *, keep_empty: bool) -> Sequence[pl.DataFrame]:
-    """Cut a frame into parts of at most `rows_max` rows, in order."""
-    if frame.height == 0:
-        return [frame] if keep_empty else []
-    return list(frame.iter_slices(rows_max))

@@ -11,7 +11,7 @@ import polars as pl
 from jinbao.model.acts import Act, CapturedTable
 from jinbao.model.batch import Header, SealedBatch, SegmentRef, VerifiedBatch
 from jinbao.model.receipt import Receipt, Stage, Unanswered
-from jinbao.model.standard import Standard
+from jinbao.model.standard import Standard, Table
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.trust import TrustDocument
 from jinbao.model.zone import Endpoint
@@ -196,30 +196,41 @@ class Captured:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A library converted and judged: frames by table, what was stopped, and the verdict.
+class JudgedPart:
+    """Some rows of a table, converted and judged: `rows` of them, of which `stopped` did not pass.
 
     `passed` holds the standard's columns sorted by key; `quarantine` and `findings` have the
-    quarantine room's columns.
+    quarantine room's columns, but are not numbered yet.
     """
 
-    verdict: str
-    source_rows: Mapping[str, int]
-    passed: Mapping[str, pl.DataFrame]
-    quarantined: Mapping[str, int]
+    rows: int
+    stopped: int
+    passed: pl.DataFrame
     quarantine: pl.DataFrame
     findings: pl.DataFrame
+
+
+class Judging(Protocol):
+    """One library of one run before the gate."""
+
+    def parts(self, table: Table) -> Iterator[JudgedPart]:
+        """A table part by part, in the order of its source; one part at least."""
+        ...
+
+    def report(self, parts: Sequence[tuple[pl.DataFrame, pl.DataFrame]]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Quarantine and findings of all parts of all tables together, numbered."""
+        ...
 
 
 class Judge(Protocol):
     """Conversion and gate over the captured tables."""
 
-    def judge(self, standard: Standard, period: str, tables: Sequence[CapturedTable]) -> Judged:
-        """Convert and judge one library for a period."""
+    def judging(self, standard: Standard, period: str, tables: Sequence[CapturedTable]) -> Judging:
+        """Begin to convert and judge one library for a period."""
         ...
 
-    def objection(self, standard: Standard, period: str, tables: Mapping[str, pl.DataFrame]) -> str:
-        """Why a received submission is not acceptable; empty when it is."""
+    def objection(self, standard: Standard, period: str, segments: Mapping[str, Sequence[str]]) -> str:
+        """Why a received submission is not acceptable, by its segments of each table; empty when it is."""
         ...
 
 

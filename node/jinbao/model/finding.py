@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -28,6 +29,12 @@ class Verdict(StrEnum):
     ACCEPTED = "accepted"
     WITH_QUARANTINE = "accepted-with-quarantine"
     REFUSED = "refused"
+
+    @classmethod
+    def worst(cls, verdicts: Iterable[Verdict]) -> Verdict:
+        """Of several tables: what holds for all of them; accepted if there is none."""
+        order = list(cls)
+        return max(verdicts, key=order.index, default=cls.ACCEPTED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,36 @@ class TableMapping:
     parts: tuple[Part, ...]
     columns: tuple[Column, ...]
 
+    def joined_tables(self) -> dict[str, set[str]]:
+        """Business tables that are joined, with the columns needed of each; the first is `parts[0]`."""
+        needed = {part.table: {*part.on, *part.where} for part in self.parts}
+        for part in self.parts[1:]:  # by name, or by the same name of the first
+            needed[self.parts[0].table] |= set(part.on)
+        for column in self.columns:
+            if column.source:
+                head, _, tail = column.source.partition(".")
+                needed.setdefault(head, set()).add(tail)
+            elif column.by:
+                needed[self._of_joined(column.by)].add(column.by)
+        return needed
+
+    def _of_joined(self, by: str) -> str:
+        """The joined table whose column an aggregate is by: the first that names it, else the first of all."""
+        for part in self.parts:
+            if by in part.on or any(c.source == f"{part.table}.{by}" for c in self.columns):
+                return part.table
+        return self.parts[0].table
+
+    def counted_tables(self) -> dict[str, set[str]]:
+        """Business tables whose rows are counted or summed, with the columns needed of each."""
+        needed: dict[str, set[str]] = {}
+        for column in self.columns:
+            name = column.count or column.total
+            if name:
+                head, _, tail = name.partition(".")
+                needed.setdefault(head, set()).update(filter(None, (tail, column.by, *column.where)))
+        return needed
+
 
 @dataclass(frozen=True, slots=True)
 class LibraryMapping:
@@ -58,13 +88,7 @@ class LibraryMapping:
         """Business tables needed, with the columns needed of each."""
         needed: dict[str, set[str]] = {}
         for table in self.tables:
-            for part in table.parts:
-                needed.setdefault(part.table, set()).update(part.on, part.where)
-            for column in table.columns:
-                for name in (column.source, column.count, column.total):
-                    if name:
-                        head, _, tail = name.partition(".")
-                        needed.setdefault(head, set()).update(filter(None, (tail, *column.where)))
-                        if column.by and not column.source:
-                            needed[head].add(column.by)
+            for found in (table.joined_tables(), table.counted_tables()):
+                for name, columns in found.items():
+                    needed.setdefault(name, set()).update(columns)
         return needed

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
-from jinbao.model.finding import Scope, Severity
+from jinbao.model.finding import Scope, Severity, Verdict
 
 
 class ItemType(StrEnum):
@@ -95,6 +95,12 @@ class Limits:
     def refuse(self, rows: int, bad: int) -> bool:
         """Whether a table of `rows` rows with `bad` bad ones is refused whole."""
         return bad > self.bad_rows_max or (bad > self.bad_rows_min and bad > self.bad_share_max * rows)
+
+    def verdict(self, rows: int, bad: int) -> Verdict:
+        """The gate's word on a table of `rows` rows with `bad` bad ones."""
+        if self.refuse(rows, bad):
+            return Verdict.REFUSED
+        return Verdict.WITH_QUARANTINE if bad else Verdict.ACCEPTED
 
 
 @dataclass(frozen=True)

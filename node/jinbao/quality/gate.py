@@ -1,24 +1,23 @@
-"""The gate: judges the tables of a library by their standard.
+"""The gate: judges the tables of a library by their standard, whole or part by part.
 
-Order: general checks and row rules, then batch rules (uniqueness) over all rows, then
-submission rules across tables. A row with an error goes to quarantine whole; warnings
-only report. Refused is a verdict on a table by its limits, never on one row.
+Rules that look at other rows are judged first, over the few columns they name of all rows
+(`judge_across`); then general checks and row rules, for as many rows at once as there is
+room for. A row with an error goes to quarantine whole; warnings only report. Refused is a
+verdict on a table by its limits, never on one row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from jinbao.model.finding import FINDING_COLUMNS, Scope, Severity, Verdict
 from jinbao.model.standard import CodeList, Rule, Standard, Table
-from jinbao.quality.rules import CHECKS, Context, general_checks, id_column
+from jinbao.quality.rules import ACROSS, CHECKS, Context, general_checks, id_column
 
 _FINDINGS = pl.DataFrame(schema=dict.fromkeys(FINDING_COLUMNS, pl.String()))
-
-_N = "__n"
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,25 @@ def key_text(table: Table) -> pl.Expr:
     return pl.concat_str([pl.col(k).cast(pl.String).fill_null("") for k in table.key], separator="|")
 
 
-def judge(
+def across_columns(standard: Standard, scopes: frozenset[Scope] = frozenset(Scope)) -> dict[str, set[str]]:
+    """The items, by table, that rules across rows look at; a table none looks at has none."""
+    needed: dict[str, set[str]] = {table.id: set() for table in standard.tables}
+    for table in standard.tables:
+        for rule in _across_rules(table, scopes):
+            needed[table.id].update(rule.items, table.key)
+            if "table" in rule.arguments:
+                other = needed[str(rule.arguments["table"])]
+                other.update(
+                    str(rule.arguments[name]) for name in ("foreign", "where") if name in rule.arguments
+                )
+    return needed
+
+
+def _across_rules(table: Table, scopes: frozenset[Scope]) -> list[Rule]:
+    return [rule for rule in table.rules if rule.check in ACROSS and rule.scope in scopes]
+
+
+def judge_across(
     table: Table,
     frame: pl.DataFrame,
     lists: Mapping[str, CodeList],
@@ -44,39 +61,70 @@ def judge(
     *,
     scopes: frozenset[Scope] = frozenset(Scope),
     barred: pl.DataFrame | None = None,
+) -> list[Broken]:
+    """Judge all rows of one table, of which `frame` has the items of `across_columns`, by its rules across rows."""
+    rules = _across_rules(table, scopes)
+    if not rules:
+        return []
+    rows = frame.with_columns(key_text(table).alias("key"))
+    before = _before(table, rows, barred)
+    clean = _clean(table, _general(table, rows, lists, context.period, before), before)
+    return _rules(rules, rows, context, clean)
+
+
+def judge(
+    table: Table,
+    frame: pl.DataFrame,
+    lists: Mapping[str, CodeList],
+    context: Context,
+    *,
+    across: Sequence[Broken] = (),
+    scopes: frozenset[Scope] = frozenset(Scope),
+    barred: pl.DataFrame | None = None,
 ) -> Judgement:
-    """Judge all rows of one table by the rules of `scopes`.
+    """Judge some rows of one table by general checks and row rules of `scopes`, and by what was found `across`.
 
     `barred` are findings conversion already made for this table (columns of
     `FINDING_COLUMNS`): an item they name is not judged again in that row.
     """
-    rows = (
-        id_column(frame.select(table.columns)).with_row_index(_N).with_columns(key_text(table).alias("key"))
-    )
+    rows = id_column(frame.select(table.columns)).with_columns(key_text(table).alias("key"))
     before = _before(table, rows, barred)
     broken = _general(table, rows, lists, context.period, before)
-    broken += _rules(table, rows, context, scopes, _clean(table, broken, before))
-    findings = _findings(table, rows, broken)
+    alone = [rule for rule in table.rules if rule.scope in scopes and rule.check not in ACROSS]
+    broken += _rules(alone, rows, context, _clean(table, broken, before))
+    findings = _findings(table, rows, [*broken, *across])
     if barred is not None:
         findings = pl.concat([barred.select(FINDING_COLUMNS), findings])
     bad = findings.filter(pl.col("severity") == Severity.ERROR).get_column("key").unique()
     is_bad = pl.col("key").is_in(bad.implode())
     stopped = rows.filter(is_bad)
-    verdict = Verdict.WITH_QUARANTINE if stopped.height else Verdict.ACCEPTED
-    if table.limits.refuse(rows.height, stopped.height):
-        verdict = Verdict.REFUSED
-    passed = rows.filter(~is_bad).select(table.columns).sort(table.key)
+    passed = _sorted(table, rows.select(*table.columns, is_bad.alias(_BAD)).filter(~pl.col(_BAD)).drop(_BAD))
+    verdict = table.limits.verdict(rows.height, stopped.height)
     return Judgement(passed, stopped.select("key", *table.columns), findings, verdict)
 
 
+_BAD = "__bad"
+
+
+def _sorted(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+    """By key; most sources give their rows so, and to see it costs nothing beside sorting them again."""
+    if len(table.key) == 1 and rows.get_column(table.key[0]).is_sorted():
+        return rows
+    return rows.sort(table.key)
+
+
 @dataclass(frozen=True)
-class _Broken:
-    """One check over all rows: which rows break it."""
+class Broken:
+    """One check: which rows of those judged break it, one truth value for each."""
 
     rule: str
     item: str
     severity: Severity
     rows: pl.Series
+
+    def slice(self, first: int, rows: int) -> Broken:
+        """Of `rows` rows from the `first` on."""
+        return replace(self, rows=self.rows.slice(first, rows))
 
 
 def _before(table: Table, rows: pl.DataFrame, barred: pl.DataFrame | None) -> dict[str, pl.Series]:
@@ -97,10 +145,9 @@ def _general(
     lists: Mapping[str, CodeList],
     period: int,
     before: Mapping[str, pl.Series],
-) -> list[_Broken]:
-    checks = [
-        (item, rule, expr) for item in table.items for rule, expr in general_checks(item, lists, period)
-    ]
+) -> list[Broken]:
+    items = [item for item in table.items if item.code in rows.columns]
+    checks = [(item, rule, expr) for item in items for rule, expr in general_checks(item, lists, period)]
     flags = rows.select(expr.fill_null(value=False).alias(str(at)) for at, (_, _, expr) in enumerate(checks))
     broken = []
     for at, (item, rule, _) in enumerate(checks):
@@ -108,11 +155,11 @@ def _general(
         if item.code in before:
             found &= ~before[item.code]
         if found.any():
-            broken.append(_Broken(rule, item.code, Severity.ERROR, found))
+            broken.append(Broken(rule, item.code, Severity.ERROR, found))
     return broken
 
 
-def _clean(table: Table, broken: list[_Broken], before: Mapping[str, pl.Series]) -> dict[str, pl.Series]:
+def _clean(table: Table, broken: list[Broken], before: Mapping[str, pl.Series]) -> dict[str, pl.Series]:
     """Rows, per item with any general defect, where the item is free of it."""
     clean: dict[str, pl.Series] = {item: ~rows for item, rows in before.items() if item in table.columns}
     for found in broken:
@@ -122,13 +169,8 @@ def _clean(table: Table, broken: list[_Broken], before: Mapping[str, pl.Series])
 
 
 def _rules(
-    table: Table,
-    rows: pl.DataFrame,
-    context: Context,
-    scopes: frozenset[Scope],
-    clean: Mapping[str, pl.Series],
-) -> list[_Broken]:
-    chosen: list[Rule] = [rule for rule in table.rules if rule.scope in scopes]
+    chosen: Sequence[Rule], rows: pl.DataFrame, context: Context, clean: Mapping[str, pl.Series]
+) -> list[Broken]:
     flags = rows.select(
         CHECKS[rule.check](rule, context).fill_null(value=False).alias(str(at))
         for at, rule in enumerate(chosen)
@@ -140,11 +182,11 @@ def _rules(
             if item in clean:
                 found &= clean[item]
         if found.any():
-            broken.append(_Broken(rule.id, rule.items[0], rule.severity, found))
+            broken.append(Broken(rule.id, rule.items[0], rule.severity, found))
     return broken
 
 
-def _findings(table: Table, rows: pl.DataFrame, broken: list[_Broken]) -> pl.DataFrame:
+def _findings(table: Table, rows: pl.DataFrame, broken: Sequence[Broken]) -> pl.DataFrame:
     parts = [
         rows.filter(found.rows).select(
             pl.lit(table.id).alias("table"),
@@ -155,6 +197,7 @@ def _findings(table: Table, rows: pl.DataFrame, broken: list[_Broken]) -> pl.Dat
             pl.col(found.item).cast(pl.String).alias("value"),
         )
         for found in broken
+        if found.rows.any()
     ]
     return pl.concat([_FINDINGS, *parts])
 
@@ -173,13 +216,7 @@ def judge_submission(
     for table in standard.tables:
         if table.id in frames:
             mine = None if barred is None else barred.filter(pl.col("table") == table.id)
-            found[table.id] = judge(
-                table, frames[table.id], standard.code_lists, context, scopes=scopes, barred=mine
-            )
+            rows, lists = frames[table.id], standard.code_lists
+            across = judge_across(table, rows, lists, context, scopes=scopes, barred=mine)
+            found[table.id] = judge(table, rows, lists, context, across=across, scopes=scopes, barred=mine)
     return found
-
-
-def verdict_of(judgements: Mapping[str, Judgement]) -> Verdict:
-    """The worst verdict of any table."""
-    order = [Verdict.ACCEPTED, Verdict.WITH_QUARANTINE, Verdict.REFUSED]
-    return max((j.verdict for j in judgements.values()), key=order.index, default=Verdict.ACCEPTED)

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-_ID_WEIGHTS = np.array([7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2])
+_ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _ID_CHECKS = np.frombuffer(b"10X98765432", dtype=np.uint8)
-_ORG_WEIGHTS = np.array([3, 7, 9, 10, 5, 8, 4, 2])
-_USCC_WEIGHTS = np.array([1, 3, 9, 27, 19, 26, 16, 17, 20, 29, 25, 13, 8, 24, 10, 30, 28])
+_ORG_WEIGHTS = (3, 7, 9, 10, 5, 8, 4, 2)
+_USCC_WEIGHTS = (1, 3, 9, 27, 19, 26, 16, 17, 20, 29, 25, 13, 8, 24, 10, 30, 28)
 _USCC_ALPHABET = b"0123456789ABCDEFGHJKLMNPQRTUWXY"
 _NOT_A_VALUE = 99
 
@@ -36,12 +36,14 @@ PROVINCES = frozenset(
 """First two digits of any region ever coded, with the residence permits (81-83) and the
 permanent residence cards of foreigners (91) that follow GB 11643."""
 
+_IS_PROVINCE = np.isin(np.arange(256), sorted(PROVINCES))
+
 FOREIGN_PATTERN = r"^[A-Z]{1,3}[0-9]{6,12}$"
 """Passports and permits as an agency enters them: letters, then digits; no check digit of ours."""
 
 
-def _values(alphabet: bytes) -> npt.NDArray[np.int64]:
-    table = np.full(256, _NOT_A_VALUE, dtype=np.int64)
+def _values(alphabet: bytes) -> npt.NDArray[np.uint8]:
+    table = np.full(256, _NOT_A_VALUE, dtype=np.uint8)
     table[np.frombuffer(alphabet, dtype=np.uint8)] = np.arange(len(alphabet))
     return table
 
@@ -64,16 +66,30 @@ def _of_width(texts: pl.Series, width: int) -> npt.NDArray[np.bool_]:
     return np.asarray((texts.str.len_bytes() == width).fill_null(value=False).to_numpy())
 
 
+def _weighed(
+    raw: npt.NDArray[np.uint8], values: npt.NDArray[np.uint8], weights: tuple[int, ...]
+) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
+    """The weighted sum of the first characters of each row, and whether all of them have a value.
+
+    Character by character over all rows: no table of rows times characters is made.
+    """
+    total, known = np.zeros(len(raw), dtype=np.uint16), np.ones(len(raw), dtype=bool)
+    for at, weight in enumerate(weights):
+        value = values[raw[:, at]]
+        known &= value != _NOT_A_VALUE
+        total += value * np.uint16(weight)
+    return total, known
+
+
 def citizen_id_ok(texts: pl.Series) -> pl.Series:
     """Whether a text is an 18-character number with a right check digit and a known province."""
     ok = np.zeros(len(texts), dtype=bool)
     at = np.flatnonzero(_of_width(texts, 18))
     if len(at):
         raw = _bytes_of(texts.gather(at), 18)
-        digits = _DIGITS[raw[:, :17]]
-        check = _ID_CHECKS[(digits * _ID_WEIGHTS).sum(axis=1) % 11]
-        known = np.isin(digits[:, 0] * 10 + digits[:, 1], sorted(PROVINCES))
-        ok[at] = (digits != _NOT_A_VALUE).all(axis=1) & (raw[:, 17] == check) & known
+        total, known = _weighed(raw, _DIGITS, _ID_WEIGHTS)
+        province = _DIGITS[raw[:, 0]] * 10 + _DIGITS[raw[:, 1]]
+        ok[at] = known & (raw[:, 17] == _ID_CHECKS[total % 11]) & _IS_PROVINCE[province]
     return pl.Series(ok)
 
 
@@ -83,13 +99,13 @@ def organisation_code_ok(texts: pl.Series) -> pl.Series:
     at = np.flatnonzero(_of_width(texts, 9))
     if len(at):
         raw = _bytes_of(texts.gather(at), 9)
-        values = _ALNUM[raw[:, :8]]
-        rest = (11 - (values * _ORG_WEIGHTS).sum(axis=1) % 11) % 11
+        total, known = _weighed(raw, _ALNUM, _ORG_WEIGHTS)
+        rest = (11 - total % 11) % 11
         check = np.where(rest == 10, ord("X"), ord("0") + rest % 10)
-        ok[at] = (values != _NOT_A_VALUE).all(axis=1) & (raw[:, 8] == check)
+        ok[at] = known & (raw[:, 8] == check)
     at = np.flatnonzero(_of_width(texts, 18))
     if len(at):
-        values = _USCC[_bytes_of(texts.gather(at), 18)]
-        check = (31 - (values[:, :17] * _USCC_WEIGHTS).sum(axis=1) % 31) % 31
-        ok[at] = (values != _NOT_A_VALUE).all(axis=1) & (values[:, 17] == check)
+        raw = _bytes_of(texts.gather(at), 18)
+        total, known = _weighed(raw, _USCC, _USCC_WEIGHTS)
+        ok[at] = known & (_USCC[raw[:, 17]] == (31 - total % 31) % 31)
     return pl.Series(ok)

@@ -206,6 +206,9 @@ CHECKS: dict[str, Check] = {
 }
 """Kinds of checks a standard's rules may name."""
 
+ACROSS = frozenset({"unique", "reference", "not_in", "count_matches"})
+"""Those that look at other rows, of the table or of others; all else judges a row by itself."""
+
 
 def id_column(frame: pl.DataFrame) -> pl.DataFrame:
     """Add whether AAC002 is a right citizen number, where the table has one."""

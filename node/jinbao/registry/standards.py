@@ -121,6 +121,13 @@ def _table(path: Path, body: Mapping[str, Any]) -> Table:
     rules = tuple(_rule(path, body["id"], rule, codes) for rule in body.get("rules", []))
     limits = Limits(**body["limits"])
     key, totals = tuple(body["key"]), tuple(body["totals"])
+    if not any(rule.check == "unique" and set(rule.items) <= set(key) for rule in rules):
+        # Rows of one key would be stored one over the other, or not at all.
+        raise SettingsError(
+            f"{path}: {body['id']}: rules",
+            expected=f"a rule unique over the key {', '.join(key)}",
+            got="none",
+        )
     return Table(body["id"], body["name_zh"], body["name_en"], items, key, totals, rules, limits)
 
 

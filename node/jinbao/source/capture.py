@@ -1,34 +1,43 @@
 """Capture: what changed in a business table since the last run, found by content.
 
 Each run reads the whole table and writes it, with a digest per row, to a new `current`
-file; the difference to the file before is found on digests alone (48 bytes a row), and
-only changed rows are read again. No clock, trigger or log of the source is trusted.
+file while it is read; the difference to the file before is found on digests alone (24 bytes
+a row), and only changed rows are read again. The first `current` of a table is its own
+change: everything. No clock, trigger or log of the source is trusted.
 Rows with one key twice are a multiset: every one is kept and the doubling is a finding.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import polars_hash as plh
+from polars.io.plugins import register_io_source
 
 from jinbao.model.errors import SourceError
 from jinbao.source.decode import UNDECODABLE
 from jinbao.source.reader import Snapshot, TableShape
 from jinbao.trust.digest import encode
 
-KEY, ROW, OP = "__key", "__row", "op"
-ALGORITHM = "xxh3_128/1"
-"""Private to this zone: another algorithm id makes every row count as changed, no more."""
+ALGORITHM = f"polars-{pl.__version__}"
+"""Of the row digest, private to this zone: under another id every row counts as changed, no more."""
+
+KEY, ROW, OP = "__key", f"__row_{ALGORITHM}", "op"
+_SEED = 1
+
+GROUP_ROWS = 65_536
+"""Rows of a row group: what the writer holds, and the least that is read again."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaptureFiles:
-    """What one capture of one table wrote; `changes` is None when nothing changed."""
+    """What one capture of one table wrote; `changes` is None when nothing changed.
+
+    The first capture's changes are `current` itself: every row, and no `op`.
+    """
 
     current: Path | None
     changes: Path | None
@@ -98,26 +107,30 @@ def capture_table(
         return CaptureFiles(None, None, rows, 0, 0, findings)
     if changed.is_empty() and gone.is_empty():
         return CaptureFiles(current, None, rows, 0, 0, findings)
+    if previous is None:
+        return CaptureFiles(current, current, rows, rows, 0, findings)
     changes = directory / f"capture-{shape.name}.changes"
     upserts, deletes = _write_changes(current, previous, changed, gone, changes)
     return CaptureFiles(current, changes, rows, upserts, deletes, findings)
 
 
 def _write_current(batches: Iterator[pl.DataFrame], shape: TableShape, key: Sequence[str], path: Path) -> int:
-    """Write all rows with their digests in the source's order; memory is one batch."""
+    """Write all rows with their digests in the source's order, while they are read; memory is a few batches."""
     schema: dict[str, pl.DataType] = dict.fromkeys((c.upper() for c in shape.columns), pl.String())
-    schema |= {UNDECODABLE: pl.String(), KEY: pl.UInt128(), ROW: pl.UInt128()}
-    parts = path.with_suffix(".parts")
-    parts.mkdir(exist_ok=True)
-    rows, files = 0, [parts / "000000.parquet"]
-    pl.DataFrame(schema=schema).write_parquet(files[0])
-    for batch in batches:
-        files.append(parts / f"{len(files):06d}.parquet")
-        frame = _with_digests(batch, key).rename({c: c.upper() for c in shape.columns})
-        frame.select(pl.col(c).cast(t) for c, t in schema.items()).write_parquet(files[-1])
-        rows += batch.height
-    pl.scan_parquet(files).sink_parquet(path, compression="zstd", compression_level=1, maintain_order=True)
-    shutil.rmtree(parts)
+    schema |= {UNDECODABLE: pl.String(), KEY: pl.UInt128(), ROW: pl.UInt64()}
+    rows = 0
+
+    def source(
+        columns: list[str] | None, _predicate: object, _rows: object, _size: object
+    ) -> Iterator[pl.DataFrame]:
+        nonlocal rows
+        for batch in batches:
+            rows += batch.height
+            named = _with_digests(batch, key).rename({c: c.upper() for c in shape.columns})
+            yield named.select(columns or list(schema))
+
+    rows_as_read = register_io_source(source, schema=schema)
+    rows_as_read.sink_parquet(path, compression="zstd", compression_level=1, row_group_size=GROUP_ROWS)
     return rows
 
 
@@ -125,9 +138,8 @@ def _with_digests(batch: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
     """Add the digests of key and row, and the column of undecodable bytes where there is none."""
     if UNDECODABLE not in batch.columns:
         batch = batch.with_columns(pl.lit(None, dtype=pl.String).alias(UNDECODABLE))
-    coded = pl.DataFrame({KEY: encode(batch, key), ROW: encode(batch, batch.columns)})
-    digests = coded.select(plh.col(KEY).nchash.xxh3_128(), plh.col(ROW).nchash.xxh3_128())
-    return batch.hstack(digests)
+    keys = pl.DataFrame({KEY: encode(batch, key)}).select(plh.col(KEY).nchash.xxh3_128())
+    return batch.hstack([keys.to_series(), batch.hash_rows(_SEED).alias(ROW)])
 
 
 def _findings(current: Path, now: pl.DataFrame) -> tuple[str, ...]:
@@ -139,13 +151,13 @@ def _findings(current: Path, now: pl.DataFrame) -> tuple[str, ...]:
 
 
 def _digests(previous: Path | None, current: Path) -> pl.DataFrame:
-    """Digests of the previous run; none if its columns differ, so that every row counts as changed."""
+    """Digests of the previous run; none of its rows if columns or algorithm differ: then every row changed."""
     if previous is None:
         return pl.read_parquet(current, columns=[KEY, ROW], n_rows=0)
-    before = pl.read_parquet(previous, columns=[KEY, ROW])
-    return (
-        before if _same_columns(previous, current) else before.with_columns(pl.lit(0, pl.UInt128).alias(ROW))
-    )
+    if _same_columns(previous, current):
+        return pl.read_parquet(previous, columns=[KEY, ROW])
+    keys = pl.read_parquet(previous, columns=[KEY])
+    return keys.with_columns(pl.lit(None, pl.UInt64).alias(ROW))
 
 
 def _same_columns(previous: Path, current: Path) -> bool:
@@ -162,11 +174,11 @@ def _by_key(digests: pl.DataFrame) -> pl.DataFrame:
     """One line per key: the digest of its row, or of all its rows together."""
     if digests.get_column(KEY).n_unique() == digests.height:
         return digests
-    together = pl.col(ROW).cast(pl.String).sort().str.join(",")
+    together = pl.col(ROW).sort().implode().hash(_SEED)
     many = pl.col(KEY).is_duplicated()
     grouped = digests.filter(many).group_by(KEY, maintain_order=True).agg(together.alias(ROW))
     # A key of one row keeps its digest: a repeated key elsewhere must not make every row look changed.
-    return pl.concat([digests.filter(~many), grouped.with_columns(plh.col(ROW).nchash.xxh3_128())])
+    return pl.concat([digests.filter(~many), grouped])
 
 
 def _write_changes(

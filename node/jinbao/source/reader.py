@@ -8,6 +8,7 @@ that no driver guesses a type and a column may change its mind in mid-table.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -231,12 +232,26 @@ class AdbcSnapshot:
 
     def _shaped(self, shape: TableShape, batch: pa.RecordBatch, *, raw: bool) -> pl.DataFrame:
         if raw or not _is_utf8(batch):
-            return decode_columns(batch, self._source.encoding)
-        # A batch of NULLs alone has no type of its own.
-        arrays = [batch.column(at).cast(pa.large_string()) for at in range(batch.num_columns)]
-        frame = pl.from_arrow(pa.table(arrays, names=list(shape.columns)))
-        assert isinstance(frame, pl.DataFrame)
-        return frame
+            frame = decode_columns(batch, self._source.encoding)
+        else:
+            # A batch of NULLs alone has no type of its own.
+            arrays = [batch.column(at).cast(pa.large_string()) for at in range(batch.num_columns)]
+            made = pl.from_arrow(pa.table(arrays, names=list(shape.columns)))
+            assert isinstance(made, pl.DataFrame)
+            frame = made
+        return frame.with_columns(_WITHOUT_NUL) if _has_nul(batch) else frame
+
+
+_NUL = "\0"
+"""Padding of some old systems; no database of ours takes one, and no name has one."""
+
+_WITHOUT_NUL = pl.col(pl.String).str.replace_all(_NUL, "", literal=True)
+
+
+def _has_nul(batch: pa.RecordBatch) -> bool:
+    """Whether any byte of any text is NUL; a look at the bytes costs a thousandth of a look at the cells."""
+    bodies = (array.buffers()[-1] for array in batch.columns)
+    return any(body is not None and re.search(rb"\x00", body) is not None for body in bodies)
 
 
 def _is_utf8(batch: pa.RecordBatch) -> bool:
@@ -282,4 +297,5 @@ def _texts(values: Sequence[Any]) -> list[str | None]:
 
 def _text(value: Any) -> str:
     # A decimal's own form of a small amount is 1E-7, which no rule takes for a number.
-    return format(value, "f") if isinstance(value, Decimal) else str(value)
+    text = format(value, "f") if isinstance(value, Decimal) else str(value)
+    return text.replace(_NUL, "")
