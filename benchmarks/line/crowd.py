@@ -30,7 +30,6 @@ from benchmarks.line.zones import MINISTRY, STANDARDS, LeanNode
 from jinbao.appliance.demo.processes import DemoNetwork
 from jinbao.appliance.network import free_port, make_network
 from jinbao.authority.identity_files import ZoneIdentity, load_identity
-from jinbao.flow.outbound import OP, UPSERT
 from jinbao.journal.segments import SegmentShelf
 from jinbao.link.limits import LinkLimits
 from jinbao.link.server import LineServer
@@ -48,6 +47,8 @@ from jinbao.trust.envelope import head_of, seal
 PROVINCES, CITIES, LIBRARIES, PROCESSES = 31, 12, 10, 2
 _IDLE_S, _WAIT_S, _POLL_S = 15.0, 900.0, 0.05
 _PERIOD = "202410"
+_OP, _UPSERT = "op", "U"
+"""As the contract names them."""
 
 _STANDARD = """library = "{library}"
 version = "1.0"
@@ -114,7 +115,12 @@ def _frame(prefix: str, rows: int) -> pl.DataFrame:
     number = pl.int_range(rows, eager=True).cast(pl.String).str.zfill(8)
     base = pl.Series("AAE180", rng.integers(1, 3_000_000, rows))
     return pl.DataFrame(
-        {"AAC001": prefix + number, "AAC003": "某" + number.str.slice(6), "AAE180": base, OP: [UPSERT] * rows}
+        {
+            "AAC001": prefix + number,
+            "AAC003": "某" + number.str.slice(6),
+            "AAE180": base,
+            _OP: [_UPSERT] * rows,
+        }
     )
 
 
