@@ -11,7 +11,7 @@ LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --
 PARTS := openssl:openssl promtool:prometheus
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-parts check bench night wire docs lock clean
+.PHONY: help setup demo test test-parts check bench bench-quick bench-parts night wire docs lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -40,6 +40,10 @@ help:  ## this list
 	@$(INSTALL) $(LOCKED) requirements/docs.txt
 	@touch $@
 
+.venv/.bench: .venv/.installed requirements/bench.txt
+	@$(INSTALL) $(LOCKED) requirements/bench.txt
+	@touch $@
+
 setup: .venv/.installed  ## .venv with everything that is locked
 
 demo: .venv/.installed  ## three tiers on this machine; ARGS="--once --persons 20000"
@@ -61,7 +65,13 @@ check: .venv/.installed  ## format, lint, types, import contracts, wire contract
 	$(BIN)/buf lint proto
 	@$(BIN)/python -m tests.house.measures
 
-bench: .venv/.installed  ## measures, printed; nothing is judged
+bench: .venv/.bench  ## a million persons over the line beside its peers, an hour; writes docs/performance.md
+	$(BIN)/python -m benchmarks.line --crowd --tenfold --page docs/performance.md $(ARGS)
+
+bench-quick: .venv/.bench  ## the same with 100 000 persons, three minutes; prints the ratios beside the goals
+	$(BIN)/python -m benchmarks.line --quick $(ARGS)
+
+bench-parts: .venv/.installed  ## single parts measured, printed; nothing is judged
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python "$$bench" || exit 1; done
 
 night: .venv/.fuzz  ## long sweeps: thousands of seeds, hours of fuzzing
@@ -77,6 +87,7 @@ lock: .venv/.installed  ## renew requirements/*.txt from pyproject.toml
 	$(LOCK) pyproject.toml --output-file requirements/runtime.txt
 	$(LOCK) pyproject.toml --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
 	$(LOCK) --group fuzz --constraints requirements/dev.txt --output-file requirements/fuzz.txt
+	$(LOCK) --group bench --constraints requirements/dev.txt --output-file requirements/bench.txt
 	$(LOCK) --group docs --constraints requirements/dev.txt --output-file requirements/docs.txt
 	echo uv | $(LOCK) --constraints requirements/dev.txt --output-file requirements/uv.txt -
 
