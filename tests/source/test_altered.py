@@ -23,7 +23,7 @@ from tests.source.business import (
 )
 
 from jinbao.appliance.settings import SourceSettings
-from jinbao.conversion.values import value_of
+from jinbao.conversion.values import convert_texts
 from jinbao.model.errors import SourceError
 from jinbao.model.standard import Item, ItemType
 from jinbao.source import reader
@@ -280,8 +280,9 @@ def test_a_number_beyond_64_bits_is_a_finding_of_its_row(tmp_path: Path) -> None
     desk = Desk(url, "AC02", tmp_path / "runs")
     desk.capture()
 
-    _, (value, odd) = value_of(Item("AAC040", "", "", ItemType.AMOUNT, 40, 2), pl.col("AAC040"), {})
-    judged = desk.rows().sort("AAC001").select(value.alias("value"), odd.alias("odd"))
+    texts = desk.rows().sort("AAC001").get_column("AAC040")
+    judged = convert_texts(Item("AAC040", "", "", ItemType.AMOUNT, 40, 2), texts, {})
 
-    assert judged.get_column("value").to_list() == [2**63 - 1, None, None, None, None, -1, None]
-    assert judged.get_column("odd").to_list() == [False, True, True, True, True, False, True]
+    assert judged.wrong is not None
+    assert judged.values.to_list() == [2**63 - 1, None, None, None, None, -1, None]
+    assert judged.wrong.to_list() == [False, True, True, True, True, False, True]
