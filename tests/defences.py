@@ -249,6 +249,18 @@ def _one_time_for_all() -> None:
     replace("jinbao.link.limits:LinkLimits.chunk_s", property(LinkLimits.call_s.__get__))  # type: ignore[attr-defined]
 
 
+@off(17)
+def _never_slow() -> None:
+    replace("jinbao.flow.disk:WriteWatch.see", lambda *_: False)
+
+
+@off(28)
+def _nobody_waits() -> None:
+    """Sweep what no neighbour fetched, and foresee nothing."""
+    replace("jinbao.journal.retention:_named", lambda _: {})
+    replace("jinbao.flow.disk:DiskForecast.look", lambda *_: float("inf"))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests of the row."""
     if not ROW:

@@ -29,6 +29,7 @@ from jinbao.decision.room import Decision, DecisionProjection
 from jinbao.flow.apply import Applier, Handler, SubmissionHandler
 from jinbao.flow.auditing import HeadSealer
 from jinbao.flow.deadlines import Deadlines, Within
+from jinbao.flow.disk import DiskForecast, WriteWatch
 from jinbao.flow.inbound import Inbound, InboundLimits
 from jinbao.flow.onward import PackageHandler, Publisher
 from jinbao.flow.outbound import Outbound
@@ -132,6 +133,8 @@ class OpenZone:
     heads: HeadSealer
     roles: RoleBook
     inspector: Inspector
+    writes: dict[str, WriteWatch]
+    forecast: DiskForecast
     unlock: Callable[[], None]
     writing: threading.Lock = field(default_factory=threading.Lock)
     """Held while a capture has files on the shelf that no act names yet."""
@@ -219,6 +222,7 @@ def _build(
     # What is told: one observer for log and metrics.
     metrics = Metrics()
     observer = ZoneObserver(me, metrics)
+    writes = _watched(observer, ports.files, store, settings.limits)
     # Who everybody is: the signed topology, by all that was learned since the anchors were installed.
     documents = Documents(store)
     topology = _topology(trust, documents, ledger, observer, me)
@@ -397,6 +401,8 @@ def _build(
         ),
         roles=roles,
         inspector=inspector,
+        writes=writes,
+        forecast=DiskForecast(limits.disk_reserve_bytes),
         unlock=unlock,
     )
 
@@ -435,6 +441,23 @@ def _inspect_limits(limits: Limits) -> InspectLimits:
         job_s=limits.decoder_job_s,
         deaths_max=limits.decoder_deaths_max,
     )
+
+
+def _watched(observer: ZoneObserver, files: Files, store: Store, limits: Limits) -> dict[str, WriteWatch]:
+    """Watches over the durable writes of shelf and database; each tells once when they become slow."""
+
+    def watch(place: str) -> tuple[WriteWatch, Callable[[float], None]]:
+        found = WriteWatch(limits.durable_write_s)
+
+        def see(took_s: float) -> None:
+            if found.see(took_s):
+                observer.event("disk_slow", place=place, median_s=round(found.median_s, 3))
+
+        return found, see
+
+    segments, files.written = watch("segments")
+    database, store.committed = watch("database")
+    return {"segments": segments, "database": database}
 
 
 def _has_decision(topology: Topology, me: Endpoint) -> bool:
