@@ -186,7 +186,7 @@ def test_a_missing_segment_is_named(shelf: SegmentShelf) -> None:
 
 
 def test_two_neighbours_bring_the_same_segment_at_once(shelf: SegmentShelf) -> None:
-    """Two children with equal segments, such as empty ones, are fetched from at the same time: each ends well, one is kept."""
+    """Two children with equal segments, such as empty ones, are fetched from at once: each ends well, one is kept."""
 
     def first(offset: int) -> Iterator[bytes]:
         yield CONTENT[offset:4_000]

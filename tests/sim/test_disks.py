@@ -38,7 +38,7 @@ def metric(world: World, endpoint: Endpoint, name: str, **labels: str) -> float:
 
 
 def a_day(world: World) -> int:
-    """The city changes, captures and hands over to its own exchange zone; what was written is a day older afterwards."""
+    """The city changes, captures and hands over to its exchange zone; what was written is older afterwards."""
     before = world.zones[CITY].index.head(STREAM).seq
     while world.zones[CITY].index.head(STREAM).seq == before:
         world.business[CITY].edit()
@@ -57,7 +57,7 @@ def a_day(world: World) -> int:
 
 @pytest.mark.fault_row(28)
 def test_a_parent_away_for_a_week_loses_nothing(quiet: MakeWorld) -> None:
-    """The city goes on for seven days, what waits is swept by nobody, silence is told after a day, all arrives in the end."""
+    """The city goes on for seven days, what waits is swept by nobody, silence is told in a day, all arrives at last."""
     with quiet(28) as world:
         began = world.zones[PROVINCE].index.head(STREAM).seq
         world.weather.parted |= {(PROVINCE, EXCHANGE), (EXCHANGE, PROVINCE)}

@@ -204,9 +204,7 @@ def _build(
     store = Store(settings.database(me.zone), directory / "stage")
     opened.append(store)
     libraries = LibraryProjection(standards, shelf)
-    with store.telling():
-        upgrade(store.writer, [Path(__file__).parent.parent / room / "migrations" for room in ROOMS])
-        libraries.ensure(store)
+    _prepare(store, libraries)
     # The journal and what every room reads from it.
     projections: tuple[Projection, ...] = (
         JournalProjection(shelf),
@@ -222,7 +220,6 @@ def _build(
     # What is told: one observer for log and metrics.
     metrics = Metrics()
     observer = ZoneObserver(me, metrics)
-    writes = _watched(observer, ports.files, store, settings.limits)
     # Who everybody is: the signed topology, by all that was learned since the anchors were installed.
     documents = Documents(store)
     topology = _topology(trust, documents, ledger, observer, me)
@@ -401,7 +398,7 @@ def _build(
         ),
         roles=roles,
         inspector=inspector,
-        writes=writes,
+        writes=_watched(observer, ports.files, store, limits),
         forecast=DiskForecast(limits.disk_reserve_bytes),
         unlock=unlock,
     )
@@ -441,6 +438,13 @@ def _inspect_limits(limits: Limits) -> InspectLimits:
         job_s=limits.decoder_job_s,
         deaths_max=limits.decoder_deaths_max,
     )
+
+
+def _prepare(store: Store, libraries: LibraryProjection) -> None:
+    """Bring the schema to its newest revision, and make the libraries' tables."""
+    with store.telling():
+        upgrade(store.writer, [Path(__file__).parent.parent / room / "migrations" for room in ROOMS])
+        libraries.ensure(store)
 
 
 def _watched(observer: ZoneObserver, files: Files, store: Store, limits: Limits) -> dict[str, WriteWatch]:

@@ -40,7 +40,7 @@ _PATIENCE = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
-"""What libpq is told unless the URL says otherwise: a server without power is noticed in half a minute, not in two hours."""
+"""What libpq is told unless the URL says otherwise: a server without power is noticed in half a minute, not two hours."""
 
 
 class Transaction:
