@@ -110,23 +110,3 @@ def await_(done: Callable[[], object], within_s: float = WITHIN_S) -> None:
     while not done():
         assert time.monotonic() < deadline, f"not reached within {within_s:g} s"
         time.sleep(0.01)
-
-
-@contextmanager
-def beside(act: Callable[[], object]) -> Iterator[None]:
-    """Run something in a thread meanwhile; its error fails the test."""
-    told: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            act()
-        except BaseException as exc:  # noqa: BLE001  # told to the test's own thread
-            told.append(exc)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    yield
-    thread.join(WITHIN_S)
-    assert not thread.is_alive()
-    if told:
-        raise told[0]

@@ -281,11 +281,17 @@ def test_a_full_tablespace_waits_for_room(server: OwnServer, library: Applied) -
 @pytest.mark.database
 def test_a_limit_of_temporary_files_is_a_want_of_room(server: OwnServer, library: Applied) -> None:
     """A real limit of temporary files that is reached is told as such, and the next transaction works."""
-    greedy = sa.text("SELECT count(*) FROM (SELECT g FROM generate_series(1, 200000) g ORDER BY -g) s")
-    with pytest.raises(SpaceError, match="temp_file_limit"), library.store.transaction() as tx:  # noqa: PT012  # one act
-        tx.execute(sa.text("SET LOCAL work_mem = '64kB'"))
-        tx.execute(sa.text("SET LOCAL temp_file_limit = '256kB'"))
-        tx.execute(greedy)
+
+    def overflow() -> None:
+        with library.store.transaction() as tx:
+            tx.execute(sa.text("SET LOCAL work_mem = '64kB'"))
+            tx.execute(sa.text("SET LOCAL temp_file_limit = '256kB'"))
+            tx.execute(
+                sa.text("SELECT count(*) FROM (SELECT g FROM generate_series(1, 200000) g ORDER BY -g) s")
+            )
+
+    with pytest.raises(SpaceError, match="temp_file_limit"):
+        overflow()
 
     library.apply(CITY, Kind.CHANGE, AFTER)
 

@@ -31,6 +31,7 @@ from jinbao.decision.room import Decision, DecisionProjection
 from jinbao.flow.apply import Applier, Handler, SubmissionHandler
 from jinbao.flow.auditing import HeadSealer
 from jinbao.flow.deadlines import Deadlines, Within
+from jinbao.flow.disk import DiskForecast, WriteWatch
 from jinbao.flow.inbound import Inbound, InboundLimits
 from jinbao.flow.onward import PackageHandler, Publisher
 from jinbao.flow.outbound import Outbound
@@ -137,6 +138,8 @@ class OpenZone:
     heads: HeadSealer
     roles: RoleBook
     inspector: Inspector
+    writes: dict[str, WriteWatch]
+    forecast: DiskForecast
     unlock: Callable[[], None]
     writing: threading.Lock = field(default_factory=threading.Lock)
     """Held while a capture has files on the shelf that no act names yet."""
@@ -390,6 +393,8 @@ def _build(
         ),
         roles=roles,
         inspector=inspector,
+        writes=_watched(observer, ports.files, store, limits),
+        forecast=DiskForecast(limits.disk_reserve_bytes),
         unlock=unlock,
     )
 
@@ -458,6 +463,23 @@ def _inspect_limits(limits: Limits) -> InspectLimits:
         job_s=limits.decoder_job_s,
         deaths_max=limits.decoder_deaths_max,
     )
+
+
+def _watched(observer: ZoneObserver, files: Files, store: Store, limits: Limits) -> dict[str, WriteWatch]:
+    """Watches over the durable writes of shelf and database; each tells once when they become slow."""
+
+    def watch(place: str) -> tuple[WriteWatch, Callable[[float], None]]:
+        found = WriteWatch(limits.durable_write_s)
+
+        def see(took_s: float) -> None:
+            if found.see(took_s):
+                observer.event("disk_slow", place=place, median_s=round(found.median_s, 3))
+
+        return found, see
+
+    segments, files.written = watch("segments")
+    database, store.committed = watch("database")
+    return {"segments": segments, "database": database}
 
 
 def _has_decision(topology: Topology, me: Endpoint) -> bool:

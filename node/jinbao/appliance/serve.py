@@ -6,7 +6,7 @@ the process, because a zone that is half alive is worse than one that restarts.
 
 from __future__ import annotations
 
-import shutil
+import math
 import signal
 import threading
 import time
@@ -22,7 +22,7 @@ from jinbao.appliance.admin_server import AdminServer
 from jinbao.appliance.assembly import OpenZone, open_zone
 from jinbao.appliance.auditing import keep_trail
 from jinbao.appliance.carrying import between
-from jinbao.appliance.housekeeping import clear, retention_plan
+from jinbao.appliance.housekeeping import clear, retention_plan, watch_disk
 from jinbao.appliance.metrics import Sample
 from jinbao.appliance.observers import where_failed
 from jinbao.appliance.questions import Asked, dispatch
@@ -90,6 +90,7 @@ class ZoneService:
         self.parts: list[Part] = []
         self._drop = TrustDrop(zone.trust)
         self._seal_due = 0.0
+        self._disk_full_in_s = math.inf
         self._scheduler = BackgroundScheduler(timezone=_CHINA)
         self._limits = LinkLimits(
             fetches_per_peer_max=zone.settings.limits.fetches_per_peer_max,
@@ -298,6 +299,7 @@ class ZoneService:
 
     def _retain(self) -> bool:
         """Remove files nobody needs any more, as often as the interval says."""
+        self._disk_full_in_s = watch_disk(self.zone)
         if not self.zone.writing.locked():  # else a capture is under way: next time
             clear(self.zone, retention_plan(self.zone))
         return False
@@ -401,7 +403,10 @@ class ZoneService:
             labels = {"authority": crl.authority.rfc4514_string()[:120]}
             yield "jinbao_revocation_list_due_timestamp_seconds", labels, crl.next_update.timestamp()
         yield "jinbao_topology_version", none, zone.topology.version
-        yield "jinbao_disk_free_bytes", none, shutil.disk_usage(zone.shelf.root).free
+        yield "jinbao_disk_free_bytes", none, zone.ports.files.free_bytes(zone.shelf.root)
+        yield "jinbao_disk_full_in_seconds", none, self._disk_full_in_s
+        for place, watch in zone.writes.items():
+            yield "jinbao_durable_write_seconds", {"place": place}, watch.median_s
         yield "jinbao_disk_reserve_bytes", none, zone.settings.limits.disk_reserve_bytes
         for name, worker in list(self.workers.items()):
             since = now - (worker.last_success_monotonic or self.started)

@@ -68,6 +68,14 @@ class Limits(_Strict):
     disk_reserve_bytes: Positive = Field(
         256 << 20, description="Kept free: a full disk also blocks its own cure."
     )
+    disk_warning_s: Positive = Field(
+        604_800,
+        description="Warn when the reserve is reached within this at the present pace: a week, as a parent may be away.",
+    )
+    durable_write_s: Seconds = Field(
+        0.1,
+        description="A file or commit that takes longer, as a median, is told: a healthy disk takes 5 ms.",
+    )
     revocation_grace_s: Positive = Field(
         259_200,
         description="How long a revocation list is believed beyond its date: a line is down over a long weekend.",

@@ -123,7 +123,7 @@ class Source:
             raise self.error(*worded(exc)) from exc
 
     def stream(self, reader: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """What a driver streams. Raises SourceError where it breaks off: Arrow says OSError, as our full disk does."""
+        """What a driver streams. Raises SourceError where it breaks off: Arrow's OSError looks like our full disk."""
         while True:
             try:
                 batch = next(reader)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,8 @@ class Store:
         for leftover in stage_directory.glob("stage-*"):  # of a process that was killed
             leftover.unlink()
         self._stages = 0
+        self.committed: Callable[[float], None] = lambda _: None
+        """Told how many seconds each commit took."""
         self._write_lock = threading.RLock()
         self._stage_lock = threading.Lock()
         self._staging = threading.local()
@@ -189,6 +192,8 @@ class Store:
                     with connection.begin():
                         yield Transaction(connection, stages)
                         hit(COMMIT_BEFORE)
+                        began = time.monotonic()
+                    self.committed(time.monotonic() - began)
                     hit(COMMIT_AFTER)
             finally:
                 for stage in stages:
