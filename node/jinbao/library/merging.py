@@ -62,17 +62,18 @@ def merger(tx: Transaction) -> Merger:
 
 
 class SqliteMerger:
-    """Rows arrive in order of key and are written in place: an update costs half of a delete and an insert."""
+    """A snapshot deletes and inserts; a change is written in place, found by its keys."""
 
     def merge(self, tx: Transaction, merge: Merge) -> None:
-        """Insert where the origin has no rows; else upsert, and delete what is gone."""
+        """Replace the origin's rows by a snapshot, or upsert and delete the keys a change names."""
         rows = tx.staged(merge.stage)
-        if tx.execute(sa.select(sa.exists().where(merge.of_origin))).scalar_one():
-            _index(tx, merge, rows)
+        if merge.snapshot:
+            tx.execute(merge.target.delete().where(merge.of_origin))
+            tx.execute(_filled(sa.insert(merge.target), merge, rows))
+        else:
+            _refuse_doubled(tx, merge, rows)
             tx.execute(_gone(merge, rows))
             tx.execute(_upsert(sqlite.insert(merge.target), merge, rows))
-        else:
-            tx.execute(_filled(sa.insert(merge.target), merge, rows))
 
     def settle(self, tx: Transaction) -> None:
         """Nothing: readers of SQLite are never kept out."""
@@ -136,19 +137,16 @@ def _copy(tx: Transaction, merge: Merge, part: Part) -> None:
     tx.copy(merge.stage, part.fresh, merge.table.columns, pl.col(OP) != DELETE, freeze=True)
 
 
-def _index(tx: Transaction, merge: Merge, rows: sa.TableClause) -> None:
-    """Find a key that is there twice, which an upsert would not, and let rows be found by key."""
+def _refuse_doubled(tx: Transaction, merge: Merge, rows: sa.TableClause) -> None:
+    """Let SQLite refuse a key that is there twice, of which its upsert would keep the last."""
     keys = ", ".join(f'"{key}"' for key in merge.table.key)
     where = f"\"{OP}\" <> '{DELETE}'"
     tx.connection.exec_driver_sql(f"CREATE UNIQUE INDEX {rows.schema}.by_key ON rows ({keys}) WHERE {where}")
 
 
 def _gone(merge: Merge, rows: sa.TableClause) -> sa.Delete:
-    """Delete what a snapshot does not have, or what a change says is gone."""
+    """Delete the keys that a change says are gone."""
     keys = merge.table.key
-    if merge.snapshot:
-        same = sa.and_(*(rows.c[k] == merge.target.c[k] for k in keys), rows.c[OP] != DELETE)
-        return merge.target.delete().where(merge.of_origin, ~sa.exists().where(same))
     named = sa.select(sa.literal(merge.origin), *(rows.c[k] for k in keys)).where(rows.c[OP] == DELETE)
     place = sa.tuple_(merge.target.c[ORIGIN], *(merge.target.c[k] for k in keys))
     return merge.target.delete().where(place.in_(named))

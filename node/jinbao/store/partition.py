@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from jinbao.model.errors import LocalError
 
-SCHEMA = "jinbao_parts"
+SCHEMA = "table_parts"
 _LOCK_WAITS_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8)
 """A swap that waits keeps new readers out: it gives way after each of these, and rests as long."""
 _LOCK_NOT_AVAILABLE = "55P03"
