@@ -71,6 +71,7 @@ class Watch:
         """One stretch ends, now or when the event `at` was told; returns its seconds."""
         ended = datetime.fromisoformat(at["timestamp"]).timestamp() if at else time.time()
         seconds = ended - self._began.pop(name)
+        assert seconds >= 0, f"{name}: expected an end after its beginning, got {seconds:.3f} s"
         self._tell({"end": name, "seconds": round(seconds, 4)} | figures)
         return seconds
 

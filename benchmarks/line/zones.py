@@ -28,8 +28,8 @@ LIBRARY = "person_register"
 MINISTRY, PROVINCE = Endpoint("100000", Zone.EXCHANGE), Endpoint("140000", Zone.EXCHANGE)
 PRODUCTION, CITY = Endpoint(REGION, Zone.PRODUCTION), Endpoint(REGION, Zone.EXCHANGE)
 STANDARDS = Path(__file__).parents[1] / "tiers"
-_POLL_S = 0.01
-_PACE = {"capture_cron": "", "interval_s": 0.5, "backoff_max_s": 2.0}
+_POLL_S, _FOLLOW_S = 0.01, 1.0
+_PACE = {"capture_cron": "", "interval_s": 0.5, "backoff_max_s": 2.0, "follow_wait_s": _FOLLOW_S}
 
 
 class LeanNode(PlannedNode):
@@ -147,8 +147,9 @@ class Line:
         self.network.ask(PRODUCTION, "capture.run")
 
     def pause(self, endpoint: Endpoint, peer: Endpoint) -> None:
-        """Let a zone follow a neighbour no more."""
+        """Let a zone follow a neighbour no more: a call that already waits for news still ends first."""
         self.network.ask(endpoint, "line.pause", peer=str(peer), reason="benchmark")
+        time.sleep(_FOLLOW_S + 1.0)
 
     def resume(self, endpoint: Endpoint, peer: Endpoint) -> None:
         """Let it follow again, at once."""
