@@ -162,7 +162,7 @@ def test_what_is_wrong_is_found(home: Net, say: Say, case: str) -> None:
 
 @pytest.mark.database
 def test_a_role_without_rights_is_found(home: Net, say: Say) -> None:
-    """A role that owns nothing and may create nothing is told all three, by name."""
+    """A role that owns nothing and may create nothing is told all of it, by name."""
     url, _ = mirrored(home, say)
     role = as_role(
         url,
@@ -173,6 +173,7 @@ def test_a_role_without_rights_is_found(home: Net, say: Say) -> None:
     found = findings(say, at(home, role), code=1)
 
     assert found["create_tables"] == ("wrong", "no")
+    assert found["create_parts"] == ("wrong", "no")
     assert found["temporary_tables"] == ("wrong", "no")
     assert "journal_act" in found["owner"][1]
 

@@ -38,6 +38,7 @@ def _things() -> dict[str, str]:
         "synchronous_commit": t("synchronous_commit: waits for the disk", "synchronous_commit：提交等待落盘"),
         "read_only": t("read only", "只读"),
         "create_tables": t("may create tables", "可建表"),
+        "create_parts": t("may create the schema of parts", "可建分区部分所在的模式"),
         "temporary_tables": t("may create temporary tables", "可建临时表"),
         "owner": t("owner of the tables", "表的属主"),
         "superuser": t("superuser", "超级用户"),
@@ -78,6 +79,9 @@ def _advice() -> dict[str, str]:
         "read_only": t("name the primary server", "改用主服务器"),
         "create_tables": t(
             "GRANT CREATE ON SCHEMA, or own the database", "GRANT CREATE ON SCHEMA，或成为库的属主"
+        ),
+        "create_parts": t(
+            "GRANT CREATE ON DATABASE, or own the database", "GRANT CREATE ON DATABASE，或成为库的属主"
         ),
         "temporary_tables": t("GRANT TEMPORARY ON DATABASE", "GRANT TEMPORARY ON DATABASE"),
         "owner": t("ALTER TABLE … OWNER TO the zone's role", "ALTER TABLE … OWNER TO 分区的角色"),

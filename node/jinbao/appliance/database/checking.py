@@ -21,6 +21,7 @@ from jinbao.appliance.database.usable import Server, begun_at, server, unreachab
 from jinbao.model.quoting import quoted
 from jinbao.store.engine import Store
 from jinbao.store.migrations import revisions
+from jinbao.store.partition import SCHEMA as PARTS_SCHEMA
 
 Level = Literal["ok", "note", "wrong"]
 
@@ -160,6 +161,13 @@ def _privileges(connection: sa.Connection, tables: Sequence[str]) -> Iterator[Fi
     may_create = bool(schema) and connection.scalar(sa.func.has_schema_privilege(schema, "CREATE"))
     yield _exactly("create_tables", "yes", "yes" if may_create else "no")
     database = sa.func.current_database()
+    parts = connection.scalar(sa.select(sa.func.to_regnamespace(PARTS_SCHEMA)))
+    may_part = (
+        sa.func.has_database_privilege(database, "CREATE")
+        if parts is None
+        else sa.func.has_schema_privilege(PARTS_SCHEMA, "CREATE")
+    )
+    yield _exactly("create_parts", "yes", "yes" if connection.scalar(may_part) else "no")
     temporary = connection.scalar(sa.func.has_database_privilege(database, "TEMPORARY"))
     yield _exactly("temporary_tables", "yes", "yes" if temporary else "no")
     owned = sa.text(
