@@ -17,7 +17,7 @@ from jinbao.appliance.assembly import open_zone
 from jinbao.appliance.serve import ZoneService
 from jinbao.appliance.settings import Settings
 from jinbao.appliance.web import WebPort
-from jinbao.model.errors import LinkError, UnavailableError
+from jinbao.model.errors import LinkError, LocalError, UnavailableError
 from jinbao.model.zone import Zone
 
 
@@ -101,7 +101,7 @@ def test_a_zone_does_not_start_without_its_database(tmp_path: Path, server: OwnS
         settings = on_postgresql(opened.settings[PROVINCE.node], PROVINCE.zone, url)
         server.kill()
 
-        with pytest.raises(UnavailableError, match="expected a database that answers") as found:
+        with pytest.raises(LocalError, match="expected an answer") as found:
             open_zone(settings, PROVINCE.zone)
         server.start()
         open_zone(settings, PROVINCE.zone).close()

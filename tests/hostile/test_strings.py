@@ -346,6 +346,14 @@ key = ["AAC001"]
 totals = []
 limits = { bad_rows_min = 1, bad_rows_max = 1, bad_share_max = 0.1 }
 items = [["AAC001", "", "", "C", 18, 0, "", true, true]]
+[[tables.rules]]
+id = "UNI-1"
+check = "unique"
+items = ["AAC001"]
+scope = "batch"
+severity = "error"
+zh = "重复"
+en = "repeated"
 """
 
 

@@ -172,7 +172,7 @@ def test_a_fetch_that_stalls_is_cut_off_by_its_next_chunk(
     """A peer that stops in the middle is given up after one chunk's time, not after the whole segment's."""
     server, ref = segment
     whole_s = SHORT.call_s * BYTES / CHUNK
-    slow = replace(SHORT, chunk_bytes=CHUNK)
+    slow = replace(SHORT, chunk_bytes=CHUNK, line_bytes_per_s_min=1e9, keepalive_s=60.0)
     with (
         wire(server.address) as way,
         dialling(network, PROVINCE, CITY, way.address, limits=slow) as client,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -32,9 +32,10 @@ from tests.link.parts import (
 
 from jinbao.link.client import LineClient
 from jinbao.link.server import SERVICE
-from jinbao.model.batch import SegmentRef
+from jinbao.model.batch import SealedBatch, SegmentRef
 from jinbao.model.errors import CorruptionError, LocalError
 from jinbao.model.stream import Mark
+from jinbao.model.zone import Endpoint
 from jinbao.trust.encoding import short_of
 from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
 
@@ -164,6 +165,32 @@ def test_a_follower_that_waits_is_woken_by_news(network: Network) -> None:
 
     assert found == window.batches
     assert time.monotonic() - began < 3
+
+
+def test_news_that_comes_while_the_journal_is_read_is_not_missed(network: Network) -> None:
+    """A batch recorded between the look at the journal and the wait for news is told at once, not after the wait."""
+
+    class Late(Window):
+        """Records a batch and tells of it after the first look, before its answer is known."""
+
+        def headers(self, caller: Endpoint, marks: Sequence[Mark], limit: int) -> list[SealedBatch]:
+            found = super().headers(caller, marks, limit)
+            if not self.batches:
+                self.batches = batches(network.identity(CITY), 1)
+                server.server.wake()
+                time.sleep(0.3)
+            return found
+
+    with (
+        listening(network, CITY, Late()) as server,
+        dialling(network, PROVINCE, CITY, server.address) as client,
+    ):
+        began = time.monotonic()
+
+        found = client.headers([], 10, wait_s=20.0)
+
+        assert len(found) == 1
+        assert time.monotonic() - began < 10.0
 
 
 def test_a_follower_waits_no_longer_than_it_asked(network: Network) -> None:

@@ -101,17 +101,13 @@ class LibraryAdapter:
 
     def unattested(self) -> list[Submitted]:
         """The newest applied submission of each stream, if this zone has not attested it yet."""
-        newest: dict[str, Submitted] = {}
-        for row in self._library.submissions():
-            if row["status"] == "applied" and row["stream"] not in newest:
-                promised = {t["table"]: (t["rows"], t["digest"]) for t in row["tables"]}
-                stream = StreamId.parse(row["stream"])
-                newest[row["stream"]] = Submitted(stream, row["seq"], row["head"], row["library"], promised)
-        return [one for one in newest.values() if not self._is_attested(one)]
-
-    def _is_attested(self, one: Submitted) -> bool:
-        receipts = self._index.receipts(one.stream, one.seq)
-        return any(r.receiver == self._index.me and r.stage is Stage.APPLIED for r in receipts)
+        attested = self._index.answered(Stage.APPLIED)
+        found = []
+        for row in self._library.newest_applied(attested):
+            promised = {t["table"]: (t["rows"], t["digest"]) for t in row["tables"]}
+            stream = StreamId.parse(row["stream"])
+            found.append(Submitted(stream, row["seq"], row["head"], row["library"], promised))
+        return found
 
 
 class StateAdapter:

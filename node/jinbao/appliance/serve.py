@@ -213,11 +213,16 @@ class ZoneService:
 
     def _apply(self) -> bool:
         """Apply what was accepted, attest it, seal what is owed; news for followers if anything moved."""
-        moved = self.zone.applier.step()
-        moved |= self.zone.submissions.attest()
-        moved |= self.zone.receipts.step()
-        if moved:
+        moved, failed = False, list[LocalError]()
+        for step in (self.zone.applier.step, self.zone.submissions.attest, self.zone.receipts.step):
+            try:
+                moved |= step()
+            except LocalError as exc:  # of one stream, it may be: the others are owed their receipts
+                failed.append(exc)
+        if moved or failed:
             self._news()
+        if failed:
+            raise failed[0]
         return moved
 
     def _news(self) -> None:

@@ -26,7 +26,14 @@ from jinbao.flow.ports import (
 from jinbao.model import acts
 from jinbao.model.acts import Act, SegmentUse
 from jinbao.model.batch import Kind, VerifiedBatch
-from jinbao.model.errors import LASTING, PeerError, UnacceptableError
+from jinbao.model.errors import (
+    LASTING,
+    LocalError,
+    PeerError,
+    SpaceError,
+    UnacceptableError,
+    UnavailableError,
+)
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.quoting import quoted
 from jinbao.model.receipt import REASON_CHARACTERS_MAX, Receipt, Stage
@@ -72,10 +79,21 @@ class Applier:
         self._batches_max = batches_max
 
     def step(self) -> bool:
-        """One round over all streams, each by itself; whether anything was applied."""
-        moved = False
+        """One round over all streams, each by itself; whether anything was applied.
+
+        Raises the first LocalError that one stream's rows met, after the others had their round;
+        where there is no database and no room, nobody has one.
+        """
+        moved, failed = False, list[LocalError]()
         for stream, count in self._index.waiting().items():
-            moved |= self._round(stream, count)
+            try:
+                moved |= self._round(stream, count)
+            except (SpaceError, UnavailableError):
+                raise
+            except LocalError as exc:
+                failed.append(exc)
+        if failed:
+            raise failed[0]
         return moved
 
     def _round(self, stream: StreamId, count: int) -> bool:

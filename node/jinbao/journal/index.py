@@ -227,6 +227,13 @@ class JournalIndex:
             query = query.where(RECEIPT.c.seq == seq)
         return self._receipts(query)
 
+    def answered(self, stage: Stage) -> set[tuple[str, int]]:
+        """Stream and seq of every batch this zone itself issued a receipt of this stage for."""
+        mine = RECEIPT.c.receiver == str(self.me), RECEIPT.c.stage == stage
+        return {
+            (r.stream, r.seq) for r in self._rows(sa.select(RECEIPT.c.stream, RECEIPT.c.seq).where(*mine))
+        }
+
     def held_elsewhere(self) -> list[Receipt]:
         """Words of other receivers that they hold a stream and have not released it."""
         query = sa.select(RECEIPT).where(

@@ -7,7 +7,7 @@ decides what to apply.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -199,6 +199,22 @@ class Library:
         query = sa.select(SUBMISSION.c.origin).where(SUBMISSION.c.library == library).distinct()
         with self._store.read() as connection:
             return sorted(connection.execute(query).scalars())
+
+    def newest_applied(self, without: Collection[tuple[str, int]]) -> list[dict[str, Any]]:
+        """The newest applied submission of each stream, newest first, but those whose stream and seq are in `without`."""
+        newest = sa.select(SUBMISSION.c.stream, sa.func.max(SUBMISSION.c.lsn).label("lsn"))
+        newest = newest.where(SUBMISSION.c.status == "applied").group_by(SUBMISSION.c.stream)
+        found = newest.subquery()
+        same = sa.and_(SUBMISSION.c.stream == found.c.stream, SUBMISSION.c.lsn == found.c.lsn)
+        query = sa.select(SUBMISSION.c.stream, SUBMISSION.c.seq, SUBMISSION.c.head, SUBMISSION.c.library)
+        query = query.add_columns(SUBMISSION.c.tables).join(found, same).order_by(SUBMISSION.c.lsn.desc())
+        with self._store.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [
+            dict(row) | {"tables": json.loads(row["tables"])}
+            for row in rows
+            if (row["stream"], row["seq"]) not in without
+        ]
 
     def _sql(self, library: str, table: str) -> sa.Table:
         standard = self.standards[library]

@@ -74,6 +74,7 @@ class LineServer:
         self._quota = PeerQuota(limits, self._pool, self._loop.time)
         self._unjudged = asyncio.Semaphore(limits.unjudged_max)
         self._news: asyncio.Condition | None = None
+        self._told = 0
         self._server: grpc.aio.Server | None = None
         self.port = 0
 
@@ -251,22 +252,23 @@ class LineServer:
             deadline = self._loop.time() + min(request.wait_ms / 1000, self._limits.follow_wait_s_max)
             found: list[SealedBatch] = []
             while not found:
+                told = self._told  # news that comes while the journal is read is not waited for again
                 found = await self._quota.read(peer, lambda: self._counter.headers(peer, marks, limit))
                 await self._caller(context, caller)
                 for sealed in found:
                     await self._send(context, envelope_message(sealed))
-                if not found and not await self._news_before(deadline):
+                if not found and not await self._news_before(deadline, told):
                     return
 
-    async def _news_before(self, deadline: float) -> bool:
-        """Whether something new was journalled before the loop's time `deadline`."""
+    async def _news_before(self, deadline: float, told: int) -> bool:
+        """Whether there is news after the first `told`, before the loop's time `deadline`."""
         assert self._news is not None
         left = deadline - self._loop.time()
         if left <= 0:
             return False
         async with self._news:
             try:
-                await asyncio.wait_for(self._news.wait(), left)
+                await asyncio.wait_for(self._news.wait_for(lambda: self._told != told), left)
             except TimeoutError:
                 return False
         return True
@@ -299,6 +301,7 @@ class LineServer:
     async def _announce(self) -> None:
         if self._news is not None:
             async with self._news:
+                self._told += 1
                 self._news.notify_all()
 
     def stop(self, grace_s: float = 2.0) -> None:
