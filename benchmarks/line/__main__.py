@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -66,7 +67,11 @@ def run_cell(cell: str, bench: Bench) -> tuple[dict[str, Any], str]:
         ) as process,
         Meter({"cell": process.pid, "postgresql": bench.server.pid}, "postgresql") as meter,
     ):
-        stretches = _follow(process, meter, bench)
+        try:
+            stretches = _follow(process, meter, bench)
+        except BaseException:
+            process.terminate()
+            raise
         code = process.wait()
     return stretches, log.read_text(encoding="utf-8")[-3000:] or f"exit code {code}" if code else ""
 
@@ -92,6 +97,7 @@ def _follow(process: subprocess.Popen[str], meter: Meter, bench: Bench) -> dict[
 
 def main() -> int:
     """Make the data, run what has no result yet, print the tables."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # on the way out everything is ended
     given = _arguments()
     if given.quick:
         given.rows, given.rounds, given.again, given.cells = 100_000, 1, True, given.cells or QUICK
