@@ -216,6 +216,51 @@ def _nothing_masked() -> None:
     replace("jinbao.model.masking:mask", lambda text: text)
 
 
+@off(22)
+def _from_the_start() -> None:
+    """Fetch every segment from its first byte, whatever is there already."""
+    from jinbao.journal.segments import SegmentShelf
+
+    receive = SegmentShelf.receive
+
+    def anew(self: SegmentShelf, ref: Any, chunks: Any) -> None:
+        self.temporary(f"{ref.sha256}.part").unlink(missing_ok=True)
+        receive(self, ref, chunks)
+
+    replace("jinbao.journal.segments:SegmentShelf.receive", anew)
+
+
+@off(26)
+def _no_deadline() -> None:
+    from jinbao.link.limits import LinkLimits
+
+    init = LinkLimits.__init__
+
+    def endless(self: LinkLimits, **given: object) -> None:
+        init(self, **given | {"call_s": 600.0, "keepalive_s": 600.0})
+
+    LinkLimits.__init__ = endless  # type: ignore[method-assign]
+
+
+@off(27)
+def _one_time_for_all() -> None:
+    from jinbao.link.limits import LinkLimits
+
+    replace("jinbao.link.limits:LinkLimits.chunk_s", property(LinkLimits.call_s.__get__))  # type: ignore[attr-defined]
+
+
+@off(17)
+def _never_slow() -> None:
+    replace("jinbao.flow.disk:WriteWatch.see", lambda *_: False)
+
+
+@off(28)
+def _nobody_waits() -> None:
+    """Sweep what no neighbour fetched, and foresee nothing."""
+    replace("jinbao.journal.retention:_named", lambda _: {})
+    replace("jinbao.flow.disk:DiskForecast.look", lambda *_: float("inf"))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests of the row."""
     if not ROW:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from jinbao.conversion.values import NOT_A_DATE, convert_texts
 from jinbao.model.standard import Item, ItemType
@@ -38,3 +42,32 @@ def test_a_date_is_read_as_its_column_writes_it(
     assert found.rule == NOT_A_DATE
     assert found.values.to_list() == [value]
     assert (found.wrong is not None) is wrong
+
+
+@given(
+    st.lists(st.integers(0, 99_999_999) | st.dates().map(lambda d: int(f"{d:%Y%m%d}")), max_size=8),
+    st.booleans(),
+)
+@settings(max_examples=200, deadline=None)
+def test_digits_are_a_date_where_the_calendar_has_it(numbers: list[int], hyphens: bool) -> None:
+    """Of any eight digits, with hyphens or without, exactly the days of the calendar are values; "no date" is NULL."""
+    texts = [f"{n:08d}" for n in numbers]
+    if hyphens:
+        texts = [f"{t[:4]}-{t[4:6]}-{t[6:]}" for t in texts]
+
+    found = convert_texts(DAY, pl.Series(texts, dtype=pl.String), {})
+
+    wrong = found.wrong.to_list() if found.wrong is not None else [False] * len(numbers)
+    for number, value, bad in zip(numbers, found.values, wrong, strict=True):
+        if number in {0, 99_991_231}:
+            assert (value, bad) == (None, False)
+        elif number >= 10_000:  # the calendar of the library begins with year 1
+            assert (value, bad) == ((number, False) if _is_day(number) else (None, True))
+
+
+def _is_day(number: int) -> bool:
+    try:
+        date(number // 10_000, number // 100 % 100, number % 100)
+    except ValueError:
+        return False
+    return True

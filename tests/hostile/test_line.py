@@ -42,7 +42,7 @@ from jinbao.trust.encoding import stream_message
 from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
 
 PRODUCTION = Endpoint(CITY.node, Zone.PRODUCTION)
-SHORT = replace(LIMITS, handshake_s=1.0, request_s=1.0, call_s=1.0)
+SHORT = replace(LIMITS, handshake_s=1.0, request_s=1.0, call_s=1.0, line_bytes_per_s_min=5e5)
 MiB = 1 << 20
 FOLLOW, FETCHES = f"/{SERVICE}/Follow", f"/{SERVICE}/Fetch"
 

@@ -183,3 +183,17 @@ def test_a_missing_segment_is_named(shelf: SegmentShelf) -> None:
         shelf.open_path(SHA256)
 
     assert refused.value.next_step == "jinbao journal verify"
+
+
+def test_two_neighbours_bring_the_same_segment_at_once(shelf: SegmentShelf) -> None:
+    """Two children with equal segments, such as empty ones, are fetched from at once: each ends well, one is kept."""
+
+    def first(offset: int) -> Iterator[bytes]:
+        yield CONTENT[offset:4_000]
+        shelf.receive(REF, served(CONTENT))
+        yield CONTENT[4_000:]
+
+    shelf.receive(REF, first)
+
+    assert shelf.examine(REF.sha256, REF.bytes) is None
+    assert list(shelf.incoming.iterdir()) == []

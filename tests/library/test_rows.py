@@ -99,6 +99,77 @@ def test_an_untouched_row_keeps_its_submission(applied: Applied) -> None:
     assert stored(applied, origin) == {"1": (("张三", 1), first), "2": (("李四", 3), second)}
 
 
+@pytest.mark.parametrize("size", [1, 5, 9, 20], ids=["few", "a third", "half", "all"])
+def test_a_change_of_any_size_touches_the_keys_it_names(applied: Applied, size: int) -> None:
+    """A change writes and deletes what it names and nothing else, be it of one row or of all there are."""
+    origin = fresh_origin()
+    rows: dict[str, Row | None] = {f"{n:02}": ("张三", n) for n in range(20)}
+    first = applied.apply(origin, Kind.SNAPSHOT, rows)
+
+    change: dict[str, Row | None] = {f"{n:02}": None if n % 2 else ("李四", -n) for n in range(size)}
+    second = applied.apply(origin, Kind.CHANGE, change | {"99": ("新", 1), "98": None})
+
+    kept = {key: (row, first) for key, row in rows.items() if row and key not in change}
+    new = {key: (row, second) for key, row in change.items() if row}
+    assert stored(applied, origin) == kept | new | {"99": (("新", 1), second)}
+
+
+def test_a_key_deleted_and_written_is_written(applied: Applied) -> None:
+    """A key that one submission both deletes and writes is there after it, be it a small change or a large one."""
+    rows: dict[str, Row | None] = {f"{n:02}": ("张三", n) for n in range(20)}
+    for others in ({}, rows):
+        origin = fresh_origin()
+        applied.apply(origin, Kind.SNAPSHOT, rows)
+
+        applied.apply(origin, Kind.CHANGE, others | {"07": None}, {"07": ("李四", 1)} if not others else {})
+        applied.apply(origin, Kind.CHANGE, {"07": ("李四", 1)}, {"07": None})
+
+        assert stored(applied, origin)["07"][0] == ("李四", 1)
+
+
+def test_an_origins_first_change_needs_no_snapshot(applied: Applied) -> None:
+    """A change of an origin that has no rows writes its rows, and deletes nothing."""
+    origin = fresh_origin()
+
+    seq = applied.apply(origin, Kind.CHANGE, {"1": ("张三", 1), "2": None})
+
+    assert stored(applied, origin) == {"1": (("张三", 1), seq)}
+
+
+def test_tables_of_one_submission_are_replaced_together(applied: Applied) -> None:
+    """A submission of two tables replaces both, and one that one table refuses replaces neither."""
+    origin = fresh_origin()
+
+    def submit(seq: int, person: dict[str, Row | None], other: dict[str, Row | None]) -> None:
+        uses = []
+        for table, rows in (("person", person), ("other", other)):
+            sha256, size = applied.shelf.write(frame(rows))
+            uses.append(acts.SegmentUse(seq, Kind.SNAPSHOT, table, sha256, len(rows), size))
+        uses += uses[1:] if seq == 2 else []
+        applied.seqs[origin] = seq
+        applied._record(origin, seq, uses, "person")
+
+    submit(1, {"1": ("张三", 1)}, {"1": ("张三", 1)})
+    with pytest.raises(LocalError):
+        submit(2, {"2": ("李四", 1), "3": ("王五", 1)}, {"2": ("李四", 1)})
+    before = {t: d.rows for t, d in applied.library.digests(STANDARD.library, origin).items()}
+    submit(3, {"2": ("李四", 1), "3": ("王五", 1)}, {"2": ("李四", 1), "3": ("王五", 1)})
+    after = {t: d.rows for t, d in applied.library.digests(STANDARD.library, origin).items()}
+
+    assert (before, after) == ({"person": 1, "other": 1}, {"person": 2, "other": 2})
+
+
+def test_a_key_is_found_in_every_origin(applied: Applied) -> None:
+    """Rows of one key are found in every origin that has it, and in no origin that does not."""
+    origins = sorted(fresh_origin() for _ in range(3))
+    for origin, key in zip(origins, ["k7", "k7", "k8"], strict=True):
+        applied.apply(origin, Kind.SNAPSHOT, {key: ("张三", 1)})
+
+    found = applied.library.frame(STANDARD.library, PERSON.id, key={"AAC001": "k7"})
+
+    assert sorted(found.get_column(ORIGIN)) == origins[:2]
+
+
 def test_one_table_of_a_library_is_not_another(applied: Applied) -> None:
     """A snapshot of one table leaves the rows of the library's other tables as they are."""
     origin = fresh_origin()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 _BLOCK = 4096
@@ -19,15 +20,21 @@ class Wire:
     comes from the target is dropped. `silent`: a connection is accepted and nothing forwarded.
     `stalls_after`: only so many bytes of each connection come from the target, then none.
     `cuts`: the next connections are reset after so many bytes from the target, one number each.
+    `on_request` is told how many bytes went to the target so far, before the next ones do.
+    `bytes_per_s`: all answers together are no faster. `delay_s`: how long each block of an answer
+    is late, asked anew every time. A target that begins with a slash is a unix socket.
     """
 
     def __init__(self, target: str) -> None:
         self.parted = self.answers_lost = self.silent = False
         self.stalls_after: int | None = None
+        self.bytes_per_s = 0.0
+        self.delay_s: Callable[[], float] = lambda: 0.0
+        self._line, self._age = threading.Lock(), 0
         self.cuts: list[int] = []
-        self.connections = 0
-        host, _, port = target.rpartition(":")
-        self._target = (host, int(port))
+        self.connections = self.requested = 0
+        self.on_request: Callable[[int], None] = lambda _: None
+        self._target = target
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -57,23 +64,34 @@ class Wire:
             self._open.append(end)
 
     def _join(self, near: socket.socket) -> None:
-        far = socket.create_connection(self._target)
+        try:
+            far = _connected(self._target, narrow=self.bytes_per_s > 0)
+        except OSError:  # nobody listens there just now
+            _reset(near)
+            return
         self._keep(far)
         budget = self.cuts.pop(0) if self.cuts else None
-        self._start(self._requests, near, far)
-        self._start(self._answers, far, near, budget)
+        self._start(self._requests, near, far, self._age)
+        self._start(self._answers, far, near, budget, self._age)
 
-    def _requests(self, source: socket.socket, target: socket.socket) -> None:
+    def _requests(self, source: socket.socket, target: socket.socket, age: int) -> None:
         with suppress(OSError):
             while block := source.recv(_BLOCK):
+                if age != self._age:
+                    continue
+                self.requested += len(block)
+                self.on_request(self.requested)
                 target.sendall(block)
         _shut(target)
 
-    def _answers(self, source: socket.socket, target: socket.socket, budget: int | None) -> None:
+    def _answers(self, source: socket.socket, target: socket.socket, budget: int | None, age: int) -> None:
         came = 0
         with suppress(OSError):
             while block := source.recv(_BLOCK if budget is None else min(_BLOCK, budget)):
                 came += len(block)
+                if age != self._age:
+                    continue
+                self._travel(len(block))
                 if not self.answers_lost and (self.stalls_after is None or came <= self.stalls_after):
                     target.sendall(block)
                 if budget is not None:
@@ -83,6 +101,13 @@ class Wire:
                         break
         _shut(source)
         self._close(target)
+
+    def _travel(self, size: int) -> None:
+        """Take the time a block takes, one block of the line after the other."""
+        if self.bytes_per_s:
+            with self._line:
+                time.sleep(size / self.bytes_per_s)
+        time.sleep(self.delay_s())
 
     def _close(self, end: socket.socket) -> None:
         _shut(end)
@@ -94,6 +119,11 @@ class Wire:
         with self._lock:
             for end in self._open:
                 _shut(end)
+
+    def clog(self) -> None:
+        """Forward nothing from now on; what stands stays open and is dead for good, as behind a lost route."""
+        self._age += 1
+        self.silent = True
 
     def heal(self) -> None:
         """Forward everything from now on."""
@@ -109,6 +139,27 @@ class Wire:
             thread.join(5)
         for end in self._open:
             end.close()
+
+
+def _connected(target: str, *, narrow: bool = False) -> socket.socket:
+    if target.startswith("/"):
+        far = socket.socket(socket.AF_UNIX)
+        try:
+            far.connect(target)
+        except OSError:
+            far.close()
+            raise
+        return far
+    host, _, port = target.rpartition(":")
+    far = socket.socket()
+    if narrow:  # or the system would take in a whole segment before the line is asked
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+    try:
+        far.connect((host, int(port)))
+    except OSError:
+        far.close()
+        raise
+    return far
 
 
 def _shut(end: socket.socket) -> None:

@@ -12,7 +12,9 @@ from typing import Any
 
 import polars as pl
 import pytest
+import sqlalchemy as sa
 from cryptography import x509
+from tests.postgres import fresh_database
 
 import jinbao
 from jinbao.appliance.assembly import ROOMS, rfc3339
@@ -25,7 +27,8 @@ from jinbao.journal.ledger import Ledger
 from jinbao.journal.projection import JournalProjection
 from jinbao.journal.segments import SegmentShelf
 from jinbao.journal.verify import verify_acts, verify_headers
-from jinbao.library.room import Library
+from jinbao.library.room import Library, LibraryProjection
+from jinbao.library.tables import sql_table
 from jinbao.model import acts
 from jinbao.model.batch import Header, VerifiedBatch
 from jinbao.model.errors import IdentityError, UnprovableError
@@ -41,6 +44,7 @@ from jinbao.source.state import SourceState
 from jinbao.store.engine import Store
 from jinbao.store.files import Files
 from jinbao.store.migrations import check, upgrade
+from jinbao.store.partition import SCHEMA
 from jinbao.trust.book import TrustBook
 from jinbao.trust.digest import digest
 from jinbao.trust.documents import open_topology
@@ -267,6 +271,38 @@ def test_rows_of_a_database_are_readable(
     assert {name: [d.rows, d.root] for name, d in found.items()} == facts["library"]
     assert [dict(line) for line in Quarantine(store).summary()] == facts["quarantine"]
     assert {t.table: t.rows for t in SourceState(store).captured_tables()} == facts["captured"]
+
+
+@pytest.mark.database
+def test_library_rows_come_into_parts(
+    zone: tuple[Endpoint, Store, dict[str, Any]],
+    shelf: SegmentShelf,
+    standards: dict[str, Standard],
+    tmp_path: Path,
+) -> None:
+    """Library rows of that release, in PostgreSQL tables as it made them, are the same rows once in parts."""
+    _, store, facts = zone
+    names = {name: name.partition(".") for name in facts["library"]}
+    target = Store(fresh_database(), tmp_path / "parts")
+    with target.writer.connect() as connection, connection.begin():
+        for of, _, table in names.values():
+            shape = sql_table(standards[of], standards[of].table(table))
+            columns = (sa.Column(c.name, c.type, primary_key=c.primary_key) for c in shape.columns)
+            whole = sa.Table(shape.name, sa.MetaData(), *columns)
+            whole.create(connection)
+            rows = Library(store, standards).frame(of, table).to_dicts()
+            if rows:
+                connection.execute(whole.insert(), rows)
+
+    LibraryProjection(standards, shelf).ensure(target)
+
+    library = Library(target, standards)
+    found = {name: library.digest(of, table, "140100") for name, (of, _, table) in names.items()}
+    with target.read() as connection:
+        parts = sa.inspect(connection).get_table_names(schema=SCHEMA)
+    target.close()
+    assert {name: [d.rows, d.root] for name, d in found.items()} == facts["library"]
+    assert len(parts) == sum(1 for rows, _ in facts["library"].values() if rows)
 
 
 def test_fixtures_say_something(released: Released) -> None:

@@ -27,6 +27,7 @@ class SimFiles(Files):
     """The files port over `roots`, whose present contents are durable; `attic` keeps what was replaced or removed."""
 
     def __init__(self, roots: list[Path], attic: Path, rng: random.Random) -> None:
+        super().__init__()
         self._roots, self._attic, self._rng = roots, attic, rng
         self._durable: dict[Path, tuple[int, int]] = {}
         self._changes: list[_Change] = []

@@ -55,6 +55,17 @@ def stored(store: Store) -> pl.DataFrame:
 
 
 @pytest.mark.database
+@pytest.mark.parametrize("text", ["a%b", "a%%b", "%s", "it's", "back\\slash", ":name"])
+def test_rows_are_found_by_any_text(people: Store, text: str) -> None:
+    """Whatever a text holds, the row that has it is found by it."""
+    load(people, PEOPLE.head(1).with_columns(pl.lit(text).alias("AAC001")))
+
+    found = people.frame(sa.select(TABLE).where(text == TABLE.c.AAC001), SCHEMA)
+
+    assert found.get_column("AAC001").to_list() == [text]
+
+
+@pytest.mark.database
 def test_columns_come_back_as_they_went_in(people: Store) -> None:
     """NULL, empty text, quotes, line ends, Chinese and 63-bit integers survive stage and read-out."""
     load(people, PEOPLE.head(2), PEOPLE.tail(2))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from jinbao.appliance.adapters import LibraryAdapter, SourceCapture, StateAdapter
 from jinbao.appliance.callers import RoleBook
+from jinbao.appliance.database.usable import database_url, require_usable, setting_of
 from jinbao.appliance.judging import ConvertAndJudge
 from jinbao.appliance.metrics import Metrics, count_entry
 from jinbao.appliance.observers import ZoneObserver
@@ -30,6 +31,7 @@ from jinbao.decision.room import Decision, DecisionProjection
 from jinbao.flow.apply import Applier, Handler, SubmissionHandler
 from jinbao.flow.auditing import HeadSealer
 from jinbao.flow.deadlines import Deadlines, Within
+from jinbao.flow.disk import DiskForecast, WriteWatch
 from jinbao.flow.inbound import Inbound, InboundLimits
 from jinbao.flow.onward import PackageHandler, Publisher
 from jinbao.flow.outbound import Outbound
@@ -68,6 +70,9 @@ from jinbao.trust.verify import Verifier
 
 ROOMS = ("journal", "library", "quarantine", "source", "decision", "registry", "audit")
 """Rooms with tables; each brings its migrations."""
+
+MIGRATIONS = [Path(__file__).parent.parent / room / "migrations" for room in ROOMS]
+"""Folders of revisions, one a room."""
 
 _LOCK_WAIT_S = 30.0
 """A question about a stopped zone is answered within this; longer ones keep the zone from starting."""
@@ -133,6 +138,8 @@ class OpenZone:
     heads: HeadSealer
     roles: RoleBook
     inspector: Inspector
+    writes: dict[str, WriteWatch]
+    forecast: DiskForecast
     unlock: Callable[[], None]
     writing: threading.Lock = field(default_factory=threading.Lock)
     """Held while a capture has files on the shelf that no act names yet."""
@@ -199,21 +206,11 @@ def _build(
     # Where it is kept: segments by content, one database, its schema at the newest revision.
     shelf = SegmentShelf(directory / "segments", ports.files)
     shelf.sweep()
-    store = Store(settings.database(me.zone), directory / "stage")
+    store = Store(_database(settings, me.zone), directory / "stage")
     opened.append(store)
-    upgrade(store.writer, [Path(__file__).parent.parent / room / "migrations" for room in ROOMS])
-    libraries = LibraryProjection(standards, shelf)
-    libraries.ensure(store)
+    libraries, projections = projections_of(standards, shelf)
+    _bring_up(store, libraries)
     # The journal and what every room reads from it.
-    projections: tuple[Projection, ...] = (
-        JournalProjection(shelf),
-        libraries,
-        QuarantineProjection(shelf),
-        StateProjection(),
-        DecisionProjection(),
-        DocumentProjection(),
-        AuditProjection(),
-    )
     ledger = Ledger(store, projections, ports.now_text)
     index = JournalIndex(me, store, shelf)
     # What is told: one observer for log and metrics.
@@ -396,8 +393,40 @@ def _build(
         ),
         roles=roles,
         inspector=inspector,
+        writes=_watched(observer, ports.files, store, limits),
+        forecast=DiskForecast(limits.disk_reserve_bytes),
         unlock=unlock,
     )
+
+
+def projections_of(
+    standards: dict[str, Standard], shelf: SegmentShelf
+) -> tuple[LibraryProjection, tuple[Projection, ...]]:
+    """How every room's tables follow from the journal; the library's is named, for it makes tables of its own."""
+    libraries = LibraryProjection(standards, shelf)
+    return libraries, (
+        JournalProjection(shelf),
+        libraries,
+        QuarantineProjection(shelf),
+        StateProjection(),
+        DecisionProjection(),
+        DocumentProjection(),
+        AuditProjection(),
+    )
+
+
+def _database(settings: Settings, zone: Zone) -> str:
+    """The URL of a zone's database, password and all; raises SettingsError for one no zone can use."""
+    url = database_url(settings.database(zone), setting_of(zone))
+    return url.render_as_string(hide_password=False)
+
+
+def _bring_up(store: Store, libraries: LibraryProjection) -> None:
+    """The newest schema, in a database that is whole and of no later release."""
+    with store.telling():
+        require_usable(store, MIGRATIONS)
+        upgrade(store.writer, MIGRATIONS)
+        libraries.ensure(store)
 
 
 def _topology(
@@ -434,6 +463,23 @@ def _inspect_limits(limits: Limits) -> InspectLimits:
         job_s=limits.decoder_job_s,
         deaths_max=limits.decoder_deaths_max,
     )
+
+
+def _watched(observer: ZoneObserver, files: Files, store: Store, limits: Limits) -> dict[str, WriteWatch]:
+    """Watches over the durable writes of shelf and database; each tells once when they become slow."""
+
+    def watch(place: str) -> tuple[WriteWatch, Callable[[float], None]]:
+        found = WriteWatch(limits.durable_write_s)
+
+        def see(took_s: float) -> None:
+            if found.see(took_s):
+                observer.event("disk_slow", place=place, median_s=round(found.median_s, 3))
+
+        return found, see
+
+    segments, files.written = watch("segments")
+    database, store.committed = watch("database")
+    return {"segments": segments, "database": database}
 
 
 def _has_decision(topology: Topology, me: Endpoint) -> bool:

@@ -25,6 +25,19 @@ def retention_plan(zone: OpenZone) -> list[Line]:
     return plan(zone.me, zone.store, zone.shelf, zone.topology, in_use, settled_before=settled)
 
 
+def watch_disk(zone: OpenZone) -> float:
+    """Seconds until the disk's reserve is reached at the present pace; told while it is less than the setting.
+
+    What no neighbour has fetched is never removed to make room: who is away is named by
+    `jinbao journal retention`, and what waits for it is what fills the disk.
+    """
+    free = zone.ports.files.free_bytes(zone.shelf.root)
+    left_s = zone.forecast.look(zone.ports.now().timestamp(), free)
+    if left_s < zone.settings.limits.disk_warning_s:
+        zone.observer.event("disk_filling", free_bytes=free, left_s=round(left_s))
+    return left_s
+
+
 def clear(zone: OpenZone, lines: Sequence[Line]) -> int:
     """Remove what nobody needs; returns the bytes that came free. Raises LocalError while a capture writes."""
     if not zone.writing.acquire(blocking=False):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class PlannedNode:
     tier: Tier
     parent: str
     sources: tuple[Mapping[str, Any], ...] = ()
+    databases: Mapping[Zone, str] = field(default_factory=dict)
+    """URL by zone; a zone without one keeps its own file."""
 
     @property
     def zones(self) -> tuple[Zone, ...]:
@@ -113,6 +115,7 @@ def _settings(node: PlannedNode, home: Path, topology: Path, overrides: Mapping[
         zone: {
             "border": Border.CARRIER if zone is Zone.DECISION else Border.LINE,
             "http": f"127.0.0.1:{free_port()}",
+            "database": node.databases.get(zone, ""),
         }
         for zone in node.zones
     }

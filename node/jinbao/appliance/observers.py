@@ -35,6 +35,8 @@ _ALARMS = frozenset(
         "step_failed",
         "trust_refused",
         "renewal_failed",
+        "disk_slow",
+        "disk_filling",
         "zone_failed",
     }
 )

@@ -6,7 +6,7 @@ the process, because a zone that is half alive is worse than one that restarts.
 
 from __future__ import annotations
 
-import shutil
+import math
 import signal
 import threading
 import time
@@ -22,7 +22,7 @@ from jinbao.appliance.admin_server import AdminServer
 from jinbao.appliance.assembly import OpenZone, open_zone
 from jinbao.appliance.auditing import keep_trail
 from jinbao.appliance.carrying import between
-from jinbao.appliance.housekeeping import clear, retention_plan
+from jinbao.appliance.housekeeping import clear, retention_plan, watch_disk
 from jinbao.appliance.metrics import Sample
 from jinbao.appliance.observers import where_failed
 from jinbao.appliance.questions import Asked, dispatch
@@ -90,6 +90,7 @@ class ZoneService:
         self.parts: list[Part] = []
         self._drop = TrustDrop(zone.trust)
         self._seal_due = 0.0
+        self._disk_full_in_s = math.inf
         self._scheduler = BackgroundScheduler(timezone=_CHINA)
         self._limits = LinkLimits(
             fetches_per_peer_max=zone.settings.limits.fetches_per_peer_max,
@@ -236,7 +237,12 @@ class ZoneService:
         moved |= self._follow_topology()
         if self._unsealed and zone.trust_sealer is not None:
             self._unsealed = False
-            if zone.trust_sealer.step():
+            try:
+                sealed = zone.trust_sealer.step()
+            except BaseException:
+                self._unsealed = True  # or nothing would be passed on until the next change
+                raise
+            if sealed:
                 self._news()
         return moved
 
@@ -293,6 +299,7 @@ class ZoneService:
 
     def _retain(self) -> bool:
         """Remove files nobody needs any more, as often as the interval says."""
+        self._disk_full_in_s = watch_disk(self.zone)
         if not self.zone.writing.locked():  # else a capture is under way: next time
             clear(self.zone, retention_plan(self.zone))
         return False
@@ -327,9 +334,12 @@ class ZoneService:
 
     def readiness(self) -> list[str]:
         """Why this zone is not ready; empty when it is."""
-        reasons = [f"{name}: {w.last_error}" for name, w in self.workers.items() if w.last_error is not None]
-        reasons += held_reasons(self.zone.index)
-        reasons += self._missing()
+        failing = [(name, worker.last_error) for name, worker in list(self.workers.items())]
+        reasons = [f"{name}: {error}" for name, error in failing if error is not None]
+        try:
+            reasons += held_reasons(self.zone.index) + self._missing()
+        except LocalError as exc:  # the database is what is wrong: that is the answer
+            reasons.append(str(exc))
         if self.failure is not None:
             reasons.append(f"worker ended by {type(self.failure).__name__}")
         return reasons
@@ -359,28 +369,45 @@ class ZoneService:
         }
 
     def _samples(self) -> Iterable[Sample]:
-        """Gauges as they are now."""
+        """Gauges as they are now; without those the database knows while it is away."""
+        try:
+            stored = list(self._stored_samples())
+        except LocalError:
+            stored = []  # `jinbao_database_up` and readiness say so, a scrape is still answered
+        yield "jinbao_database_up", {}, float(bool(stored))
+        yield from stored
+        yield from self._present_samples()
+
+    def _stored_samples(self) -> Iterable[Sample]:
+        """What the database knows."""
         zone, none = self.zone, dict[str, str]()
-        counts, now = zone.index.overview(), time.monotonic()
+        counts = zone.index.overview()
         yield "jinbao_streams_held", none, counts.held
         yield "jinbao_journal_acts", none, counts.acts
         yield "jinbao_unapplied_batches", none, counts.unapplied
         yield "jinbao_receipts_due", none, counts.receipts_due
-        mine = zone.identity
-        yield "jinbao_certificate_expires_timestamp_seconds", none, mine.until.timestamp()
-        for crl in zone.trust.book().crls.values():
-            labels = {"authority": crl.authority.rfc4514_string()[:120]}
-            yield "jinbao_revocation_list_due_timestamp_seconds", labels, crl.next_update.timestamp()
-        yield "jinbao_topology_version", none, zone.topology.version
         yield "jinbao_audit_unsealed_entries", none, zone.heads.unsealed()
-        yield "jinbao_disk_free_bytes", none, shutil.disk_usage(zone.shelf.root).free
-        yield "jinbao_disk_reserve_bytes", none, zone.settings.limits.disk_reserve_bytes
         found: dict[tuple[str, str], int] = {}
         for line in zone.quarantine.summary():
             place = line["library"], line["rule"]
             found[place] = found.get(place, 0) + line["rows"]
         for (library, rule), rows in found.items():
             yield "jinbao_quarantine_findings", {"library": library, "rule": rule}, rows
+
+    def _present_samples(self) -> Iterable[Sample]:
+        """What this process and its disk know."""
+        zone, none, now = self.zone, dict[str, str](), time.monotonic()
+        mine = zone.identity
+        yield "jinbao_certificate_expires_timestamp_seconds", none, mine.until.timestamp()
+        for crl in zone.trust.book().crls.values():
+            labels = {"authority": crl.authority.rfc4514_string()[:120]}
+            yield "jinbao_revocation_list_due_timestamp_seconds", labels, crl.next_update.timestamp()
+        yield "jinbao_topology_version", none, zone.topology.version
+        yield "jinbao_disk_free_bytes", none, zone.ports.files.free_bytes(zone.shelf.root)
+        yield "jinbao_disk_full_in_seconds", none, self._disk_full_in_s
+        for place, watch in zone.writes.items():
+            yield "jinbao_durable_write_seconds", {"place": place}, watch.median_s
+        yield "jinbao_disk_reserve_bytes", none, zone.settings.limits.disk_reserve_bytes
         for name, worker in list(self.workers.items()):
             since = now - (worker.last_success_monotonic or self.started)
             yield "jinbao_step_last_success_age_seconds", {"worker": name}, since

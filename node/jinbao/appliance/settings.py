@@ -57,7 +57,8 @@ class Limits(_Strict):
     """Bounds; a limit that is reached is an error with its name, never a silent loss."""
 
     segment_rows_max: Positive = Field(
-        65_536, description="Rows per segment: about 6 MB; what a zone holds at once while it seals or applies."
+        65_536,
+        description="Rows per segment: about 6 MB; what a zone holds at once while it seals or applies.",
     )
     headers_max: Positive = Field(
         500, description="Headers per follow answer: small, so that directives are not late."
@@ -66,6 +67,14 @@ class Limits(_Strict):
     apply_batches_max: Positive = Field(20_000, description="Accepted batches looked at per apply round.")
     disk_reserve_bytes: Positive = Field(
         256 << 20, description="Kept free: a full disk also blocks its own cure."
+    )
+    disk_warning_s: Positive = Field(
+        604_800,
+        description="Warn when the reserve is reached within this at the present pace: a week, as a parent may be away.",
+    )
+    durable_write_s: Seconds = Field(
+        0.1,
+        description="A file or commit that takes longer, as a median, is told: a healthy disk takes 5 ms.",
     )
     revocation_grace_s: Positive = Field(
         259_200,

@@ -26,6 +26,7 @@ class Purpose(StrEnum):
 
     SERVE = "serve"
     QUESTION = "question"
+    DATABASE = "database"
 
 
 class LockedError(LocalError):

@@ -8,12 +8,14 @@ import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from jinbao.cli import show
 from jinbao.cli.words import t
+
+Backend = Literal["sqlite", "postgresql"]
 
 _LAST = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"jinbao-demo-{os.getuid()}"
 """Where this account's running demonstration says its directory."""
@@ -34,6 +36,10 @@ def _talk(quiet: bool) -> Callable[[str, dict[str, Any]], None]:
         "sample": t("making a sample city: {node}, {persons} persons", "生成样例城市：{node}，{persons} 人"),
         "started": t("{zones} zones are up, each its own process", "{zones} 个分区已启动，各为独立进程"),
         "hop": t("{library} of {city} applied at {receiver}", "{city} 的 {library} 已在 {receiver} 入库"),
+        "kept": t(
+            "kept in {directory}; to look at it, start its databases again: {command}",
+            "已保留在 {directory}；如需查看，请先启动其数据库：{command}",
+        ),
         "restarted": t("{zone} was killed and is started again", "{zone} 被杀死，已重新启动"),
         "trust": t("trust: {step} done in every zone", "信任：{step} 已在所有分区生效"),
         "moved": t(
@@ -49,13 +55,25 @@ def _talk(quiet: bool) -> Callable[[str, dict[str, Any]], None]:
     return talk
 
 
+_DATABASE = click.option(
+    "--database",
+    type=click.Choice(["sqlite", "postgresql"]),
+    default="sqlite",
+    show_default=True,
+    help=t(
+        "where zones and cities keep their rows; postgresql: a server of its own, from a wheel",
+        "各分区和各市的数据库；postgresql：由 wheel 启动专用服务器",
+    ),
+)
+
+
 @click.group(
     invoke_without_command=True,
     help=t(
         "Ministry, province and two cities on this machine; every zone its own process, certificate and database.",
         "在本机运行部、省和两个市；每个分区有自己的进程、证书和数据库。",
     ),
-    epilog="jinbao demo --once --json | jinbao demo tamper row",
+    epilog="jinbao demo --once --json | jinbao demo --database postgresql | jinbao demo tamper row",
 )
 @click.option(
     "--persons", default=20_000, show_default=True, help=t("insured persons per city", "每市参保人数")
@@ -70,16 +88,32 @@ def _talk(quiet: bool) -> Callable[[str, dict[str, Any]], None]:
 @click.option(
     "--keep", type=click.Path(path_type=Path), help=t("keep everything in this directory", "保留在此目录")
 )
+@_DATABASE
 @click.pass_context
-def demo(ctx: click.Context, persons: int, seed: int, once: bool, as_json: bool, keep: Path | None) -> None:
+def demo(
+    ctx: click.Context,
+    persons: int,
+    seed: int,
+    once: bool,
+    as_json: bool,
+    keep: Path | None,
+    database: Backend,
+) -> None:
     """Run, prove, and stay until Ctrl-C unless `--once`."""
     if ctx.invoked_subcommand is not None:
         return
-    ctx.exit(_run(persons, seed, keep, as_json=as_json, then=_nothing if once else _stay))
+    then = _nothing if once else _stay
+    ctx.exit(_run(persons, seed, keep, as_json=as_json, then=then, database=database))
 
 
 def _run(
-    persons: int, seed: int, keep: Path | None, *, as_json: bool, then: Callable[[Any, dict[str, Any]], None]
+    persons: int,
+    seed: int,
+    keep: Path | None,
+    *,
+    as_json: bool,
+    then: Callable[[Any, dict[str, Any]], None],
+    database: Backend,
 ) -> int:
     from jinbao.appliance.demo import run_demo
 
@@ -94,7 +128,7 @@ def _run(
             _show(result)
         then(network, result)
 
-    run_demo(persons=persons, seed=seed, keep=keep, talk=_talk(as_json), then=conclude)
+    run_demo(persons=persons, seed=seed, keep=keep, talk=_talk(as_json), then=conclude, backend=database)
     return 0 if shown[-1]["ok"] else 1
 
 
@@ -193,8 +227,9 @@ def _show(result: dict[str, Any]) -> None:
     help=t("if no demonstration is running", "没有正在运行的演示时使用"),
 )
 @click.option("--json", "as_json", is_flag=True, help=t("print one JSON object", "输出一个 JSON 对象"))
+@_DATABASE
 @click.pass_context
-def tamper(ctx: click.Context, kind: str, persons: int, as_json: bool) -> None:
+def tamper(ctx: click.Context, kind: str, persons: int, as_json: bool, database: Backend) -> None:
     """In the running demonstration, or in one made for it."""
     from jinbao.appliance.demo import attach, conclude, run_demo
     from jinbao.appliance.demo import tamper as change
@@ -211,7 +246,7 @@ def tamper(ctx: click.Context, kind: str, persons: int, as_json: bool) -> None:
             show.talk(t("changed: ", "已篡改：") + change(network, kind))
             found.append(conclude(network, 0.0))
 
-        run_demo(persons=persons, seed=1, keep=None, talk=_talk(as_json), then=after)
+        run_demo(persons=persons, seed=1, keep=None, talk=_talk(as_json), then=after, backend=database)
         result = found[0]
     if as_json:
         show.as_json(result)
@@ -229,7 +264,9 @@ _PERSONS = click.option(
 _JSON = click.option("--json", "as_json", is_flag=True, help=t("print one JSON object", "输出一个 JSON 对象"))
 
 
-def _with_network(persons: int, as_json: bool, act: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+def _with_network(
+    persons: int, as_json: bool, database: Backend, act: Callable[[Any], dict[str, Any]]
+) -> dict[str, Any]:
     """What an act on the running demonstration gives, or on one made for it."""
     from jinbao.appliance.demo import attach, run_demo
 
@@ -243,6 +280,7 @@ def _with_network(persons: int, as_json: bool, act: Callable[[Any], dict[str, An
         keep=None,
         talk=_talk(as_json),
         then=lambda network, _: found.append(act(network)),
+        backend=database,
     )
     return found[0]
 
@@ -256,12 +294,13 @@ def _with_network(persons: int, as_json: bool, act: Callable[[Any], dict[str, An
 )
 @_PERSONS
 @_JSON
+@_DATABASE
 @click.pass_context
-def rotate(ctx: click.Context, persons: int, as_json: bool) -> None:
+def rotate(ctx: click.Context, persons: int, as_json: bool, database: Backend) -> None:
     """Prepare, activate, renew, retire."""
     from jinbao.appliance.demo import rotate_root
 
-    found = _with_network(persons, as_json, rotate_root)
+    found = _with_network(persons, as_json, database, rotate_root)
     if as_json:
         show.as_json(found)
     else:
@@ -287,8 +326,9 @@ def rotate(ctx: click.Context, persons: int, as_json: bool) -> None:
 @click.argument("node", default="140200")
 @_PERSONS
 @_JSON
+@_DATABASE
 @click.pass_context
-def revoke_(ctx: click.Context, node: str, persons: int, as_json: bool) -> None:
+def revoke_(ctx: click.Context, node: str, persons: int, as_json: bool, database: Backend) -> None:
     """As if its key had been stolen."""
     from jinbao.appliance.demo import revoke
     from jinbao.model.errors import UsageError
@@ -298,7 +338,7 @@ def revoke_(ctx: click.Context, node: str, persons: int, as_json: bool) -> None:
             raise UsageError("demo: node", expected=" or ".join(network.cities()), got=node)
         return revoke(network, node)
 
-    found = _with_network(persons, as_json, act)
+    found = _with_network(persons, as_json, database, act)
     if as_json:
         show.as_json(found)
     else:

@@ -38,7 +38,9 @@ class Converted:
 
 def convert_texts(item: Item, texts: pl.Series, codes: Mapping[str, str]) -> Converted:
     """The values of one item, row by row; `codes` translates local codes."""
-    if item.type in (ItemType.DATE, ItemType.MONTH):
+    if item.type is ItemType.DATE:
+        return _dates(item, texts)
+    if item.type is ItemType.MONTH:
         return _by_distinct(texts, texts.is_not_null(), _date(item, _filled()), NOT_A_DATE, _nothing(texts))
     if not item.is_text:
         return _numbers(item, texts)
@@ -110,6 +112,33 @@ _DASHED = {
     ItemType.DATE: r"^([0-9]{4})-([0-9]{2})-([0-9]{2})([ T][0-9:.]+)?$",
     ItemType.MONTH: r"^([0-9]{4})-([0-9]{2})()$",
 }
+
+
+_USUAL_DATE = r"^(?:[0-9]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2})$"
+_FIRST_YEAR = 1000
+_NEVER = 99991231
+
+
+def _dates(item: Item, texts: pl.Series) -> Converted:
+    """Eight digits, or with hyphens, of a day that exists: at once; by `_date` what is anything else."""
+    is_usual = texts.str.contains(_USUAL_DATE)
+    digits = texts.str.replace_all("-", "", literal=True)
+    value = digits.zip_with(is_usual, _nothing(texts, pl.String())).cast(pl.Int64).alias(_VALUE)
+    is_day = value.to_frame().select(_is_day(pl.col(_VALUE))).to_series()
+    usual = value.zip_with(is_day, _nothing(texts))
+    return _by_distinct(
+        texts, texts.is_not_null() & usual.is_null(), _date(item, _filled()), NOT_A_DATE, usual
+    )
+
+
+def _is_day(value: pl.Expr) -> pl.Expr:
+    """Whether YYYYMMDD is a day of the calendar, and none that means "no date"."""
+    year, month, day = value // 10_000, value // 100 % 100, value % 100
+    leap = ((year % 4 == 0) & (year % 100 != 0)) | (year % 400 == 0)
+    short = (month == 4) | (month == 6) | (month == 9) | (month == 11)  # noqa: PLR2004  # months of thirty days
+    last = pl.when(month == 2).then(28 + leap.cast(pl.Int64)).otherwise(31 - short.cast(pl.Int64))  # noqa: PLR2004
+    in_year = month.is_between(1, 12) & day.is_between(1, last)
+    return (in_year & (year >= _FIRST_YEAR) & (value != _NEVER)).fill_null(value=False)
 
 
 def _date(item: Item, filled: pl.Expr) -> _Pair:

@@ -74,19 +74,18 @@ class TableSubmission:
         return TableTotals(kept.table, kept.rows, kept.digest, dict(self._totals))
 
     def _send(self, rows: pl.DataFrame) -> None:
+        """Let rows wait until they fill a segment."""
         self._waiting.append(rows)
         if sum(part.height for part in self._waiting) >= self._rows_max:
-            rows = self._together()
-            *full, rest = rows.iter_slices(self._rows_max)
-            for segment in full if rest.height < self._rows_max else [*full, rest]:
+            together = self._together()
+            full = together.height - together.height % self._rows_max
+            for segment in together.head(full).iter_slices(self._rows_max):
                 self._write(segment)
-            self._waiting = [rest] if rest.height < self._rows_max else []
+            self._waiting = [together.slice(full)]
 
     def _together(self) -> pl.DataFrame:
         """What waits, by key."""
-        return (
-            pl.concat(self._waiting).sort(self.table.key) if self._waiting else self._comparer.gone().clear()
-        )
+        return pl.concat(self._waiting).sort(self.table.key)
 
     def _write(self, sent: pl.DataFrame) -> None:
         rows = sent.select(*self.table.columns, OP)

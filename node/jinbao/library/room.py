@@ -1,6 +1,7 @@
 """The library room: applies submissions, counts, reads and digests what is stored.
 
-`LibraryProjection` writes; `Library` reads. Neither judges rows nor decides what to apply.
+`LibraryProjection` writes (`merging` says how); `Library` reads. Neither judges rows nor
+decides what to apply.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ from typing import Any, Protocol
 import polars as pl
 import sqlalchemy as sa
 
-from jinbao.library.tables import METADATA, ORIGIN, SEQ, SUBMISSION, sql_table
+from jinbao.library.merging import OP, Merge, merger
+from jinbao.library.tables import METADATA, ORIGIN, SUBMISSION, sql_table
+from jinbao.library.upgrading import ensure_table
 from jinbao.model.acts import Act
 from jinbao.model.batch import Kind
-from jinbao.model.standard import Standard, Table
+from jinbao.model.standard import Standard
 from jinbao.model.stream import StreamId
 from jinbao.store.engine import Store, Transaction
+from jinbao.store.partition import prepare
 from jinbao.store.projection import Recorded
 from jinbao.store.stage import Stage
 from jinbao.trust.digest import Digest, digest
-
-OP = "op"
-DELETE = "D"
 
 
 class Segments(Protocol):
@@ -53,20 +54,16 @@ class LibraryProjection:
         self.tables = (*METADATA.sorted_tables, *library_tables)
 
     def ensure(self, store: Store) -> None:
-        """Create the tables of every standard this zone holds; adds columns a newer version brought."""
+        """Bring the tables of every standard this zone holds to today's shape, all or none.
+
+        Makes those that are not there, adds columns a newer version brought, and on
+        PostgreSQL puts the tables of release 0.1 in parts, one per origin.
+        """
         with store.writer.connect() as connection, connection.begin():
-            inspector = sa.inspect(connection)
+            if not store.is_sqlite:
+                prepare(connection)
             for table in self._sql.values():
-                if not inspector.has_table(table.name):
-                    table.create(connection)
-                    continue
-                present = {c["name"] for c in inspector.get_columns(table.name)}
-                for column in table.columns:
-                    if column.name not in present:
-                        kind = column.type.compile(connection.dialect)
-                        connection.exec_driver_sql(
-                            f'ALTER TABLE {table.name} ADD COLUMN "{column.name}" {kind}'
-                        )
+                ensure_table(connection, table)
 
     def stage(self, store: Store, act: Act) -> tuple[Stage, ...]:
         """One stage per table of the submission, its segments one after the other, in table order."""
@@ -85,37 +82,26 @@ class LibraryProjection:
         body = recorded.act.body
         origin = StreamId.parse(body["stream"]).origin.node
         if recorded.act.kind == "applied":
-            standard = self._standards[body["library"]]
-            by_table = _by_table(body["segments"])
-            for (name, uses), stage in zip(by_table.items(), stages, strict=True):
-                snapshot = any(use["kind"] == Kind.SNAPSHOT for use in uses)
-                self._merge(tx, standard, standard.table(name), stage, origin, body["seq"], snapshot=snapshot)
+            self._merge(tx, body, origin, stages)
         tx.execute(SUBMISSION.insert(), _submission(recorded, origin))
 
     def _merge(
-        self,
-        tx: Transaction,
-        standard: Standard,
-        table: Table,
-        stage: Stage,
-        origin: str,
-        seq: int,
-        *,
-        snapshot: bool,
+        self, tx: Transaction, body: Mapping[str, Any], origin: str, stages: tuple[Stage, ...]
     ) -> None:
-        target = self._sql[sql_table(standard, table).name]
-        rows = tx.staged(stage)
-        of_origin = target.c[ORIGIN] == origin
-        if snapshot:
-            tx.execute(target.delete().where(of_origin))
-        else:
-            same = sa.and_(*(rows.c[k] == target.c[k] for k in table.key))
-            tx.execute(target.delete().where(of_origin, sa.exists().where(same)))
-        names = [ORIGIN, *table.columns, SEQ]
-        chosen = sa.select(
-            sa.literal(origin), *(rows.c[c] for c in table.columns), sa.literal(seq, sa.BigInteger)
-        ).where(rows.c[OP] != DELETE)
-        tx.execute(target.insert().from_select(names, chosen))
+        standard, way = self._standards[body["library"]], merger(tx)
+        for (name, uses), stage in zip(_by_table(body["segments"]).items(), stages, strict=True):
+            table = standard.table(name)
+            merge = Merge(
+                target=self._sql[sql_table(standard, table).name],
+                table=table,
+                stage=stage,
+                origin=origin,
+                seq=body["seq"],
+                rows=sum(use["rows"] for use in uses),
+                snapshot=any(use["kind"] == Kind.SNAPSHOT for use in uses),
+            )
+            way.merge(tx, merge)
+        way.settle(tx)
 
 
 def _by_table(uses: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -156,7 +142,7 @@ class Library:
         """Rows stored per origin node, by origin."""
         sql = self._sql(library, table)
         query = sa.select(sql.c[ORIGIN], sa.func.count()).group_by(sql.c[ORIGIN]).order_by(sql.c[ORIGIN])
-        with self._store.read() as connection:
+        with self._store.read(sql) as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
 
     def frame(
@@ -174,18 +160,23 @@ class Library:
         query = sa.select(*sql.columns)
         if origin:
             query = query.where(sql.c[ORIGIN] == origin)
+        elif key:
+            # The primary key begins with the origin: so named, every origin's rows are found by it.
+            query = query.where(sql.c[ORIGIN].in_(self._origins(library)))
         for name, value in (key or {}).items():
             query = query.where(sql.c[name] == value)
         if limit is not None:
             query = query.order_by(sql.c[ORIGIN], *(sql.c[k] for k in standard.key)).limit(limit)
-        schema: dict[str, pl.DataType] = {ORIGIN: pl.String()}
-        schema |= {i.code: pl.String() if i.is_text else pl.Int64() for i in standard.items}
-        return self._store.frame(query, schema | {SEQ: pl.Int64()})
+        return self._store.frame(query, _schema(sql))
 
     def digest(self, library: str, table: str, origin: str) -> Digest:
-        """Canonical digest of one origin's stored rows, read back from the database."""
+        """Canonical digest of one origin's stored rows, read back from the database in bounded blocks."""
         standard = self.standards[library].table(table)
-        return digest([self.frame(library, table, origin=origin)], standard.columns, standard.key)
+        sql = self._sql(library, table)
+        query = sa.select(*(sql.c[c] for c in standard.columns)).where(sql.c[ORIGIN] == origin)
+        schema = _schema(sql)
+        frames = self._store.frames(query, {c: schema[c] for c in standard.columns})
+        return digest(frames, standard.columns, standard.key)
 
     def digests(self, library: str, origin: str) -> dict[str, Digest]:
         """Digest of every table of one origin's library, by table id."""
@@ -203,6 +194,17 @@ class Library:
             for row in rows
         ]
 
+    def _origins(self, library: str) -> list[str]:
+        """Origins that a submission of the library was applied of."""
+        query = sa.select(SUBMISSION.c.origin).where(SUBMISSION.c.library == library).distinct()
+        with self._store.read() as connection:
+            return sorted(connection.execute(query).scalars())
+
     def _sql(self, library: str, table: str) -> sa.Table:
         standard = self.standards[library]
         return sql_table(standard, standard.table(table))
+
+
+def _schema(table: sa.Table) -> dict[str, pl.DataType]:
+    """A library table's columns as Polars reads them."""
+    return {c.name: pl.String() if isinstance(c.type, sa.Text) else pl.Int64() for c in table.columns}

@@ -2,6 +2,7 @@
 
 A library table has the standard's columns under their LB codes, the origin node and the
 seq of the submission that last wrote the row; its key is origin and the standard's key.
+On PostgreSQL it is in parts, one per origin.
 """
 
 from __future__ import annotations
@@ -55,4 +56,5 @@ def sql_table(standard: Standard, table: Table) -> sa.Table:
             for item in table.items
         ),
         sa.Column(SEQ, sa.BigInteger, nullable=False),
+        postgresql_partition_by=f'LIST ("{ORIGIN}")',
     )

@@ -76,7 +76,7 @@ class LineClient:
         return found
 
     def fetch(self, stream: StreamId, seq: int, ref: SegmentRef, offset: int) -> Iterator[bytes]:
-        """Bytes of a segment from `offset` on; every chunk has `call_s` to arrive."""
+        """Bytes of a segment from `offset` on; every chunk has `chunk_s` to arrive."""
         channel = self._ready()
         request = wire.FetchRequest(stream=stream_message(stream), seq=seq, sha256=ref.sha256, offset=offset)
         call = channel.unary_stream(
@@ -84,14 +84,14 @@ class LineClient:
         )
         chunks_max = (ref.bytes - offset) // self._limits.chunk_bytes + 1
         with self._told("fetch"):
-            self._call = call(request, timeout=self._limits.call_s * chunks_max)
+            self._call = call(request, timeout=self._limits.chunk_s * chunks_max)
             while chunk := self._within(self._call):
                 self._check_again()
                 yield chunk.body
 
     def _within(self, call: Any) -> wire.Chunk | None:
         """The next chunk; a peer that stalls is cut off long before the deadline of the whole call."""
-        stalled = threading.Timer(self._limits.call_s, call.cancel)
+        stalled = threading.Timer(self._limits.chunk_s, call.cancel)
         stalled.daemon = True
         stalled.start()
         try:
@@ -145,7 +145,8 @@ class LineClient:
                 ("grpc.ssl_target_name_override", dns_name(self.endpoint)),
                 ("grpc.max_receive_message_length", self._limits.message_bytes_max),
                 ("grpc.keepalive_time_ms", int(self._limits.keepalive_s * 1000)),
-                ("grpc.keepalive_timeout_ms", 10_000),
+                ("grpc.keepalive_timeout_ms", int(self._limits.chunk_s * 1000)),
+                ("grpc.http2.ping_timeout_ms", int(self._limits.chunk_s * 1000)),
                 ("grpc.initial_reconnect_backoff_ms", 500),
                 ("grpc.use_local_subchannel_pool", 1),
             ],

@@ -22,6 +22,9 @@ class LinkLimits:
     `request_bytes_max` 4 MiB: the marks of a province. `request_s` 10: a request comes whole or not at all.
     `answer_bytes_max` 64 MiB: what a follow answer may keep in memory, whatever a peer sends.
     `headers_max` 500: one answer is small. `call_s` 30: an answer that does not come is a dead link.
+    `line_bytes_per_s_min` 16 000: half of a line of 256 kbit/s, which others use too. A chunk has the
+    time it takes there beside `call_s`, and so has a ping, which waits behind it: where they are cut off
+    at `call_s` nothing would ever arrive.
     """
 
     message_bytes_max: int = 4 << 20
@@ -45,3 +48,9 @@ class LinkLimits:
     call_s: float = 30.0
     workers_max: int = 16
     keepalive_s: float = 20.0
+    line_bytes_per_s_min: float = 16_000.0
+
+    @property
+    def chunk_s(self) -> float:
+        """Longest a chunk may take on the slowest line there is."""
+        return self.call_s + self.chunk_bytes / self.line_bytes_per_s_min

@@ -25,7 +25,7 @@ from jinbao.link.quota import FETCH, FOLLOW, HELLO, PeerQuota, QuotaError
 from jinbao.link.reloading import Material, ReloadingCertificates
 from jinbao.link.standing import Standing
 from jinbao.model.batch import SealedBatch
-from jinbao.model.errors import JinbaoError, LocalError, PeerError, RevocationUnknownError
+from jinbao.model.errors import CorruptionError, JinbaoError, LocalError, PeerError, RevocationUnknownError
 from jinbao.model.quoting import quoted
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.zone import Endpoint
@@ -92,8 +92,10 @@ class LineServer:
                 ("grpc.max_concurrent_streams", limits.streams_per_connection_max),
                 ("grpc.server_handshake_timeout_ms", int(limits.handshake_s * 1000)),
                 ("grpc.max_connection_age_ms", int(limits.connection_age_s * 1000)),
-                ("grpc.max_connection_age_grace_ms", int(limits.call_s * 1000)),
+                ("grpc.max_connection_age_grace_ms", int(limits.chunk_s * 1000)),
                 ("grpc.keepalive_time_ms", int(limits.keepalive_s * 1000)),
+                ("grpc.keepalive_timeout_ms", int(limits.chunk_s * 1000)),
+                ("grpc.http2.ping_timeout_ms", int(limits.chunk_s * 1000)),
                 ("grpc.http2.min_ping_interval_without_data_ms", 5000),
                 ("grpc.compression_enabled_algorithms_bitset", 1),
             ]
@@ -162,6 +164,10 @@ class LineServer:
         except PeerError as exc:
             self._refused(context.peer(), exc)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(exc))
+        except LocalError as exc:  # ours, and no word of it is the caller's: it tries again by its pace
+            await context.abort(
+                grpc.StatusCode.UNAVAILABLE, f"{kind}: expected a zone that can answer, got {exc.code}"
+            )
 
     def _lacks_lists(self, context: Context) -> bool:
         """Whether a caller cannot be judged for want of a revocation list that is new enough."""
@@ -204,11 +210,13 @@ class LineServer:
         return request
 
     async def _send(self, context: Context, message: object) -> None:
-        """Send one message; a caller that takes nothing for `call_s` is cut off."""
+        """Send one message; a caller that takes nothing for `call_s`, or a chunk's time, is cut off."""
+        limits = self._limits
+        within_s = limits.chunk_s if isinstance(message, wire.Chunk) else limits.call_s
         try:
-            await asyncio.wait_for(context.write(message), self._limits.call_s)
+            await asyncio.wait_for(context.write(message), within_s)
         except TimeoutError:
-            most = f"a caller that takes it within {self._limits.call_s:g} s"
+            most = f"a caller that takes it within {within_s:g} s"
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"answer: expected {most}")
 
     async def _hello(self, _requests: object, context: Context) -> None:
@@ -270,7 +278,7 @@ class LineServer:
                 path = await self._quota.read(
                     peer, lambda: self._counter.open_segment(peer, stream, seq, sha256)
                 )
-            except LocalError as exc:
+            except CorruptionError as exc:
                 self._refused(context.peer(), exc)
                 await context.abort(
                     grpc.StatusCode.DATA_LOSS, f"segment: expected to be served, got {exc.code}"

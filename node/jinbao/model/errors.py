@@ -127,6 +127,12 @@ class SpaceError(LocalError):
     code = "space"
 
 
+class UnavailableError(LocalError):
+    """A database is away, or took the work back: nothing is half done, the step is made again by itself."""
+
+    code = "unavailable"
+
+
 class AuditError(LocalError):
     """An audit entry cannot be made durable: what it would tell is not done, or not shown."""
 

@@ -22,6 +22,7 @@ import sqlalchemy as sa
 
 from jinbao.model.errors import SourceError, SpaceError
 from jinbao.source.decode import decode_columns
+from jinbao.source.wording import ALTERED, worded
 
 BATCH_ROWS = 65_536
 """Rows read at once: about 30 MB of a wide table; more is no faster."""
@@ -72,9 +73,8 @@ class Source:
             else:
                 yield from self._other()
         except sa.exc.SQLAlchemyError as exc:
-            raise self.error(
-                "a database that answers", str(exc).splitlines()[0], "jinbao config show"
-            ) from exc
+            said = worded(exc.orig if isinstance(exc, sa.exc.DBAPIError) and exc.orig else exc)
+            raise self.error(said.expected, said.got, "jinbao config show") from exc
         except OSError as exc:
             # The body of a snapshot writes segments: that is our disk, and not the source's fault.
             raise SpaceError(
@@ -120,7 +120,18 @@ class Source:
         try:
             yield
         except driver.Error as exc:
-            raise self.error("a database that answers", str(exc).splitlines()[0], "jinbao status") from exc
+            raise self.error(*worded(exc)) from exc
+
+    def stream(self, reader: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """What a driver streams. Raises SourceError where it breaks off: Arrow's OSError looks like our full disk."""
+        while True:
+            try:
+                batch = next(reader)
+            except StopIteration:
+                return
+            except (OSError, pa.ArrowException) as exc:
+                raise self.error(*worded(exc, reading=True)) from exc
+            yield batch
 
 
 class Catalogue(Protocol):
@@ -136,6 +147,10 @@ class Catalogue(Protocol):
 
     def typing_row(self, columns: Sequence[str], *, raw: bool) -> str:
         """SQL before the table's own that gives one row to be dropped again; empty where none is needed."""
+        ...
+
+    def is_as_seen(self, cursor: Any, table: str) -> bool:
+        """Keep others from altering the table until the end; whether it is still the one the snapshot sees."""
         ...
 
 
@@ -166,6 +181,11 @@ class SqliteCatalogue:
         empty = "x''" if raw else "''"
         return f"SELECT {', '.join(f'{empty} AS {_quoted(c)}' for c in columns)} UNION ALL "
 
+    def is_as_seen(self, cursor: Any, table: str) -> bool:
+        """SQLite's snapshot holds the schema too: nothing can come between."""
+        del cursor, table
+        return True
+
 
 class PostgresCatalogue:
     """PostgreSQL: the schema's own text form of every type; numeric keeps its digits."""
@@ -189,6 +209,16 @@ class PostgresCatalogue:
         del columns, raw
         return ""
 
+    def is_as_seen(self, cursor: Any, table: str) -> bool:
+        """Compare the table's file as the snapshot knows it with the file there is, under a lock that lasts.
+
+        TRUNCATE and an ALTER TABLE that rewrites are not under PostgreSQL's snapshots: afterwards
+        an older one sees no row at all, and a capture would take every row for deleted.
+        """
+        cursor.execute(f"LOCK TABLE {_quoted(table)} IN ACCESS SHARE MODE")
+        cursor.execute(_POSTGRES_AS_SEEN.format(table=_quoted(table).replace("'", "''")))
+        return bool(cursor.fetch_arrow_table().column(0)[0].as_py())
+
 
 _POSTGRES_COLUMNS = """
 SELECT c.relname::text AS tab, a.attname::text AS col,
@@ -199,6 +229,15 @@ JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdroppe
 LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
 ORDER BY c.relname, a.attnum
+"""
+
+
+# pg_class is read under the snapshot; regclass and the file's number are what is now.
+_POSTGRES_AS_SEEN = """
+SELECT coalesce(bool_and(c.relfilenode = coalesce(pg_relation_filenode(c.oid), 0)), false)
+FROM pg_class c
+WHERE c.oid = '{table}'::regclass
+   OR c.oid IN (SELECT relid FROM pg_partition_tree('{table}'::regclass))
 """
 
 
@@ -219,9 +258,12 @@ class AdbcSnapshot:
         chosen = ", ".join(f"{self._catalogue.text(c, raw=raw)} AS {_quoted(c)}" for c in shape.columns)
         typing = self._catalogue.typing_row(shape.columns, raw=raw)
         with self._connection.cursor() as cursor:
+            if not self._catalogue.is_as_seen(cursor, shape.name):
+                thing = f"source {self._source.name}: table {shape.name}"
+                raise SourceError(thing, **ALTERED._asdict())
             cursor.adbc_statement.set_options(**self._options())
             cursor.execute(f"{typing}SELECT {chosen} FROM {_quoted(shape.name)}")
-            for at, batch in enumerate(cursor.fetch_record_batch()):
+            for at, batch in enumerate(self._source.stream(iter(cursor.fetch_record_batch()))):
                 rows = batch.slice(1) if typing and at == 0 else batch
                 yield self._shaped(shape, rows, raw=raw)
 

@@ -10,8 +10,10 @@ Invariant: everything inside one `transaction()` is committed together or not at
 
 from __future__ import annotations
 
+import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,15 +23,24 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from jinbao.model.errors import LocalError, SpaceError
 from jinbao.model.failpoint import declare, hit
-from jinbao.model.quoting import quoted
+from jinbao.store.refusals import refusal
 from jinbao.store.stage import Frames, PostgresStage, SqliteStage, Stage, read_postgres, read_sqlite
 
 COMMIT_BEFORE = declare("store.before_commit", "rows are written in the transaction, not committed")
 COMMIT_AFTER = declare("store.after_commit", "the transaction is committed, nobody was told")
 _READERS_MAX = 8
 _BUSY_MS = 30_000
+"""How long a writer waits for a lock another session holds, in either database."""
+
+_PATIENCE = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+"""What libpq is told unless the URL says otherwise: a server without power is noticed in half a minute, not two hours."""
 
 
 class Transaction:
@@ -52,6 +63,14 @@ class Transaction:
         assert stage in self._stages, "stage was not handed to this transaction"
         return stage.load(self.connection)
 
+    def copy(
+        self, stage: Stage, table: str, columns: Sequence[str], only: pl.Expr, *, freeze: bool = False
+    ) -> None:
+        """COPY columns of staged rows straight into a PostgreSQL table (`table`: SQL, quoted)."""
+        assert stage in self._stages, "stage was not handed to this transaction"
+        assert isinstance(stage, PostgresStage), "SQLite has no COPY"
+        stage.copy(self.connection, table, columns, only, freeze=freeze)
+
 
 class Store:
     """One zone's database. Close it; a second store on the same SQLite file is a bug."""
@@ -64,6 +83,8 @@ class Store:
         for leftover in stage_directory.glob("stage-*"):  # of a process that was killed
             leftover.unlink()
         self._stages = 0
+        self.committed: Callable[[float], None] = lambda _: None
+        """Told how many seconds each commit took."""
         self._write_lock = threading.RLock()
         self._stage_lock = threading.Lock()
         self._staging = threading.local()
@@ -75,9 +96,11 @@ class Store:
             # Writers are one by our own lock; readers see one snapshot, as in SQLite.
             level = "READ COMMITTED" if writer else "REPEATABLE READ"
             size = 2 if writer else _READERS_MAX
-            return sa.create_engine(
-                self.url, pool_size=size, pool_pre_ping=True, isolation_level=level, hide_parameters=True
+            engine = sa.create_engine(
+                self._patient, pool_size=size, pool_pre_ping=True, isolation_level=level, hide_parameters=True
             )
+            sa.event.listen(engine, "connect", _limit_locks)
+            return engine
         engine = sa.create_engine(
             self.url,
             hide_parameters=True,  # they are persons, and an error's text goes into a log
@@ -124,6 +147,25 @@ class Store:
             return SqliteStage(name, columns, frames, path)
         return PostgresStage(name, columns, frames)
 
+    @property
+    def _patient(self) -> sa.URL:
+        """The URL with what libpq should know of lost servers."""
+        missing = {key: value for key, value in _PATIENCE.items() if key not in self.url.query}
+        return self.url.update_query_dict(missing)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Turn what the database refuses inside into our errors.
+
+        Raises UnavailableError when it is away or took the work back, SpaceError when its disk is
+        full, and LocalError for any other refusal.
+        """
+        try:
+            yield
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError, psycopg.Error, sqlite3.Error) as exc:
+            # The drivers' own errors: COPY and ATTACH go past SQLAlchemy.
+            raise refusal(exc, self.url.render_as_string(hide_password=True)) from exc
+
     @contextmanager
     def staging(self) -> Iterator[None]:
         """Stages this thread makes inside are forgotten again if it ends in an error."""
@@ -141,44 +183,84 @@ class Store:
     def transaction(self, *stages: Stage) -> Iterator[Transaction]:
         """One writing transaction; `stages` are readable in it through `Transaction.staged`.
 
-        Raises SpaceError when the disk is full and LocalError for any other refusal of the
-        database; nothing of the transaction is then stored.
+        Raises what `telling` raises; nothing of the transaction is then stored. Only where the
+        connection is lost while it commits may all of it be: whoever tries again looks first.
         """
         with self._write_lock:
             try:
-                with self.writer.connect() as connection, _attached(connection, stages):
+                with self.telling(), self.writer.connect() as connection, _attached(connection, stages):
                     with connection.begin():
                         yield Transaction(connection, stages)
                         hit(COMMIT_BEFORE)
+                        began = time.monotonic()
+                    self.committed(time.monotonic() - began)
                     hit(COMMIT_AFTER)
-            except sa.exc.DatabaseError as exc:
-                raise _local(exc.orig, self.url) from exc
-            except psycopg.Error as exc:  # COPY goes past SQLAlchemy
-                raise _local(exc, self.url) from exc
             finally:
                 for stage in stages:
                     stage.close()
 
     @contextmanager
-    def read(self) -> Iterator[sa.Connection]:
-        """One consistent view of what is committed; cannot write."""
-        with self.reader.connect() as connection, connection.begin():
+    def read(self, *tables: sa.Table) -> Iterator[sa.Connection]:
+        """One consistent view of what is committed; cannot write. `tables`: those in parts that will be read.
+
+        Raises what `telling` raises.
+        """
+        with self.telling(), self.reader.connect() as connection, connection.begin():
+            for name in self._locked(tables):
+                connection.exec_driver_sql(f"LOCK TABLE ONLY {name} IN ACCESS SHARE MODE")
             yield connection
 
-    def frame(self, query: sa.Select[Any], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-        """The rows of `query` as columns of `schema` (order of the query)."""
+    def _locked(self, tables: Sequence[sa.FromClause]) -> list[str]:
+        """Tables to lock before the view is taken, in order of name: a view older than a swap finds no rows."""
+        if self.is_sqlite:
+            return []
+        quote = self.reader.dialect.identifier_preparer.quote
+        return sorted(quote(table.name) for table in tables if isinstance(table, sa.Table))
+
+    def frames(self, query: sa.Select[Any], schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
+        """The rows of `query` as columns of `schema`, in bounded blocks of one view (order of the query).
+
+        The view is held until the blocks are read or the iterator is closed. Raises what `telling` raises.
+        """
         compiled = str(query.compile(self.reader, compile_kwargs={"literal_binds": True}))
-        if not self.is_sqlite:
-            return read_postgres(self.url, compiled, schema)
-        with self._stage_lock:
-            self._stages += 1
-            path = self._stage_directory / f"stage-{self._stages}.db"
-        return read_sqlite(str(self.url.database), compiled, schema, path)
+        with self._telling_columns():
+            if self.is_sqlite:
+                with self._stage_lock:
+                    self._stages += 1
+                    path = self._stage_directory / f"stage-{self._stages}.db"
+                yield from read_sqlite(str(self.url.database), compiled, schema, path)
+            else:
+                # Compiled for a driver that undoes the doubling of every percent sign; ADBC does not.
+                plain, locked = compiled.replace("%%", "%"), self._locked(query.get_final_froms())
+                yield from read_postgres(self._patient, plain, schema, locked)
+
+    @contextmanager
+    def _telling_columns(self) -> Iterator[None]:
+        """As `telling`, for reading past SQLAlchemy; a server lost in mid-stream is an OSError of Arrow's."""
+        import adbc_driver_manager as driver  # noqa: PLC0415  # as the driver itself: only bulk work pays
+
+        try:
+            yield
+        except (driver.Error, sqlite3.Error, OSError) as exc:
+            if self.is_sqlite and isinstance(exc, OSError):
+                raise
+            raise refusal(exc, self.url.render_as_string(hide_password=True)) from exc
+
+    def frame(self, query: sa.Select[Any], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+        """The rows of `query` as columns of `schema`, all at once (order of the query)."""
+        return pl.concat([pl.DataFrame(schema=schema), *self.frames(query, schema)])
 
     def close(self) -> None:
         """Close readers first, so that the owner of checkpoints goes last."""
         self.reader.dispose()
         self.writer.dispose()
+
+
+def _limit_locks(connection: Any, _record: object) -> None:
+    """Let no lock of another session hold a writer for ever, as SQLite's busy timeout does."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = {_BUSY_MS}")
+    connection.commit()
 
 
 @contextmanager
@@ -188,24 +270,11 @@ def _attached(connection: sa.Connection, stages: Sequence[Stage]) -> Iterator[No
     attached = [stage for stage in stages if isinstance(stage, SqliteStage)]
     for stage in attached:
         raw.execute(f"ATTACH DATABASE ? AS {stage.name}", (str(stage.path),))  # type: ignore[union-attr]
+        # Indexes a room adds to staged rows are gone with them.
+        raw.execute(f"PRAGMA {stage.name}.synchronous=OFF")  # type: ignore[union-attr]
+        raw.execute(f"PRAGMA {stage.name}.journal_mode=MEMORY")  # type: ignore[union-attr]
     try:
         yield
     finally:
         for stage in attached:
             raw.execute(f"DETACH DATABASE {stage.name}")  # type: ignore[union-attr]
-
-
-def _local(exc: BaseException | None, url: sa.URL) -> LocalError:
-    """Word a database's refusal for the operator, without the statement's parameters or the row it names."""
-    cause = quoted(str(exc).partition("\n")[0], 300)  # PostgreSQL shows the values on the lines after
-    where = url.render_as_string(hide_password=True)
-    if "disk is full" in cause or "No space left" in cause:
-        return SpaceError(
-            f"database {where}",
-            expected="room to write",
-            got=cause,
-            next_step="free space; the zone retries by itself",
-        )
-    return LocalError(
-        f"database {where}", expected="the transaction to commit", got=cause, next_step="jinbao status"
-    )

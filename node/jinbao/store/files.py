@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,7 +50,14 @@ def telling_full_disk(thing: str) -> Iterator[None]:
 
 
 class Files:
-    """The real disk."""
+    """The real disk. `written` is told how many seconds each file took to become durable."""
+
+    def __init__(self) -> None:
+        self.written: Callable[[float], None] = lambda _: None
+
+    def free_bytes(self, path: Path) -> int:
+        """Bytes free where `path` lies."""
+        return shutil.disk_usage(path).free
 
     def sync(self, path: Path) -> None:
         """Make the contents of `path` durable."""
@@ -84,12 +93,14 @@ class Files:
 def seal(files: Files, temporary: Path, final: Path) -> None:
     """Make `temporary` durable under the name `final`; after return no crash forgets it."""
     hit(SYNC_BEFORE)
+    began = time.monotonic()
     files.sync(temporary)
     hit(SYNC_AFTER)
     files.make_directory(final.parent)
     files.rename(temporary, final)
     hit(RENAMED)
     files.sync_directory(final.parent)
+    files.written(time.monotonic() - began)
     hit(SEALED)
 
 

@@ -7,6 +7,7 @@ label of its name. This module finds and runs them; it defines no table.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -48,3 +49,29 @@ def check(engine: sa.Engine, folders: Sequence[Path]) -> None:
             got=sorted(present) or "no schema",
             next_step="start the zone with the release that made it, or upgrade by jinbao serve",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Revisions:
+    """Where a database stands: heads `present`, revisions `pending` in the order they run, heads `unknown` here."""
+
+    present: tuple[str, ...]
+    pending: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+def revisions(connection: sa.Connection, folders: Sequence[Path]) -> Revisions:
+    """What a database has and lacks of every room's revisions; changes nothing."""
+    script = ScriptDirectory.from_config(_config(folders))
+    downwards = {revision.revision: revision for revision in script.walk_revisions()}
+    present = sorted(MigrationContext.configure(connection).get_current_heads())
+    done: set[str] = set()
+    left = [name for name in present if name in downwards]
+    while left:
+        name = left.pop()
+        done.add(name)
+        below = downwards[name].down_revision
+        left += [below] if isinstance(below, str) else list(below or ())
+    pending = [name for name in reversed(downwards) if name not in done]
+    unknown = [name for name in present if name not in downwards]
+    return Revisions(tuple(present), tuple(pending), tuple(unknown))

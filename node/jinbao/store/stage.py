@@ -1,15 +1,15 @@
 """Stages: how columns enter and leave a zone database without becoming Python rows.
 
 In: SQLite rows go to a separate file through ADBC, closed before the writer attaches it;
-PostgreSQL rows go by COPY into a temporary table on the transaction's own connection.
-Out: SQLite rows are copied by the same `sqlite3` into a separate file that ADBC then
-reads; PostgreSQL by ADBC. ADBC never opens a zone's SQLite file: its own SQLite library
-beside Python's on one file loses committed rows.
+PostgreSQL rows go by binary COPY on the transaction's own connection, into a temporary
+table or straight into a table of the caller. Out: SQLite rows are copied by the same
+`sqlite3` into a separate file that ADBC then reads; PostgreSQL by ADBC. Both come block
+by block. ADBC never opens a zone's SQLite file: its own SQLite library beside Python's
+on one file loses committed rows.
 """
 
 from __future__ import annotations
 
-import io
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,8 +18,11 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
-_COPY_ROWS = 65_536
+from jinbao.model.errors import LocalError
+from jinbao.store.copying import copy_frames, sql_type
 
+_READ_ROWS = 65_536
+_READ_BYTES = 16 << 20
 
 Frames = Callable[[], Iterator[pl.DataFrame]]
 """Opens the rows to stage, block by block; all blocks have the columns of the first."""
@@ -46,7 +49,7 @@ class SqliteStage(Stage):
     def __init__(self, name: str, columns: Sequence[str], frames: Frames, path: Path) -> None:
         super().__init__(name, columns)
         self.path = path
-        _write_sqlite(path, frames)
+        _write_sqlite(path, _checked(frames))
 
     def load(self, connection: sa.Connection) -> sa.TableClause:
         """Return the attached table."""
@@ -59,7 +62,7 @@ class SqliteStage(Stage):
 
 
 class PostgresStage(Stage):
-    """Rows copied into a temporary table that the commit drops."""
+    """Rows copied when they are asked for: into a temporary table that the commit drops, or elsewhere."""
 
     def __init__(self, name: str, columns: Sequence[str], frames: Frames) -> None:
         super().__init__(name, columns)
@@ -68,74 +71,103 @@ class PostgresStage(Stage):
 
     def load(self, connection: sa.Connection) -> sa.TableClause:
         """COPY once, then return the table."""
-        table = sa.table(self.name, *(sa.column(c) for c in self.columns))
         if not self._loaded:
-            _copy_postgres(connection, self.name, self._frames)
+            first = next(_checked(self._frames))
+            columns = ", ".join(f'"{c}" {sql_type(first.schema[c])}' for c in self.columns)
+            connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {self.name} ({columns}) ON COMMIT DROP")
+            copy_frames(connection, self.name, self.columns, _checked(self._frames))
             self._loaded = True
-        return table
+        return sa.table(self.name, *(sa.column(c) for c in self.columns))
+
+    def copy(
+        self,
+        connection: sa.Connection,
+        table: str,
+        columns: Sequence[str],
+        only: pl.Expr,
+        *,
+        freeze: bool = False,
+    ) -> None:
+        """COPY `columns` of the rows that are `only` so into `table`; the rows are read anew each time."""
+        frames = (frame.filter(only) for frame in _checked(self._frames))
+        copy_frames(connection, table, columns, frames, freeze=freeze)
 
 
-def _write_sqlite(path: Path, frames: Frames) -> None:
+def _checked(frames: Frames) -> Iterator[pl.DataFrame]:
+    """The blocks, their columns text or 64-bit integers. Raises LocalError for any other, or a number beyond."""
+    for frame in frames():
+        for name, dtype in frame.schema.items():
+            if dtype != pl.String and not dtype.is_integer():
+                raise LocalError(f"staged column {name}", expected="text or 64-bit integers", got=dtype)
+            if dtype in {pl.UInt64, pl.Int128, pl.UInt128}:
+                fits = frame.get_column(name).cast(pl.Int128).is_between(-(2**63), 2**63 - 1)
+                beyond = (~fits).sum()
+                if beyond:
+                    found = f"{beyond} beyond"
+                    raise LocalError(f"staged column {name}", expected="integers of 64 bits", got=found)
+        yield frame.with_columns(pl.col(n).cast(pl.Int64) for n, t in frame.schema.items() if t != pl.String)
+
+
+def _write_sqlite(path: Path, frames: Iterator[pl.DataFrame]) -> None:
     import adbc_driver_sqlite.dbapi as adbc  # noqa: PLC0415  # a start-up cost only bulk work pays
 
-    with adbc.connect(str(path)) as connection:
-        with connection.cursor() as cursor:
-            for frame in frames():
-                cursor.adbc_ingest("rows", frame.to_arrow(), mode="create_append")
-        connection.commit()
+    with adbc.connect(str(path), autocommit=True) as connection, connection.cursor() as cursor:
+        # A stage that did not come to its commit is thrown away: nothing of it need survive.
+        for pragma in ("journal_mode=OFF", "synchronous=OFF"):
+            cursor.execute(f"PRAGMA {pragma}")
+        for frame in frames:
+            cursor.adbc_ingest("rows", frame.to_arrow(), mode="create_append")
 
 
-def _copy_postgres(connection: sa.Connection, name: str, frames: Frames) -> None:
-    raw: Any = connection.connection.driver_connection
-    made = False
-    for frame in frames():
-        if not made:
-            types = {c: "text" if t == pl.String else "bigint" for c, t in frame.schema.items()}
-            columns = ", ".join(f'"{c}" {t}' for c, t in types.items())
-            connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns}) ON COMMIT DROP")
-            made = True
-        with raw.cursor() as cursor, cursor.copy(f"COPY {name} FROM STDIN (FORMAT csv)") as copy:
-            for block in frame.iter_slices(_COPY_ROWS):
-                text = io.BytesIO()
-                block.write_csv(text, include_header=False, quote_style="non_numeric", null_value="")
-                copy.write(text.getvalue())
-
-
-def read_sqlite(database: str, query: str, schema: Mapping[str, pl.DataType], path: Path) -> pl.DataFrame:
-    """Copy the rows of `query` into the file at `path`, read it as columns and remove it."""
+def read_sqlite(
+    database: str, query: str, schema: Mapping[str, pl.DataType], path: Path
+) -> Iterator[pl.DataFrame]:
+    """Copy the rows of `query` into the file at `path`, read it block by block and remove it."""
     import adbc_driver_sqlite.dbapi as adbc  # noqa: PLC0415
 
+    try:
+        _copy_out(database, query, path)
+        with adbc.connect(str(path)) as connection, connection.cursor() as cursor:
+            cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_READ_ROWS)})
+            names = ", ".join(f'"{c}"' for c in schema)
+            cursor.execute(f"SELECT {names} FROM rows")
+            yield from _blocks(cursor, schema)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _copy_out(database: str, query: str, path: Path) -> None:
     owner = sqlite3.connect(database, timeout=30)
     try:
         owner.execute("PRAGMA wal_autocheckpoint=0")
         owner.execute("ATTACH DATABASE ? AS outgoing", (str(path),))
         owner.execute("PRAGMA outgoing.journal_mode=OFF")
+        owner.execute("PRAGMA outgoing.synchronous=OFF")
         owner.execute(f"CREATE TABLE outgoing.rows AS {query}")
         owner.commit()
         owner.execute("DETACH DATABASE outgoing")
     finally:
         owner.close()
-    try:
-        with adbc.connect(str(path)) as connection, connection.cursor() as cursor:
-            names = ", ".join(f'"{c}"' for c in schema)
-            cursor.execute(f"SELECT {names} FROM rows")
-            table = cursor.fetch_arrow_table()
-    finally:
-        path.unlink(missing_ok=True)
-    return _shaped(table, schema)
 
 
-def read_postgres(url: sa.URL, query: str, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """Read the rows of `query` as columns, on a connection of its own."""
+def read_postgres(
+    url: sa.URL, query: str, schema: Mapping[str, pl.DataType], locked: Sequence[str]
+) -> Iterator[pl.DataFrame]:
+    """Read the rows of `query` block by block, on a connection of its own that first locks tables (`partition`)."""
     import adbc_driver_postgresql.dbapi as adbc  # noqa: PLC0415
 
     uri = url.set(drivername="postgresql").render_as_string(hide_password=False)
     with adbc.connect(uri) as connection, connection.cursor() as cursor:
+        for table in locked:
+            cursor.execute(f"LOCK TABLE ONLY {table} IN ACCESS SHARE MODE")
+        cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_READ_BYTES)})
         cursor.execute(query)
-        return _shaped(cursor.fetch_arrow_table(), schema)
+        yield from _blocks(cursor, schema)
 
 
-def _shaped(table: Any, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)
-    return frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+def _blocks(cursor: Any, schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
+    """What the cursor finds, as columns of `schema`."""
+    for batch in cursor.fetch_record_batch():
+        frame = pl.from_arrow(batch)
+        assert isinstance(frame, pl.DataFrame)
+        yield frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())

@@ -1,7 +1,7 @@
 """The demonstration: a real three-tier network on this machine, and the proof of what arrived.
 
 Ministry, province and two cities; every zone its own process, certificate, private
-directory and SQLite. At the end every zone is restarted and asked for digests of the rows
+directory and database, SQLite or PostgreSQL. At the end every zone is restarted and asked for digests of the rows
 it stored: what arrived is what left, or the run fails naming tier, table and keys.
 """
 

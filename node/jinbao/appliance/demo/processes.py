@@ -13,7 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from jinbao.appliance.admin_client import ask, is_running
+from jinbao.appliance.demo.databases import Databases, SqliteDatabases, with_all_rights
 from jinbao.appliance.network import DEMO_NODES, PlannedNode, make_network
 from jinbao.appliance.settings import Settings, load
 from jinbao.model.errors import JinbaoError, LocalError
@@ -41,27 +44,35 @@ class DemoNetwork:
     settings: dict[str, Settings] = field(default_factory=dict)
     planted: dict[str, set[tuple[str, str, str, str, str]]] = field(default_factory=dict)
     processes: dict[Endpoint, subprocess.Popen[bytes]] = field(default_factory=dict)
+    databases: Databases | None = None
 
     def make(self) -> None:
-        """Write sample cities, identities, topology and settings."""
-        nodes: list[PlannedNode] = []
-        for at, node in enumerate(self.nodes):
-            if node.tier is not Tier.CITY:
-                nodes.append(node)
-                continue
-            self.talk("sample", {"node": node.node, "persons": self.persons})
-            url = f"sqlite:///{self.directory / node.node / 'business.db'}"
-            ledger = generate(
-                [url], region=node.node, persons=self.persons, seed=self.seed + at, period=PERIOD
-            )
-            self.planted[node.node] = {(p.library, p.table, p.key, p.item, p.rule) for p in ledger.planted}
-            nodes.append(replace(node, sources=({"name": "city", "url": url},)))
+        """Write sample cities, identities, topology and settings; start what their databases need."""
+        self.databases = self.databases or SqliteDatabases(self.directory)
+        self.databases.start(sum(len(node.zones) for node in self.nodes))
+        nodes = [self._plan(node, self.seed + at, self.databases) for at, node in enumerate(self.nodes)]
         overrides = {
             "period": str(PERIOD),
             "pace": {"capture_cron": "", "interval_s": 0.5, "backoff_max_s": 5.0},
         }
         _, self.settings = make_network(self.directory, nodes, overrides=overrides)
         self._write_state()
+
+    def _plan(self, node: PlannedNode, seed: int, databases: Databases) -> PlannedNode:
+        """A node with its databases; a city with its business."""
+        urls = {zone: databases.zone(Endpoint(node.node, zone)) for zone in node.zones}
+        planned = replace(node, databases=urls)
+        if node.tier is not Tier.CITY:
+            return planned
+        self.talk("sample", {"node": node.node, "persons": self.persons})
+        url = databases.business(node.node)
+        ledger = generate([url], region=node.node, persons=self.persons, seed=seed, period=PERIOD)
+        self.planted[node.node] = {(p.library, p.table, p.key, p.item, p.rule) for p in ledger.planted}
+        return replace(planned, sources=({"name": "city", "url": databases.source(node.node)},))
+
+    def business(self, city: str) -> sa.URL:
+        """A city's business database, to be changed as its clerks do."""
+        return with_all_rights(self.settings[city].sources[0].url)
 
     def _write_state(self) -> None:
         state = {
@@ -201,6 +212,11 @@ class DemoNetwork:
                 process.kill()
                 process.wait()
         self._write_state()
+
+    def end(self) -> str:
+        """End every zone, and then their databases; the line that starts those again by hand, if there is one."""
+        self.stop()
+        return self.databases.stop() if self.databases is not None else ""
 
     def of_tier(self, tier: Tier) -> list[str]:
         """Nodes of a tier, in order."""

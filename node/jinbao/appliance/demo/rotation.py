@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import base64
 import json
-import sqlite3  # the city's business, not a zone's database
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from typing import Any
 
+import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -28,6 +27,11 @@ from jinbao.trust.book import TrustBook
 from jinbao.trust.documents import open_topology
 from jinbao.trust.encoding import decode_envelope
 from jinbao.trust.identity import ROOT
+
+_RAISE = """
+UPDATE "AC02" SET "AAE240" = "AAE240" + 1, "AAC040" = "AAC040" + 1 WHERE "AAE140" = '210' AND "AAC001" IN
+(SELECT "AAC001" FROM "AC02" WHERE "AAE140" = '210' ORDER BY "AAC001" LIMIT 5)
+"""
 
 _WITHIN_S, _POLL_S = 120.0, 0.5
 _FAILURES = frozenset({"step_failed", "peer_refused", "stream_held", "header_refused"})
@@ -189,13 +193,10 @@ class _Changing:
         """Raise some wages in every city and capture, so that batches travel."""
         self._raises += 1
         for city in self._network.cities():
-            database = self._network.directory / city / "business.db"
-            with closing(sqlite3.connect(database, timeout=30.0)) as business:
-                business.execute(
-                    "UPDATE AC02 SET AAE240 = AAE240 + 1, AAC040 = AAC040 + 1 WHERE AAE140 = '210' AND AAC001 IN "
-                    "(SELECT AAC001 FROM AC02 WHERE AAE140 = '210' ORDER BY AAC001 LIMIT 5)"
-                )
-                business.commit()
+            engine = sa.create_engine(self._network.business(city))
+            with engine.begin() as business:
+                business.exec_driver_sql(_RAISE)
+            engine.dispose()
             self._network.ask(Endpoint(city, Zone.PRODUCTION), "capture.run")
 
     def settle(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from jinbao.appliance.demo.databases import Backend, databases
 from jinbao.appliance.demo.processes import STATE, DemoNetwork, Talk
 from jinbao.appliance.demo.proof import conclude
 from jinbao.model.errors import LocalError
@@ -21,6 +22,7 @@ def run_demo(
     keep: Path | None,
     talk: Talk,
     then: Callable[[DemoNetwork, dict[str, Any]], None],
+    backend: Backend = "sqlite",
 ) -> dict[str, Any]:
     """The whole demonstration: make, start, run, restart, verify; `then` sees the network before it ends.
 
@@ -33,7 +35,7 @@ def run_demo(
             f"demo directory {directory}", expected="an empty directory", got="an earlier demonstration"
         )
     began = time.monotonic()
-    network = DemoNetwork(directory, persons, seed, talk)
+    network = DemoNetwork(directory, persons, seed, talk, databases=databases(backend, directory))
     try:
         network.make()
         network.start()
@@ -43,7 +45,9 @@ def run_demo(
         result = conclude(network, moved)
         then(network, result)
     finally:
-        network.stop()
+        again = network.end()
         if keep is None:
             shutil.rmtree(directory, ignore_errors=True)
+        elif again:
+            talk("kept", {"directory": str(directory), "command": again})
     return result

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sqlite3  # only an intruder opens a zone's database
-from contextlib import closing
 
+import sqlalchemy as sa
+
+from jinbao.appliance.demo.databases import with_all_rights
 from jinbao.appliance.demo.processes import DemoNetwork
 from jinbao.model.zone import Endpoint, Tier, Zone
-
-_BUSY_S = 30.0
 
 
 def tamper(network: DemoNetwork, kind: str) -> str:
@@ -21,13 +20,13 @@ def tamper(network: DemoNetwork, kind: str) -> str:
 def _tamper_row(network: DemoNetwork) -> str:
     """Raise one pension at the province by a hundred yuan, in its database."""
     province = network.of_tier(Tier.PROVINCE)[0]
-    path = network.settings[province].directory(Zone.EXCHANGE) / "zone.db"
-    with closing(sqlite3.connect(path, timeout=_BUSY_S)) as database:
-        key = database.execute('SELECT min("AAC001") FROM pension_macro__retiree').fetchone()[0]
-        database.execute(
-            'UPDATE pension_macro__retiree SET "AIC263" = "AIC263" + 10000 WHERE "AAC001" = ?', (key,)
-        )
-        database.commit()
+    # Only an intruder opens a zone's database; on a server, one who came by its superuser.
+    engine = sa.create_engine(with_all_rights(network.settings[province].database(Zone.EXCHANGE)))
+    with engine.begin() as database:
+        key = database.execute(sa.text('SELECT min("AAC001") FROM pension_macro__retiree')).scalar_one()
+        raised = 'UPDATE pension_macro__retiree SET "AIC263" = "AIC263" + 10000 WHERE "AAC001" = :key'
+        database.execute(sa.text(raised), {"key": key})
+    engine.dispose()
     return f"pension_macro/retiree {key} at {province}/exchange"
 
 

@@ -2,6 +2,7 @@
 
 from jinbao.appliance.questions import audit as audit
 from jinbao.appliance.questions import capture as capture
+from jinbao.appliance.questions import database as database
 from jinbao.appliance.questions import decision as decision
 from jinbao.appliance.questions import evidence as evidence
 from jinbao.appliance.questions import journal as journal

@@ -1,0 +1,131 @@
+"""Refusals: what a database's error means for whoever asked. One table, for writing and for reading alike.
+
+Three outcomes. The database is away or took the work back: `UnavailableError`, the step is made
+again by pace. It has no room: `SpaceError`. It refuses what was asked: `LocalError`, an operator
+acts. The policy of trying again is `flow.pace` and no other: nothing is repeated here.
+
+Never words a statement's parameters, nor the value a database quotes from a row.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+
+import psycopg
+import sqlalchemy as sa
+
+from jinbao.model.errors import LocalError, SpaceError, UnavailableError
+from jinbao.model.quoting import quoted
+
+AWAY_CLASS = "08"
+"""SQLSTATE class of connections that are not, or are no more."""
+
+TAKEN_BACK = frozenset(
+    {
+        "25P03",  # idle in a transaction for longer than the server allows
+        "25P04",  # the transaction lasted longer than the server allows
+        "40001",  # could not be serialized
+        "40003",  # nobody knows whether it was completed
+        "40P01",  # deadlock
+        "53000",  # the server lacks something
+        "53200",  # memory
+        "53300",  # connections
+        "55P03",  # a lock that did not come in time
+        "57014",  # somebody cancelled the statement
+        "57P01",  # the server is shut down, or the session was ended
+        "57P02",  # another session of the server crashed
+        "57P03",  # the server starts or stops
+        "57P05",  # idle for longer than the server allows
+    }
+)
+"""SQLSTATEs of work that may well succeed when it is done again, unchanged."""
+
+FULL = frozenset({"53100", "53400"})
+"""SQLSTATEs of a disk that is full, and of a limit of temporary files that is reached."""
+
+_DATA_CLASS = "22"
+_FULL_TEXTS = ("disk is full", "No space left", "Disk quota exceeded")
+_SQLITE_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_QUOTED = re.compile(r'"[^"]*"')
+
+
+def refusal(exc: BaseException, where: str) -> LocalError:
+    """What `exc` means, worded for the operator; `where` names the database without its password."""
+    first = _first(exc)
+    cause = _cause(first)
+    if _is_full(first, cause):
+        return SpaceError(
+            f"database {where}",
+            expected="room to write",
+            got=cause,
+            next_step="free space; the zone retries by itself",
+        )
+    if _is_passing(first):
+        return UnavailableError(
+            f"database {where}",
+            expected="a database that answers and keeps its word",
+            got=cause,
+            next_step="nothing is half done; the zone tries again by itself",
+        )
+    return LocalError(
+        f"database {where}", expected="the transaction to commit", got=cause, next_step="jinbao status"
+    )
+
+
+def sqlstate(exc: BaseException) -> str:
+    """The five characters a server gave, empty where there are none: the connection itself is at fault, or SQLite."""
+    found = getattr(exc, "sqlstate", None) or ""
+    return found.strip("\0") if isinstance(found, str) else ""
+
+
+def is_passing_state(state: str) -> bool:
+    """Whether a SQLSTATE says that the same may succeed later."""
+    return state.startswith(AWAY_CLASS) or state in TAKEN_BACK
+
+
+def without_values(state: str, text: str) -> str:
+    """The first line of a database's error, bounded; what it quotes from a row is left out."""
+    line = text.partition("\n")[0]  # PostgreSQL shows rows on the lines after
+    return quoted(_QUOTED.sub('"…"', line) if state.startswith(_DATA_CLASS) else line, 300)
+
+
+def _first(exc: BaseException) -> BaseException:
+    """The driver's own first error: what rolling back on a lost connection says of it tells nobody anything."""
+    *_, first = _drivers(exc)
+    return first
+
+
+def _drivers(exc: BaseException) -> Iterator[BaseException]:
+    yield exc
+    at: BaseException | None = exc
+    while at is not None:
+        orig = at.orig if isinstance(at, sa.exc.DBAPIError) else at
+        if isinstance(orig, (psycopg.Error, sqlite3.Error)):
+            yield orig
+        at = at.__context__
+
+
+def _cause(exc: BaseException) -> str:
+    return without_values(sqlstate(exc), str(exc))
+
+
+def _is_full(exc: BaseException, cause: str) -> bool:
+    return sqlstate(exc) in FULL or any(text in cause for text in _FULL_TEXTS)
+
+
+def _is_passing(exc: BaseException) -> bool:
+    """Whether the same may succeed later; an error of the connection itself has no SQLSTATE."""
+    if isinstance(exc, sqlite3.Error):
+        code = getattr(exc, "sqlite_errorcode", None)
+        return isinstance(code, int) and code & 0xFF in _SQLITE_BUSY
+    state = sqlstate(exc)
+    if state:
+        return is_passing_state(state)
+    return isinstance(
+        exc, (psycopg.OperationalError, psycopg.InterfaceError, sa.exc.TimeoutError, OSError)
+    ) or (
+        # By name: the driver is loaded only where there are bulk rows to read.
+        type(exc).__name__ in {"OperationalError", "InterfaceError"}
+    )
