@@ -1,6 +1,6 @@
 """Run the cells of a plan, each in a process of its own, one after the other, and print the table of ratios.
 
-A cell whose result file is there is not run again, so that a run that was cut off goes on.
+A cell that ran to its end is not run again, so that a run that was cut off goes on.
 Rounds interleave: every cell once, then every cell again; ratios are taken within a round.
 """
 
@@ -47,6 +47,11 @@ class Results:
     def file(self, cell: str, number: int) -> Path:
         """Where the result of a cell is."""
         return self.directory / f"{cell.replace(' ', '.').replace(':', '-')}.{number}.json"
+
+    def is_whole(self, cell: str, number: int) -> bool:
+        """Whether a cell ran to its end."""
+        file = self.file(cell, number)
+        return file.exists() and not json.loads(file.read_text(encoding="utf-8"))["trouble"]
 
     def write(self, cell: str, number: int, body: dict[str, Any]) -> None:
         """Complete, or not there."""
@@ -146,7 +151,7 @@ def _code() -> str:
 
 
 def _once(results: Results, cell: str, number: int, bench: Bench, *, again: bool) -> bool:
-    if results.file(cell, number).exists() and not again:
+    if not again and results.is_whole(cell, number):
         return True
     began, load = time.monotonic(), os.getloadavg()[0]
     stretches, trouble = run_cell(cell, bench)
