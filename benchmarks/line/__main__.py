@@ -1,6 +1,6 @@
 """Run the cells of a plan, each in a process of its own, one after the other, and print the table of ratios.
 
-A cell whose result file is there is not run again, so that a run that was cut off goes on.
+A cell that ran to its end is not run again, so that a run that was cut off goes on.
 Rounds interleave: every cell once, then every cell again; ratios are taken within a round.
 """
 
@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -47,6 +48,11 @@ class Results:
         """Where the result of a cell is."""
         return self.directory / f"{cell.replace(' ', '.').replace(':', '-')}.{number}.json"
 
+    def is_whole(self, cell: str, number: int) -> bool:
+        """Whether a cell ran to its end."""
+        file = self.file(cell, number)
+        return file.exists() and not json.loads(file.read_text(encoding="utf-8"))["trouble"]
+
     def write(self, cell: str, number: int, body: dict[str, Any]) -> None:
         """Complete, or not there."""
         file = self.file(cell, number)
@@ -66,7 +72,11 @@ def run_cell(cell: str, bench: Bench) -> tuple[dict[str, Any], str]:
         ) as process,
         Meter({"cell": process.pid, "postgresql": bench.server.pid}, "postgresql") as meter,
     ):
-        stretches = _follow(process, meter, bench)
+        try:
+            stretches = _follow(process, meter, bench)
+        except BaseException:
+            process.terminate()
+            raise
         code = process.wait()
     return stretches, log.read_text(encoding="utf-8")[-3000:] or f"exit code {code}" if code else ""
 
@@ -92,6 +102,7 @@ def _follow(process: subprocess.Popen[str], meter: Meter, bench: Bench) -> dict[
 
 def main() -> int:
     """Make the data, run what has no result yet, print the tables."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # on the way out everything is ended
     given = _arguments()
     if given.quick:
         given.rows, given.rounds, given.again, given.cells = 100_000, 1, True, given.cells or QUICK
@@ -140,7 +151,7 @@ def _code() -> str:
 
 
 def _once(results: Results, cell: str, number: int, bench: Bench, *, again: bool) -> bool:
-    if results.file(cell, number).exists() and not again:
+    if not again and results.is_whole(cell, number):
         return True
     began, load = time.monotonic(), os.getloadavg()[0]
     stretches, trouble = run_cell(cell, bench)

@@ -7,6 +7,7 @@ before work begins and after it ends. Preparing and clearing up are outside ever
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -78,7 +79,8 @@ class Watch:
     @staticmethod
     def _tell(body: Mapping[str, Any]) -> None:
         print(json.dumps(body), flush=True)
-        sys.stdin.readline()
+        if not sys.stdin.readline():
+            sys.exit("the runner is gone")  # what was started is ended on the way out
 
 
 Cell = Callable[[Bench, Watch, str], None]
@@ -87,5 +89,6 @@ Cell = Callable[[Bench, Watch, str], None]
 
 def main(cells: Mapping[str, Cell]) -> None:
     """Run the cell named on the command line, `NAME` or `NAME-VARIANT`."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("asked to end"))
     name, _, variant = sys.argv[1].partition(":")
     cells[name](Bench.heard(sys.stdin.readline()), Watch(), variant)

@@ -47,6 +47,8 @@ from jinbao.trust.envelope import head_of, seal
 PROVINCES, CITIES, LIBRARIES, PROCESSES = 31, 12, 10, 2
 _IDLE_S, _WAIT_S, _POLL_S = 15.0, 900.0, 0.05
 _PERIOD = "202410"
+_ATTESTED_MAX = 10
+"""Children up to which reading back is waited for: each library is read back alone, which takes a large crowd an hour."""
 _OP, _UPSERT = "op", "U"
 """As the contract names them."""
 
@@ -67,6 +69,14 @@ items = [
   ["AAC003", "姓名", "name", "C", 50, 0, "", true, true],
   ["AAE180", "月缴费基数", "contribution_base", "A", 10, 2, "", true, false],
 ]
+[[tables.rules]]
+id = "UNI-1"
+check = "unique"
+items = ["AAC001"]
+scope = "batch"
+severity = "error"
+zh = "个人编号重复"
+en = "person number is not unique"
 """
 
 
@@ -298,7 +308,7 @@ def _replayed(
     log: Log, processes: Sequence[subprocess.Popen[str]], watch: Watch, chosen: Sequence[str], rows: int
 ) -> None:
     headers, submissions = 2 * LIBRARIES * len(chosen), LIBRARIES * len(chosen)
-    watch.begin("accept", "apply", "attest")
+    watch.begin("accept", "apply", *(["attest"] if len(chosen) <= _ATTESTED_MAX else []))
     _tell(processes, "open")
     log.until("batch_accepted", headers // 2)
     shares = [log.counts["batch_accepted"][city] for city in chosen]
@@ -306,8 +316,9 @@ def _replayed(
     watch.end("accept", headers=headers, rows=submissions * rows, evenness=round(even(shares), 3))
     log.until("submission_applied", submissions)
     watch.end("apply", rows=submissions * rows)
-    log.until("submission_attested", submissions)
-    watch.end("attest", rows=submissions * rows)
+    if len(chosen) <= _ATTESTED_MAX:
+        log.until("submission_attested", submissions)
+        watch.end("attest", rows=submissions * rows)
 
 
 CELLS: dict[str, Cell] = {"replay": replay}

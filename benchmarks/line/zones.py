@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from benchmarks.line.sources import Business
 from jinbao.appliance.demo.processes import DemoNetwork
 from jinbao.appliance.network import PlannedNode, make_network, to_toml
 from jinbao.appliance.settings import load
-from jinbao.model.errors import LocalError
+from jinbao.model.errors import JinbaoError, LocalError
 from jinbao.model.zone import Endpoint, Tier, Zone
 
 LIBRARY = "person_register"
@@ -167,6 +168,11 @@ def running(line: Line, *nodes: str) -> Iterator[Line]:
     try:
         line.network.start(*nodes)
         yield line
+    except JinbaoError:
+        for endpoint, process in line.network.processes.items():
+            if process.poll() is not None:  # its log goes with its directory
+                print(line.log(endpoint).read_text(encoding="utf-8")[-1500:], file=sys.stderr)
+        raise
     finally:
         line.network.stop()
         shutil.rmtree(line.directory, ignore_errors=True)
