@@ -11,7 +11,7 @@ import platform
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -196,4 +196,8 @@ def machine(server: str) -> Iterator[tuple[str, str]]:
     yield "system", f"{platform.system()} {platform.release()}"
     yield "Python", platform.python_version()
     yield "database", server
-    yield "packages", ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    found = {one.name: one.version for one in distributions()}
+    yield (
+        "packages",
+        ", ".join(f"{name} {found[name]}" for name in _PACKAGES if name in found),
+    )  # peers may be missing
