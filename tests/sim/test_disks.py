@@ -114,6 +114,26 @@ def test_a_first_load_is_no_pace() -> None:
     assert forecast.look(DAY_S + 2, GB) == 0.0
 
 
+@pytest.mark.parametrize("every_s", [30.0, 3600.0], ids=["each half minute", "hourly"])
+def test_a_forecast_asks_not_how_often_it_is_made(every_s: float) -> None:
+    """A round that is tried again and again, its database being away, warns as early as one that goes well."""
+    forecast, at_s, free = DiskForecast(GB), 0.0, 71.0 * GB
+
+    while forecast.look(at_s, int(free)) > 5 * DAY_S:
+        at_s, free = at_s + every_s, free - 10 * GB / DAY_S * every_s
+
+    assert at_s == pytest.approx(2 * DAY_S, abs=every_s)
+
+
+def test_a_clock_that_was_a_year_ahead_blinds_no_forecast() -> None:
+    """What was seen under a clock that was set back afterwards counts no more; the pace is told after half a day."""
+    forecast = DiskForecast(GB)
+    forecast.look(365 * DAY_S, 90 * GB)
+
+    assert forecast.look(0, 81 * GB) == float("inf")
+    assert forecast.look(DAY_S, 41 * GB) == pytest.approx(DAY_S)
+
+
 def test_slow_writes_are_told_once_until_they_recover() -> None:
     """One slow write among quick ones is nothing; eight are, once; after a recovery they are told again."""
     watch = WriteWatch(0.1)

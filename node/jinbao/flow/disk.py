@@ -9,11 +9,11 @@ import math
 import statistics
 from collections import deque
 
-SAMPLES_MAX = 200
-"""A week of hourly looks."""
-
 WINDOW_S = 86_400.0 * 2
 """The pace is that of two days: a night's run alone says nothing of a week."""
+
+APART_S = 900.0
+"""Looks that are nearer are not kept: a round that is tried again each minute must not push two days out."""
 
 LEARNS_S = 43_200.0
 """No pace is told from less than half a day: a first load is none."""
@@ -27,11 +27,14 @@ class DiskForecast:
 
     def __init__(self, reserve_bytes: int) -> None:
         self._reserve_bytes = reserve_bytes
-        self._seen: deque[tuple[float, int]] = deque(maxlen=SAMPLES_MAX)
+        self._seen: deque[tuple[float, int]] = deque(maxlen=int(WINDOW_S / APART_S) + 2)
 
     def look(self, now_s: float, free_bytes: int) -> float:
         """Seconds until the reserve is reached at the pace of the last two days; infinite while nothing is used up."""
-        self._seen.append((now_s, free_bytes))
+        while self._seen and self._seen[-1][0] > now_s:  # the clock was set back
+            self._seen.pop()
+        if not self._seen or now_s - self._seen[-1][0] >= APART_S:
+            self._seen.append((now_s, free_bytes))
         while self._seen[0][0] < now_s - WINDOW_S and len(self._seen) > 2:  # noqa: PLR2004  # a pace has two ends
             self._seen.popleft()
         began_s, began_bytes = self._seen[0]
