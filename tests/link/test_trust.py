@@ -145,10 +145,10 @@ def hierarchy() -> Hierarchy:
 
 
 @pytest.fixture
-def line(hierarchy: Hierarchy, tmp_path: Path) -> Iterator[Line]:
-    """A line over which a segment of eight chunks lies ready."""
+def line(hierarchy: Hierarchy, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Line]:
+    """A line over which a segment of eight chunks lies ready, or of as many as a test asks for."""
     city, province = hierarchy.side(CITY), hierarchy.side(PROVINCE)
-    ref = random_file(tmp_path / "segment", 8 << 20)
+    ref = random_file(tmp_path / "segment", getattr(request, "param", 8) << 20)
     server = serving(city, Window([None], {ref.sha256: tmp_path / "segment"}))  # type: ignore[list-item]
     with closing(server):
         client = LineClient(province.standing, CITY, f"127.0.0.1:{server.port}", limits=LIMITS)
@@ -189,6 +189,7 @@ def _all(hierarchy: Hierarchy) -> tuple[Authority, ...]:
 
 @pytest.mark.fault_row(36)
 @pytest.mark.parametrize("judge", ["server", "client"])
+@pytest.mark.parametrize("line", [32], indirect=True, ids=["longer than what is on its way"])
 def test_what_is_taken_back_ends_a_running_fetch(line: Line, judge: str) -> None:
     """A revocation that arrives in the middle of an answer ends it at the next chunk, on whichever side it arrives."""
     other = line.province.keys.line if judge == "server" else line.city.keys.seals
