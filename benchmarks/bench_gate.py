@@ -7,6 +7,7 @@ check digit of the persons' rows: less work, and still a Python object per recor
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,9 +17,11 @@ from typing import Annotated
 import polars as pl
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from jinbao.conversion.convert import convert
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.whole import convert, judge_whole
+
 from jinbao.model.places import tiers_directory
-from jinbao.quality.gate import judge_submission
 from jinbao.registry.mappings import load_mappings
 from jinbao.registry.standards import load_standards
 from jinbao.sample.generate import generate
@@ -62,9 +65,9 @@ def ours(tables: dict[str, pl.DataFrame]) -> int:
     mapping = load_mappings(tiers_directory() / "mappings", standards)[LIBRARY]
     none = pl.lit(None, pl.String).alias(UNDECODABLE)
     sources = {name: frame.with_columns(none) for name, frame in tables.items()}
-    converted = convert(mapping, standards[LIBRARY], PERIOD, sources)
-    judge_submission(standards[LIBRARY], PERIOD, converted.frames, converted.findings)
-    return sum(frame.height for frame in converted.frames.values())
+    frames, findings = convert(mapping, standards[LIBRARY], PERIOD, sources)
+    judge_whole(standards[LIBRARY], PERIOD, frames, findings)
+    return sum(frame.height for frame in frames.values())
 
 
 def peer(tables: dict[str, pl.DataFrame]) -> int:

@@ -7,14 +7,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 from tests.sample.city import PERIOD, TIERS, sample_city
+from tests.whole import convert, judge_whole
 
 from jinbao.appliance import judging
 from jinbao.appliance.judging import ConvertAndJudge
-from jinbao.conversion.convert import convert
 from jinbao.journal.segments import SegmentShelf
 from jinbao.model.acts import CapturedTable
 from jinbao.model.finding import FINDING_COLUMNS
-from jinbao.quality.gate import judge_submission
 from jinbao.registry.mappings import load_mappings
 from jinbao.registry.standards import load_standards
 from jinbao.source.decode import UNDECODABLE
@@ -39,8 +38,7 @@ def test_parts_are_judged_as_the_whole(
         CapturedTable("city", name, shelf.write(frame)[0], frame.height, 0, 0, ())
         for name, frame in sources.items()
     ]
-    converted = convert(MAPPINGS[library], standard, PERIOD, sources)
-    whole = judge_submission(standard, PERIOD, converted.frames, converted.findings)
+    whole = judge_whole(standard, PERIOD, *convert(MAPPINGS[library], standard, PERIOD, sources))
 
     library_judged = ConvertAndJudge(MAPPINGS, shelf).judging(standard, str(PERIOD), captured)
     parts = {table.id: list(library_judged.parts(table)) for table in standard.tables}
@@ -55,4 +53,3 @@ def test_parts_are_judged_as_the_whole(
     expected = pl.concat(judged.findings for judged in whole.values()).select(FINDING_COLUMNS)
     assert sorted(findings.select(FINDING_COLUMNS).rows(), key=repr) == sorted(expected.rows(), key=repr)
     assert quarantine.select("table", "key", "n").is_duplicated().sum() == 0
-    assert len(parts[standard.tables[0].id]) > 0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from tests.whole import judge_whole
 
-from jinbao.model.finding import Scope, Severity, Verdict
+from jinbao.model.finding import FINDING_COLUMNS, Scope, Severity, Verdict
 from jinbao.model.standard import Item, ItemType, Limits, Rule, Standard, Table
-from jinbao.quality.gate import Judgement, judge_submission
+from jinbao.quality.gate import Judgement
 
 PERIOD = 202409
 GOOD, WRONG = "11010519491231002X", "110105194912310021"
@@ -43,6 +44,7 @@ PERSON = Table(
     ),
     LIMITS,
 )
+EMPLOYERS = pl.DataFrame({"AAB001": ["E1"]})
 STANDARD = Standard("small", "1.0", "小", "small", 200001, (EMPLOYER, PERSON), {})
 
 
@@ -55,7 +57,13 @@ def judged(*changes: dict[str, object], employers: tuple[str, ...] = ("E1",)) ->
             rows, schema={i.code: pl.String if i.is_text else pl.Int64 for i in PERSON.items}
         ),
     }
-    return judge_submission(STANDARD, PERIOD, frames)["person"]
+    return judge_whole(STANDARD, PERIOD, frames)["person"]
+
+
+def verdict_of(result: Judgement) -> Verdict:
+    """What the limits of the table say of the judged rows."""
+    stopped = result.quarantined.height
+    return LIMITS.verdict(result.passed.height + stopped, stopped)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +87,7 @@ def test_one_defect_is_one_finding(change: dict[str, object], item: str, found: 
     assert result.findings.select("key", "item", "rule").rows() == [("2", item, found)]
     assert result.passed.get_column("AAC001").to_list() == ["1"]
     assert result.quarantined.get_column("key").to_list() == ["2"]
-    assert result.verdict is Verdict.WITH_QUARANTINE
+    assert verdict_of(result) is Verdict.WITH_QUARANTINE
 
 
 @pytest.mark.parametrize("number", ["E12345678", "H1234567801"], ids=["passport", "permit"])
@@ -88,7 +96,7 @@ def test_a_foreign_document_is_no_defect(number: str) -> None:
     result = judged({"AAC002": number, "AAC006": 19800101, "AAC004": "1"})
 
     assert result.findings.is_empty()
-    assert result.verdict is Verdict.ACCEPTED
+    assert verdict_of(result) is Verdict.ACCEPTED
 
 
 def test_both_rows_of_one_key_are_stopped() -> None:
@@ -97,6 +105,21 @@ def test_both_rows_of_one_key_are_stopped() -> None:
 
     assert result.quarantined.height == 2
     assert result.passed.get_column("AAC001").to_list() == ["3"]
+
+
+@pytest.mark.parametrize("severity", [Severity.WARNING, Severity.ERROR])
+def test_a_key_that_did_not_decode_is_still_there_once(severity: Severity) -> None:
+    """Two rows of one key are stopped though conversion warned of it; where it was an error, that is the finding."""
+    said = pl.DataFrame(
+        [("person", "1", "AAC001", "C-03", str(severity), "ff")] * 2, FINDING_COLUMNS, orient="row"
+    )
+    rows = pl.DataFrame([ROW, ROW])
+
+    found = judge_whole(STANDARD, PERIOD, {"employer": EMPLOYERS, "person": rows}, {"person": said})["person"]
+
+    rules = found.findings.get_column("rule").unique().sort().to_list()
+    assert (found.passed.height, found.quarantined.height) == (0, 2)
+    assert rules == (["C-03"] if severity is Severity.ERROR else ["C-03", "unique"])
 
 
 @pytest.mark.parametrize(
@@ -114,5 +137,5 @@ def test_a_table_is_refused_by_count_or_by_share(bad: int, good: int, verdict: V
     """Each limit holds at its last allowed value and refuses one row later."""
     result = judged(*[{"AAC002": WRONG}] * bad, *[{}] * good)
 
-    assert result.verdict is verdict
+    assert verdict_of(result) is verdict
     assert result.passed.height + result.quarantined.height == bad + good

@@ -44,8 +44,13 @@ def test_every_rule_is_one_the_gate_can_judge_and_reads_in_both_languages() -> N
             'check = "not_negative"',
             "employer: rules: expected a rule unique over the key AAB001",
         ),
+        (
+            '"employer_no", "C", 20, 0, "", true',
+            '"employer_no", "C", 20, 0, "", false',
+            "employer: key: expected mandatory items, got AAB001",
+        ),
     ],
-    ids=["rule of no item", "misspelt key", "key of no item", "rows of one key"],
+    ids=["rule of no item", "misspelt key", "key of no item", "rows of one key", "rows of no key"],
 )
 def test_a_wrong_file_is_named_with_the_nearest_right_word(
     tmp_path: Path, right: str, wrong: str, message: str

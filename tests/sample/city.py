@@ -11,9 +11,8 @@ from functools import cache
 from pathlib import Path
 
 import polars as pl
+from tests.whole import convert, judge_whole
 
-from jinbao.conversion.convert import convert
-from jinbao.quality.gate import judge_submission
 from jinbao.registry.mappings import load_mappings
 from jinbao.registry.standards import load_standards
 from jinbao.sample.generate import Ledger, generate
@@ -65,8 +64,9 @@ def findings() -> pl.DataFrame:
     }
     found = []
     for library, mapping in load_mappings(TIERS / "mappings", standards).items():
-        converted = convert(mapping, standards[library], PERIOD, sources)
-        judged = judge_submission(standards[library], PERIOD, converted.frames, converted.findings)
+        judged = judge_whole(
+            standards[library], PERIOD, *convert(mapping, standards[library], PERIOD, sources)
+        )
         found += [one.findings.with_columns(pl.lit(library).alias("library")) for one in judged.values()]
     return pl.concat(found).select("library", "table", "key", "item", "rule")
 

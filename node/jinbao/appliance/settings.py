@@ -91,7 +91,7 @@ class Limits(_Strict):
         4 << 30, description="Bytes of a segment that is fetched; the stream of a larger one is held."
     )
     submission_rows_max: Positive = Field(
-        20_000_000, description="Rows of one submission, which is judged whole; more is refused."
+        20_000_000, description="Rows of one submission, which is applied whole; more is refused."
     )
     decoded_bytes_max: Positive = Field(
         512 << 20, description="Bytes of a peer's segment once decoded: ten times our own largest."

@@ -206,6 +206,7 @@ def migrate(config: Path, zone: str, only_plan: bool, as_json: bool) -> None:
         "revision": t("revision", "版本"),
         "table": t("table", "建表"),
         "column": t("column", "加列"),
+        "parts": t("in parts by origin", "按来源分区"),
     }
     if as_json:
         done = not only_plan and bool(steps)

@@ -8,16 +8,14 @@ rare character is the system's defect and not hers.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 import polars as pl
 
 from jinbao.conversion.keyed import Keyed
-from jinbao.conversion.values import UNDECODED, convert_texts
-from jinbao.conversion.values import Converted as Values
+from jinbao.conversion.values import UNDECODED, Converted, convert_texts
 from jinbao.model.finding import FINDING_COLUMNS, Severity
-from jinbao.model.mapping import Column, LibraryMapping, Part, TableMapping
-from jinbao.model.standard import Item, Standard, Table
+from jinbao.model.mapping import Column, Part, TableMapping
+from jinbao.model.standard import Item, Table
 
 UNDECODABLE = "__undecodable"
 PERIOD = "@period"
@@ -28,34 +26,11 @@ _AMOUNT = "__amount"
 _FINDINGS = pl.DataFrame(schema=dict.fromkeys(FINDING_COLUMNS, pl.String()))
 
 
-@dataclass(frozen=True)
-class Converted:
-    """Standard records by table, in the standard's columns, and what could not be converted."""
-
-    frames: dict[str, pl.DataFrame]
-    findings: pl.DataFrame
-
-
-def convert(
-    mapping: LibraryMapping, standard: Standard, period: int, sources: Mapping[str, pl.DataFrame]
-) -> Converted:
-    """Convert every table of a library whole; `sources` are business tables by upper-case name, columns as text.
-
-    Texts have no NUL: capture leaves out what only pads a field.
-    """
-    frames: dict[str, pl.DataFrame] = {}
-    findings = [_FINDINGS]
-    for one in mapping.tables:
-        whole = TableConversion(one, standard.table(one.table), period, sources)
-        frames[one.table], found = whole.records(sources[one.parts[0].table])
-        findings.append(found)
-    return Converted(frames, pl.concat(findings))
-
-
 class TableConversion:
     """One table of a library, converted part by part of its first business table.
 
-    `sources` holds the other business tables whole: those it joins, and those it counts.
+    `sources` holds the other business tables whole, by upper-case name: those it joins, and those
+    it counts. Texts have no NUL: the reader leaves out what only pads a field.
     """
 
     def __init__(
@@ -77,7 +52,7 @@ class TableConversion:
         joined = self._joined(first)
         chosen = [item for item in self._table.items if items is None or item.code in items]
         values, findings = list[pl.Series](), [_FINDINGS]
-        said: list[tuple[Item, Values, pl.Series]] = []
+        said: list[tuple[Item, Converted, pl.Series]] = []
         for item in chosen:
             column = self._columns.get(item.code)
             if column is None:

@@ -194,12 +194,6 @@ class Library:
             for row in rows
         ]
 
-    def _origins(self, library: str) -> list[str]:
-        """Origins that a submission of the library was applied of."""
-        query = sa.select(SUBMISSION.c.origin).where(SUBMISSION.c.library == library).distinct()
-        with self._store.read() as connection:
-            return sorted(connection.execute(query).scalars())
-
     def newest_applied(self, without: Collection[tuple[str, int]]) -> list[dict[str, Any]]:
         """The newest applied submission of each stream, newest first, but those whose stream and seq are in `without`."""
         newest = sa.select(SUBMISSION.c.stream, sa.func.max(SUBMISSION.c.lsn).label("lsn"))
@@ -215,6 +209,12 @@ class Library:
             for row in rows
             if (row["stream"], row["seq"]) not in without
         ]
+
+    def _origins(self, library: str) -> list[str]:
+        """Origins that a submission of the library was applied of."""
+        query = sa.select(SUBMISSION.c.origin).where(SUBMISSION.c.library == library).distinct()
+        with self._store.read() as connection:
+            return sorted(connection.execute(query).scalars())
 
     def _sql(self, library: str, table: str) -> sa.Table:
         standard = self.standards[library]

@@ -2,8 +2,8 @@
 
 Rules that look at other rows are judged first, over the few columns they name of all rows
 (`judge_across`); then general checks and row rules, for as many rows at once as there is
-room for. A row with an error goes to quarantine whole; warnings only report. Refused is a
-verdict on a table by its limits, never on one row.
+room for. A row with an error goes to quarantine whole; warnings only report. Whether a table
+is refused is said by its limits, over all of its parts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from jinbao.model.finding import FINDING_COLUMNS, Scope, Severity, Verdict
+from jinbao.model.finding import FINDING_COLUMNS, Scope, Severity
 from jinbao.model.standard import CodeList, Rule, Standard, Table
 from jinbao.quality.rules import ACROSS, CHECKS, Context, general_checks, id_column
 
@@ -22,12 +22,11 @@ _FINDINGS = pl.DataFrame(schema=dict.fromkeys(FINDING_COLUMNS, pl.String()))
 
 @dataclass(frozen=True)
 class Judgement:
-    """One table judged: rows that passed (sorted by key), rows that did not, and why."""
+    """Rows of one table judged: those that passed (sorted by key), those that did not, and why."""
 
     passed: pl.DataFrame
     quarantined: pl.DataFrame
     findings: pl.DataFrame
-    verdict: Verdict
 
 
 def key_text(table: Table) -> pl.Expr:
@@ -68,8 +67,15 @@ def judge_across(
         return []
     rows = frame.with_columns(key_text(table).alias("key"))
     before = _before(table, rows, barred)
-    clean = _clean(table, _general(table, rows, lists, context.period, before), before)
-    return _rules(rules, rows, context, clean)
+    broken = _general(table, rows, lists, context.period, before)
+    # A warning bars no row: what is to be stored once must be there once, however its bytes decode.
+    stopped = _before(table, rows, None if barred is None else barred.filter(_IS_ERROR))
+    unique = [rule for rule in rules if rule.check == "unique"]
+    others = [rule for rule in rules if rule.check != "unique"]
+    return [
+        *_rules(unique, rows, context, _clean(table, broken, stopped)),
+        *_rules(others, rows, context, _clean(table, broken, before)),
+    ]
 
 
 def judge(
@@ -95,15 +101,15 @@ def judge(
     findings = _findings(table, rows, [*broken, *across])
     if barred is not None:
         findings = pl.concat([barred.select(FINDING_COLUMNS), findings])
-    bad = findings.filter(pl.col("severity") == Severity.ERROR).get_column("key").unique()
+    bad = findings.filter(_IS_ERROR).get_column("key").unique()
     is_bad = pl.col("key").is_in(bad.implode())
     stopped = rows.filter(is_bad)
     passed = _sorted(table, rows.select(*table.columns, is_bad.alias(_BAD)).filter(~pl.col(_BAD)).drop(_BAD))
-    verdict = table.limits.verdict(rows.height, stopped.height)
-    return Judgement(passed, stopped.select("key", *table.columns), findings, verdict)
+    return Judgement(passed, stopped.select("key", *table.columns), findings)
 
 
 _BAD = "__bad"
+_IS_ERROR = pl.col("severity") == Severity.ERROR
 
 
 def _sorted(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
@@ -200,23 +206,3 @@ def _findings(table: Table, rows: pl.DataFrame, broken: Sequence[Broken]) -> pl.
         if found.rows.any()
     ]
     return pl.concat([_FINDINGS, *parts])
-
-
-def judge_submission(
-    standard: Standard,
-    period: int,
-    frames: Mapping[str, pl.DataFrame],
-    barred: pl.DataFrame | None = None,
-    *,
-    scopes: frozenset[Scope] = frozenset(Scope),
-) -> dict[str, Judgement]:
-    """Judge every table of a submission, by table id in the standard's order."""
-    context = Context(period, frames)
-    found = {}
-    for table in standard.tables:
-        if table.id in frames:
-            mine = None if barred is None else barred.filter(pl.col("table") == table.id)
-            rows, lists = frames[table.id], standard.code_lists
-            across = judge_across(table, rows, lists, context, scopes=scopes, barred=mine)
-            found[table.id] = judge(table, rows, lists, context, across=across, scopes=scopes, barred=mine)
-    return found

@@ -121,14 +121,23 @@ def _table(path: Path, body: Mapping[str, Any]) -> Table:
     rules = tuple(_rule(path, body["id"], rule, codes) for rule in body.get("rules", []))
     limits = Limits(**body["limits"])
     key, totals = tuple(body["key"]), tuple(body["totals"])
-    if not any(rule.check == "unique" and set(rule.items) <= set(key) for rule in rules):
-        # Rows of one key would be stored one over the other, or not at all.
-        raise SettingsError(
-            f"{path}: {body['id']}: rules",
-            expected=f"a rule unique over the key {', '.join(key)}",
-            got="none",
-        )
+    _need_key(f"{path}: {body['id']}", items, key, rules)
     return Table(body["id"], body["name_zh"], body["name_en"], items, key, totals, rules, limits)
+
+
+def _need_key(place: str, items: Sequence[Item], key: Sequence[str], rules: Iterable[Rule]) -> None:
+    """Refuse a table whose gate would let rows of one key through, or of none: no database takes them."""
+    named = ", ".join(key)
+    optional = [item.code for item in items if item.code in key and not item.mandatory]
+    if optional:
+        raise SettingsError(f"{place}: key", expected="mandatory items", got=", ".join(optional))
+    for rule in rules:
+        wants = rule.check, rule.scope, rule.severity
+        if wants == ("unique", Scope.BATCH, Severity.ERROR) and set(rule.items) <= set(key):
+            return
+    raise SettingsError(
+        f"{place}: rules", expected=f"a rule unique over the key {named}, an error of scope batch", got="none"
+    )
 
 
 def _item(path: Path, table: str, entry: Sequence[Any]) -> Item:

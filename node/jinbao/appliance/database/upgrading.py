@@ -20,11 +20,12 @@ from jinbao.library.tables import METADATA
 from jinbao.model.zone import Zone
 from jinbao.store.engine import Store
 from jinbao.store.migrations import upgrade
+from jinbao.store.partition import is_partitioned
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to be done: a `revision` of a room, a `table` or a `column` a standard needs."""
+    """One thing to be done: a `revision` of a room, a `table` or a `column` a standard needs, a table put in `parts`."""
 
     kind: str
     name: str
@@ -57,6 +58,8 @@ def plan(store: Store, libraries: LibraryProjection) -> list[Step]:
             steps += [
                 Step("column", f"{table.name}.{c.name}") for c in table.columns if c.name not in present
             ]
+            if not store.is_sqlite and not is_partitioned(connection, table):
+                steps.append(Step("parts", table.name))
     return steps
 
 
