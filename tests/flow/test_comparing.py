@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jinbao.flow import comparing
 from jinbao.flow.comparing import DELETE, OP, UPSERT, Comparer, leaves_of, lines_of
 from jinbao.model.standard import Item, ItemType, Limits, Table
-from jinbao.trust.digest import digest, digest_of_leaves
+from jinbao.trust.digest import digest, digest_of_leaves, quick
 
 TABLE = Table(
     "person",
@@ -90,7 +90,8 @@ def test_what_another_release_kept_is_compared_by_leaf(kept: str, monkeypatch: p
     """Whole rows of release 0.1, and lines with digests of another library, name only what really changed."""
     old: Content = {"a": ("王", 1), "b": ("李", 2)}
     before = rows(old) if kept == "whole rows" else compared(old, None)[0]
-    monkeypatch.setattr(comparing, "CHEAP", "__row_another")
+    monkeypatch.setattr(comparing, "QUICK", "__row_another")
+    monkeypatch.setattr(comparing, "quick", lambda frame: quick(frame).alias("__row_another"))
 
     _, sent = compared(old | {"b": ("李", 3)}, lines_of(TABLE, before))
 

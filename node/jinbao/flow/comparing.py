@@ -1,7 +1,7 @@
 """Comparing: what passed now against what was sealed last, part by part, without the rows of then.
 
-What was sealed last is kept as lines: a row's key, a cheap digest of its content, its
-bucket and its canonical leaf. Rows whose cheap digest is the same keep their leaf, so the
+What was sealed last is kept as lines: a row's key, a quick digest of its content, its
+bucket and its canonical leaf. Rows whose quick digest is the same keep their leaf, so the
 canonical digest of a table costs as much as what changed in it. Reads and writes no file.
 """
 
@@ -14,17 +14,13 @@ import polars as pl
 
 from jinbao.conversion.keyed import Keyed
 from jinbao.model.standard import Table
-from jinbao.trust.digest import leaves
+from jinbao.trust.digest import QUICK, leaves, quick
 
 OP = "op"
 UPSERT, DELETE = "U", "D"
 BUCKET, LEAF = "bucket", "leaf"
 
-CHEAP = f"__row_polars-{pl.__version__}"
-"""The cheap digest, private to this zone; by another release's none is compared, and leaves are made anew."""
-
-_SEED = 1
-_AT, _BEFORE, _CHEAP_BEFORE = "__at", "__before", "__cheap_before"
+_AT, _BEFORE, _QUICK_BEFORE = "__at", "__before", "__quick_before"
 
 
 @dataclass(frozen=True)
@@ -45,27 +41,27 @@ class Comparer:
         self._table = table
         self._before: Keyed | None = None
         if before is not None:
-            columns = [*table.key, pl.col(LEAF).alias(_BEFORE), BUCKET, _cheap_of(before)]
+            columns = [*table.key, pl.col(LEAF).alias(_BEFORE), BUCKET, _quick_of(before)]
             self._before = Keyed(before.select(columns).with_row_index(_AT), table.key[0])
             self._met = np.zeros(before.height, dtype=bool)
 
     def part(self, passed: pl.DataFrame) -> Compared:
         """Compare some rows (columns of the standard, sorted by key); no key may come in two parts."""
-        table, cheap = self._table, passed.hash_rows(_SEED).alias(CHEAP)
+        table, digests = self._table, quick(passed)
         if self._before is None:
             made = _leaves(table, passed)
-            return Compared(_lines(table, passed, cheap, made), _upserts(passed, made))
-        keys = passed.select(table.key).with_columns(cheap)
+            return Compared(_lines(table, passed, digests, made), _upserts(passed, made))
+        keys = passed.select(table.key).with_columns(digests)
         near = self._before.near(keys.get_column(table.key[0]))
         met = keys.join(near, on=table.key, how="left", nulls_equal=True, maintain_order="left")
         self._met[met.get_column(_AT).drop_nulls().to_numpy()] = True
-        same = met.select((pl.col(CHEAP) == pl.col(_CHEAP_BEFORE)).fill_null(value=False)).to_series()
+        same = met.select((pl.col(QUICK) == pl.col(_QUICK_BEFORE)).fill_null(value=False)).to_series()
         made = met.select(BUCKET, pl.col(_BEFORE).alias(LEAF))
         if not same.all():
             made = _placed(made, ~same, _leaves(table, passed.filter(~same)))
         is_new = (met.get_column(_BEFORE) != made.get_column(LEAF)).fill_null(value=True)
         sent = _upserts(passed.filter(is_new), made.filter(is_new))
-        return Compared(_lines(table, passed, cheap, made), sent)
+        return Compared(_lines(table, passed, digests, made), sent)
 
     def gone(self) -> pl.DataFrame:
         """The rows no part had, to be sent as deletes: nothing but their key. After the last part."""
@@ -82,10 +78,13 @@ class Comparer:
 
 
 def lines_of(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
-    """The lines of whole rows, as release 0.1 kept them; lines are given back as they are."""
+    """The lines of whole rows, as release 0.1 kept them; lines are given back as they are.
+
+    Lines of another column engine carry quick digests under another name: none is compared, leaves are made anew.
+    """
     if LEAF in rows.columns and LEAF not in table.columns:
         return rows
-    return _lines(table, rows, rows.hash_rows(_SEED).alias(CHEAP), _leaves(table, rows))
+    return _lines(table, rows, quick(rows), _leaves(table, rows))
 
 
 def leaves_of(lines: pl.DataFrame) -> pl.DataFrame:
@@ -98,13 +97,13 @@ def _leaves(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
     return leaves(rows, table.columns, table.key).with_columns(pl.col(LEAF).str.decode("hex"))
 
 
-def _lines(table: Table, rows: pl.DataFrame, cheap: pl.Series, made: pl.DataFrame) -> pl.DataFrame:
-    return rows.select(table.key).hstack([cheap, *made.select(BUCKET, LEAF).get_columns()])
+def _lines(table: Table, rows: pl.DataFrame, digests: pl.Series, made: pl.DataFrame) -> pl.DataFrame:
+    return rows.select(table.key).hstack([digests, *made.select(BUCKET, LEAF).get_columns()])
 
 
-def _cheap_of(before: pl.DataFrame) -> pl.Expr:
-    known = pl.col(CHEAP) if CHEAP in before.columns else pl.lit(None, pl.UInt64)
-    return known.alias(_CHEAP_BEFORE)
+def _quick_of(before: pl.DataFrame) -> pl.Expr:
+    known = pl.col(QUICK) if QUICK in before.columns else pl.lit(None, pl.UInt64)
+    return known.alias(_QUICK_BEFORE)
 
 
 def _placed(made: pl.DataFrame, at: pl.Series, fresh: pl.DataFrame) -> pl.DataFrame:

@@ -20,13 +20,10 @@ from polars.io.plugins import register_io_source
 from jinbao.model.errors import SourceError
 from jinbao.source.decode import UNDECODABLE
 from jinbao.source.reader import Snapshot, TableShape
-from jinbao.trust.digest import encode
+from jinbao.trust.digest import QUICK, encode, quick
 
-ALGORITHM = f"polars-{pl.__version__}"
-"""Of the row digest, private to this zone: under another id every row counts as changed, no more."""
-
-KEY, ROW, OP = "__key", f"__row_{ALGORITHM}", "op"
-_SEED = 1
+KEY, ROW, OP = "__key", QUICK, "op"
+"""Columns of digests, and of what a change does; under another release's ROW every row counts as changed, no more."""
 
 GROUP_ROWS = 65_536
 """Rows of a row group: what the writer holds, and the least that is read again."""
@@ -142,7 +139,7 @@ def _with_digests(batch: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
     if UNDECODABLE not in batch.columns:
         batch = batch.with_columns(pl.lit(None, dtype=pl.String).alias(UNDECODABLE))
     keys = pl.DataFrame({KEY: encode(batch, key)}).select(plh.col(KEY).nchash.xxh3_128())
-    return batch.hstack([keys.to_series(), batch.hash_rows(_SEED).alias(ROW)])
+    return batch.hstack([keys.to_series(), quick(batch).alias(ROW)])
 
 
 def _findings(current: Path, now: pl.DataFrame) -> tuple[str, ...]:
@@ -177,7 +174,7 @@ def _by_key(digests: pl.DataFrame) -> pl.DataFrame:
     """One line per key: the digest of its row, or of all its rows together."""
     if digests.get_column(KEY).n_unique() == digests.height:
         return digests
-    together = pl.col(ROW).sort().implode().hash(_SEED)
+    together = pl.col(ROW).sort().implode().hash(1)
     many = pl.col(KEY).is_duplicated()
     grouped = digests.filter(many).group_by(KEY, maintain_order=True).agg(together.alias(ROW))
     # A key of one row keeps its digest: a repeated key elsewhere must not make every row look changed.
