@@ -40,7 +40,7 @@ def test_parts_are_judged_as_the_whole(
     ]
     whole = judge_whole(standard, PERIOD, *convert(MAPPINGS[library], standard, PERIOD, sources))
 
-    library_judged = ConvertAndJudge(MAPPINGS, shelf).judging(standard, str(PERIOD), captured)
+    library_judged = ConvertAndJudge(MAPPINGS, shelf).judging(standard, str(PERIOD), captured, None)
     parts = {table.id: list(library_judged.parts(table)) for table in standard.tables}
     quarantine, findings = library_judged.report(
         [(part.quarantine, part.findings) for found in parts.values() for part in found]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from datetime import date
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from jinbao.journal.ledger import Ledger
 from jinbao.journal.segments import SegmentShelf
 from jinbao.model import acts
 from jinbao.sample.schema import KEYS, TABLES
-from jinbao.source.capture import OP, CaptureFiles, capture_table, find_table, key_of
+from jinbao.source.capture import BY_CONTENT, CaptureFiles, Trust, capture_table, find_table, key_of
+from jinbao.source.kept import OP, Kept
 from jinbao.source.reader import Source
 from jinbao.source.state import SourceState, StateProjection
 from jinbao.store.engine import Store
@@ -105,29 +107,32 @@ class Desk:
 
     def __init__(self, url: str, table: str, directory: Path, *keys: str, encoding: str = "utf-8") -> None:
         self.source, self.table, self.keys = Source("county", url, encoding), table, keys
-        self.directory, self.previous, self.numbers = directory, None, count(1)
+        self.directory, self.numbers = directory, count(1)
+        self.previous: Kept | None = None
         self.changes: pl.DataFrame | None = None
 
-    previous: Path | None
-
-    def capture(self) -> CaptureFiles:
-        """One run; keeps its `current` for the next."""
+    def capture(self, trust: Trust = BY_CONTENT) -> CaptureFiles:
+        """One run; keeps its files for the next."""
         directory = self.directory / f"run-{next(self.numbers)}"
         directory.mkdir(parents=True)
         with self.source.snapshot() as snapshot:
             shape = find_table(snapshot.tables(), self.source.name, self.table)
             key = key_of(shape, self.source.name, self.keys)
-            files = capture_table(snapshot, shape, key, self.previous, directory)
-        self.previous = files.current or self.previous
+            files = capture_table(snapshot, shape, key, self.previous, directory, trust)
+        if files.current is not None:
+            self.previous = Kept(files.current)
+        elif files.changes is not None:
+            assert self.previous is not None, "changes follow something"
+            self.previous = Kept(self.previous.base, [*self.previous.changes, files.changes])
         self.changes = pl.read_parquet(files.changes) if files.changes else None
         if self.changes is not None and files.changes == files.current:  # a whole table: every row is new
             self.changes = self.changes.with_columns(pl.lit("U").alias(OP))
         return files
 
     def rows(self) -> pl.DataFrame:
-        """The newest capture's rows."""
+        """The rows as they were captured last."""
         assert self.previous is not None
-        return pl.read_parquet(self.previous)
+        return self.previous.lazy(list(self.previous.schema)).collect()
 
 
 class Production:
@@ -140,11 +145,13 @@ class Production:
         self.state = SourceState(self.store)
         self._ledger = Ledger(self.store, (StateProjection(),), lambda: "2024-11-01T00:00:00Z")
         self._sources, self.reserve_bytes = sources, reserve_bytes
+        self.day = date(2024, 11, 1)
 
     def run(self) -> Captured:
         """One capture run, numbered and recorded as the outbound flow does."""
-        run = f"run-{self.state.last_run() + 1:06d}"
-        capture = SourceCapture(self._sources, NEEDED, self.state, self.shelf, self.reserve_bytes)
+        run = self.state.last_run() + 1
+        today = lambda: self.day  # noqa: E731
+        capture = SourceCapture(self._sources, NEEDED, self.state, self.shelf, self.reserve_bytes, today)
         captured = capture.run(run)
-        self._ledger.record(acts.captured(run, captured.tables))
+        self._ledger.record(acts.captured(f"run-{run:06d}", captured.tables))
         return captured

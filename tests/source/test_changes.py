@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.source.business import Desk, county, definition, person, put_sqlite, run_sqlite
 
 from jinbao.model.errors import SourceError
-from jinbao.source.capture import KEY, OP, ROW
+from jinbao.source.kept import KEY, OP, ROW
 
 Rows = list[tuple[str | None, ...]]
 
@@ -210,15 +210,15 @@ def test_only_what_changed_is_a_change(old: dict[str, str | None], new: dict[str
     assert files.deletes == len(old.keys() - new.keys())
 
 
-def test_digests_do_not_travel_with_a_change(tmp_path: Path) -> None:
-    """The private digests of key and row are in the kept file, and not in the changes of a later run."""
+def test_a_change_has_the_columns_of_what_it_follows(tmp_path: Path) -> None:
+    """A change has the digests of key and row as the first file has, so that the next run compares with both."""
     desk = desk_of(tmp_path, 1)
     run_sqlite(tmp_path / "c.db", "UPDATE AC01 SET AAC003 = '新名'")
     desk.capture()
 
     assert desk.changes is not None
     assert {KEY, ROW} <= set(desk.rows().columns)
-    assert not {KEY, ROW} & set(desk.changes.columns)
+    assert desk.changes.columns == [*desk.rows().columns, OP]
 
 
 def test_another_digest_algorithm_makes_every_row_new_once(

@@ -149,14 +149,14 @@ class KilledError(BaseException):
 
 def killed_at_slice(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Let the process die when it digests this slice, counted over the run."""
-    real, slices = capture._with_digests, iter(range(1, 1_000))
+    real, slices = capture._keys, iter(range(1, 1_000))
 
-    def digests(batch: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
+    def digests(batch: pl.DataFrame, key: tuple[str, ...]) -> pl.Series:
         if next(slices) == number:
             raise KilledError
         return real(batch, key)
 
-    monkeypatch.setattr(capture, "_with_digests", digests)
+    monkeypatch.setattr(capture, "_keys", digests)
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 5], ids=["first", "between", "next table", "last"])

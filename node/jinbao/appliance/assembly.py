@@ -11,8 +11,9 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from jinbao.appliance.adapters import LibraryAdapter, SourceCapture, StateAdapter
 from jinbao.appliance.callers import RoleBook
@@ -83,6 +84,10 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+CHINA = ZoneInfo("Asia/Shanghai")
+"""The one time of the whole country: captures are planned and days are counted by it."""
+
+
 def rfc3339(moment: datetime) -> str:
     """UTC to the millisecond."""
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
@@ -97,6 +102,10 @@ class Ports:
     rng: random.Random = field(default_factory=random.Random)
     examiner: Callable[[InspectLimits, Died], Examiner] = DecoderProcess
     incarnation: Callable[[], str] = lambda: uuid.uuid4().hex
+
+    def today(self) -> date:
+        """The day in China, by which captures are planned."""
+        return self.now().astimezone(CHINA).date()
 
     def now_text(self) -> str:
         """UTC now as headers carry it."""
@@ -301,7 +310,7 @@ def _build(
     if me.zone is Zone.PRODUCTION and settings.sources:
         outbound = Outbound(
             capture=SourceCapture(
-                settings.sources, _needed(mappings), state, shelf, limits.disk_reserve_bytes
+                settings.sources, _needed(mappings), state, shelf, limits.disk_reserve_bytes, ports.today
             ),
             judge=judge,
             index=index,

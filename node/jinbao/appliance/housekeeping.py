@@ -14,7 +14,7 @@ BEING_WRITTEN_S = 3600.0
 
 def retention_plan(zone: OpenZone) -> list[Line]:
     """Every file on the zone's shelf with who needs it."""
-    in_use = [table.current for table in zone.state.captured_tables()]
+    in_use = [sha256 for table in zone.state.captured_tables() for sha256 in table.segments]
     for library in zone.standards:
         in_use += [row["segment"] for row in zone.state.sealed(library)]
     after = 0

@@ -7,32 +7,43 @@ and `quality`; what becomes of it, in `flow`.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import polars as pl
 
+import jinbao
+from jinbao.appliance.affected import LOOK_ROWS, Captures, Meeting, Moved, TableTrace, any_of
 from jinbao.conversion.convert import TableConversion
 from jinbao.flow.comparing import DELETE, OP, UPSERT
-from jinbao.flow.ports import JudgedPart
+from jinbao.flow.ports import Judged, JudgedPart
 from jinbao.journal.segments import SegmentShelf
 from jinbao.model.acts import CapturedTable
+from jinbao.model.finding import FINDING_COLUMNS as FINDINGS
 from jinbao.model.finding import Scope
 from jinbao.model.mapping import LibraryMapping, TableMapping
 from jinbao.model.standard import Standard, Table
-from jinbao.quality.gate import Broken, across_columns, judge, judge_across
-from jinbao.quality.rules import Context
+from jinbao.quality.gate import Broken, across_columns, judge, judge_across, key_text
+from jinbao.quality.rules import ACROSS, Context
 from jinbao.quarantine.room import FINDING_COLUMNS, ROW_COLUMNS
 from jinbao.source.decode import UNDECODABLE
+from jinbao.source.kept import Look, kept
+from jinbao.trust.digest import QUICK
 
 PART_ROWS = 32_768
 """Rows converted and judged at once: enough that a column is worth its call, few enough for many columns."""
 
 WORKERS = 2
 """Parts worked on at once by each step: what bounds memory, beside the part that is written."""
+
+AFFECTED_MAX = 262_144
+"""Rows judged anew at once, beside the others' findings; above it, all of the library are, part by part."""
+
+QUARANTINE_COLUMNS = ("table", "key", "row")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -44,9 +55,11 @@ class ConvertAndJudge:
     def __init__(self, mappings: Mapping[str, LibraryMapping], shelf: SegmentShelf) -> None:
         self._mappings, self._shelf = mappings, shelf
 
-    def judging(self, standard: Standard, period: str, tables: Sequence[CapturedTable]) -> CapturedLibrary:
-        """Begin to convert and judge one library for a period."""
-        return CapturedLibrary(standard, self._mappings[standard.library], period, self._shelf, tables)
+    def judging(
+        self, standard: Standard, period: str, tables: Sequence[CapturedTable], last: Judged | None
+    ) -> CapturedLibrary:
+        """Begin to convert and judge one library for a period; only what changed since `last`, where that will do."""
+        return CapturedLibrary(standard, self._mappings[standard.library], period, self._shelf, tables, last)
 
     def objection(self, standard: Standard, period: str, segments: Mapping[str, Sequence[str]]) -> str:
         """Why received rows are not acceptable: rows that neither upsert nor delete, or that break a rule."""
@@ -57,10 +70,13 @@ class ConvertAndJudge:
 
 @dataclass(frozen=True)
 class _First:
-    """What is known of a table before its parts: its conversion, and what rules across rows found."""
+    """What is known of a table before its parts: its conversion, and what rules across rows found in its records."""
 
-    conversion: TableConversion
     across: Sequence[Broken]
+    keys: pl.Series
+    """The key text of each record; none if no rule looks across."""
+    conversion: TableConversion | None
+    """Of all items, where all rows are judged."""
 
 
 class CapturedLibrary:
@@ -73,75 +89,194 @@ class CapturedLibrary:
         period: str,
         shelf: SegmentShelf,
         tables: Sequence[CapturedTable],
+        last: Judged | None = None,
     ) -> None:
         self._standard, self._period, self._shelf = standard, int(period), shelf
         self._mappings = {one.table: one for one in mapping.tables}
-        self._files: dict[str, list[str]] = {}
+        self.way = _way(standard, mapping)
+        captures: dict[str, list[CapturedTable]] = {}
+        needed = mapping.source_tables()
         for table in tables:
-            self._files.setdefault(table.table, []).append(table.current)
+            if table.table in needed:
+                captures.setdefault(table.table, []).append(table)
+        self._files = {name: [kept(t, shelf.open_path) for t in found] for name, found in captures.items()}
         self._context = Context(self._period, {})
         self._first: dict[str, _First] = {}
-        self._prepare()
+        self._affected: dict[str, pl.Series] | None = None
+        self._last = last
+        self._prepare(captures)
 
-    def _prepare(self) -> None:
+    def _prepare(self, captures: Captures) -> None:
+        """Say which rows are affected, and judge by the rules across rows."""
+        traced = self._traced(captures)
+        if traced is not None and all(keys.is_empty() for keys in traced.values()):
+            self._affected = traced  # no rule, across rows or not, sees anything else than last time
+            return
+        self._across(is_whole=traced is None)
+        if traced is None:
+            return
+        for table in self._standard.tables:
+            keys = pl.concat([traced[table.id], self._turned(table)]).unique()
+            traced[table.id] = keys
+        if max(map(len, traced.values())) <= AFFECTED_MAX:
+            self._affected = traced
+
+    def _traced(self, captures: Captures) -> dict[str, pl.Series] | None:
+        """The keys what changed leads to, by table; None if all rows are to be judged."""
+        if self._last is None or self._last.way != self.way:
+            return None
+        moved = Moved(captures, self._shelf.open_path, self._last.run)
+        traces = {table.id: self._trace(table) for table in self._standard.tables}
+        if not moved.can_tell or not all(trace.can_tell for trace in traces.values()):
+            return None
+        if moved.count > AFFECTED_MAX:
+            return None
+        return {name: trace.affected(moved, self._files) for name, trace in traces.items()}
+
+    def _trace(self, table: Table) -> TableTrace:
+        return TableTrace(self._mappings[table.id], table, self._period)
+
+    def _across(self, *, is_whole: bool) -> None:
         """Convert what rules across rows look at, of all rows of all tables, and judge by these rules."""
         needed = across_columns(self._standard)
+        conversions: dict[str, TableConversion | None] = dict.fromkeys(needed)
         frames, barred = dict[str, pl.DataFrame](), dict[str, pl.DataFrame]()
-        conversions = {table.id: self._conversion(table) for table in self._standard.tables}
         for table in self._standard.tables:
-            items = needed[table.id]
+            items, one = needed[table.id], self._mappings[table.id]
+            narrowed = _narrowed(one, items)
+            if is_whole:
+                conversions[table.id] = self._conversion(one, table)
             if items:
-                parts = [
-                    conversions[table.id].records(rows, items)
-                    for rows in self._slices(self._mappings[table.id], items)
-                ]
+                conversion = conversions[table.id] or self._conversion(narrowed, table)
+                parts = [conversion.records(rows, items) for rows in self._slices(narrowed)]
                 frames[table.id] = pl.concat(records for records, _ in parts)
                 barred[table.id] = pl.concat(findings for _, findings in parts)
         self._context = Context(self._period, frames)
         for table in self._standard.tables:
             across: Sequence[Broken] = ()
+            keys = pl.Series("key", [], pl.String)
             if table.id in frames:
                 lists = self._standard.code_lists
                 across = judge_across(table, frames[table.id], lists, self._context, barred=barred[table.id])
-            self._first[table.id] = _First(conversions[table.id], across)
+                keys = frames[table.id].select(key_text(table).alias("key")).to_series()
+            self._first[table.id] = _First(across, keys, conversions[table.id])
 
-    def _conversion(self, table: Table) -> TableConversion:
-        one = self._mappings[table.id]
-        columns = {name: set(found) for name, found in one.joined_tables().items()}
-        del columns[one.parts[0].table]
+    def _turned(self, table: Table) -> pl.Series:
+        """Keys of which rules across rows now find another number of defects than last time."""
+        known = self._first[table.id]
+        names = ("key", "rule", "item")
+        now = [
+            known.keys.filter(broken.rows)
+            .to_frame()
+            .with_columns(pl.lit(broken.rule).alias("rule"), pl.lit(broken.item).alias("item"))
+            for broken in known.across
+        ]
+        rules = [rule.id for rule in table.rules if rule.check in ACROSS]
+        then = self._found_last(table).filter(pl.col("rule").is_in(rules)).select(names)
+        sides = pl.concat(
+            [then.with_columns(pl.lit(-1).alias("n")), *(f.with_columns(pl.lit(1).alias("n")) for f in now)]
+        )
+        return (
+            sides.group_by(names).agg(pl.col("n").sum()).filter(pl.col("n") != 0).get_column("key").unique()
+        )
+
+    def _found_last(self, table: Table) -> pl.DataFrame:
+        return self._segment(self._last.findings if self._last else "", FINDINGS).filter(
+            pl.col("table") == table.id
+        )
+
+    def _segment(self, sha256: str, columns: Sequence[str]) -> pl.DataFrame:
+        if not sha256:
+            return pl.DataFrame(schema=dict.fromkeys(columns, pl.String()))
+        return self._shelf.read(sha256).select(columns)
+
+    def affected(self, table: Table) -> pl.Series | None:
+        """Key texts of rows that may be judged otherwise than last time; None: all."""
+        return None if self._affected is None else self._affected[table.id]
+
+    def carried(self, table: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Quarantine and findings of rows that are not affected."""
+        if self._affected is None or self._last is None:
+            return self._segment("", QUARANTINE_COLUMNS), self._segment("", FINDINGS)
+        still = ~pl.col("key").is_in(self._affected[table.id].implode())
+        rows = self._segment(self._last.quarantine, QUARANTINE_COLUMNS).filter(
+            pl.col("table") == table.id, still
+        )
+        return rows, self._found_last(table).filter(still)
+
+    def _conversion(
+        self, one: TableMapping, table: Table, first: pl.DataFrame | None = None
+    ) -> TableConversion:
+        """A table's conversion, the other business tables whole, or as far as they meet rows of `first`."""
+        needed = {name: set(found) for name, found in one.joined_tables().items()}
+        del needed[one.parts[0].table]
+        joined = tuple(needed)
         for name, found in one.counted_tables().items():
-            columns.setdefault(name, set()).update(found)
-        sources = {name: pl.concat(self._read(name, found)) for name, found in columns.items()}
+            needed.setdefault(name, set()).update(found)
+        if first is None:
+            sources = {name: self._read(name, columns) for name, columns in needed.items()}
+        else:
+            sources = self._met(one, joined, needed, first)
         return TableConversion(one, table, self._period, sources)
 
-    def _read(self, name: str, columns: Collection[str]) -> Iterator[pl.DataFrame]:
-        """The newest capture of a business table, all sources of the city one below the other."""
-        for sha256 in self._files[name]:
-            yield pl.read_parquet(self._shelf.open_path(sha256), columns=[*sorted(columns), UNDECODABLE])
+    def _met(
+        self, one: TableMapping, joined: Collection[str], needed: Mapping[str, set[str]], first: pl.DataFrame
+    ) -> dict[str, pl.DataFrame]:
+        """The other business tables as far as they meet rows of the first."""
+        meetings: dict[str, list[Meeting]] = {
+            part.table: [Meeting(part.on, first.select(part.on))] for part in one.parts[1:]
+        }
+        sources = {name: self._read(name, needed[name], meetings[name]) for name in joined}
+        for column in one.columns:
+            name = (column.count or column.total).partition(".")[0]
+            if name:
+                having = [
+                    rows.select(column.by) for rows in (first, *sources.values()) if column.by in rows.columns
+                ]
+                meetings.setdefault(name, []).append(Meeting((column.by,), pl.concat(having)))
+        return {name: self._read(name, needed[name], met) for name, met in meetings.items()}
 
-    def _slices(self, one: TableMapping, items: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
-        """The first business table of a mapping in parts, with the columns that give `items`; one part at least."""
+    def _read(
+        self, name: str, columns: Collection[str], meetings: Sequence[Meeting] | None = None
+    ) -> pl.DataFrame:
+        """A business table, all sources of the city one below the other; with `meetings` the rows that meet one."""
+        chosen = [*sorted(columns), UNDECODABLE]
+        if meetings is None:
+            return pl.concat([one.lazy(chosen) for one in self._files[name]]).collect()
+        look = any_of(meetings)
+        parts = [part for one in self._files[name] for part in one.slices(chosen, LOOK_ROWS, look)]
+        return pl.concat([pl.DataFrame(schema=dict.fromkeys(chosen, pl.String())), *parts])
+
+    def _slices(self, one: TableMapping) -> Iterator[pl.DataFrame]:
+        """The first business table of a mapping in parts, with the columns it needs; one part at least."""
         name = one.parts[0].table
-        narrowed = TableMapping(
-            one.table, one.parts, tuple(c for c in one.columns if items is None or c.item in items)
-        )
-        columns = [*sorted(narrowed.joined_tables()[name]), UNDECODABLE]
-        for sha256 in self._files[name]:
-            lazy = pl.scan_parquet(self._shelf.open_path(sha256)).select(columns)
-            rows = lazy.select(pl.len()).collect().item()
-            for first in range(0, max(rows, 1), PART_ROWS):
-                yield lazy.slice(first, PART_ROWS).collect()
+        columns = [*sorted(one.joined_tables()[name]), UNDECODABLE]
+        for file in self._files[name]:
+            yield from file.slices(columns, PART_ROWS)
+
+    def _wanted(self, table: Table, keys: pl.Series) -> pl.DataFrame:
+        """The affected rows of a table's first business table, in its order."""
+        trace, one = self._trace(table), self._mappings[table.id]
+        columns = [*sorted(one.joined_tables()[trace.root]), UNDECODABLE]
+        look = Look((*trace.key_columns, UNDECODABLE), lambda rows: trace.keys(rows).is_in(keys.implode()))
+        parts = [part for file in self._files[trace.root] for part in file.slices(columns, LOOK_ROWS, look)]
+        return pl.concat([pl.DataFrame(schema=dict.fromkeys(columns, pl.String())), *parts])
 
     def parts(self, table: Table) -> Iterator[JudgedPart]:
-        """A table part by part, in the order of its source; some are worked on while one is taken."""
-        yield from _ahead(lambda part: self._judged(table, *part), self._converted(table))
-
-    def _converted(self, table: Table) -> Iterator[tuple[pl.DataFrame, pl.DataFrame, list[Broken]]]:
-        """Records of each part, findings of conversion, and what rules across rows found in them."""
-        known, done = self._first[table.id], 0
-        for records, findings in _ahead(known.conversion.records, self._slices(self._mappings[table.id])):
-            yield records, findings, [broken.slice(done, records.height) for broken in known.across]
-            done += records.height
+        """Affected rows part by part, in the order of their source; some are worked on while one is taken."""
+        one, known = self._mappings[table.id], self._first.get(table.id)
+        if self._affected is None:
+            assert known is not None, "rules across rows are judged first"
+            way = (known.conversion or self._conversion(one, table), known.across, self._slices(one))
+        elif known is None or self._affected[table.id].is_empty():
+            return
+        else:
+            keys = self._affected[table.id]
+            rows = self._wanted(table, keys)
+            is_among = known.keys.is_in(keys.implode())
+            across = [replace(broken, rows=broken.rows.filter(is_among)) for broken in known.across]
+            way = (self._conversion(one, table, rows), across, rows.iter_slices(PART_ROWS))
+        yield from _ahead(lambda part: self._judged(table, *part), _converted(*way))
 
     def _judged(
         self, table: Table, records: pl.DataFrame, findings: pl.DataFrame, across: Sequence[Broken]
@@ -164,6 +299,27 @@ class CapturedLibrary:
             rows.with_columns(number.alias("n")).select(ROW_COLUMNS),
             findings.with_columns(pl.col("n").cast(pl.Int64)).select(FINDING_COLUMNS),
         )
+
+
+def _converted(
+    conversion: TableConversion, across: Sequence[Broken], slices: Iterator[pl.DataFrame]
+) -> Iterator[tuple[pl.DataFrame, pl.DataFrame, list[Broken]]]:
+    """Records of each part, findings of conversion, and what rules across rows found in them."""
+    done = 0
+    for records, findings in _ahead(conversion.records, slices):
+        yield records, findings, [broken.slice(done, records.height) for broken in across]
+        done += records.height
+
+
+def _narrowed(one: TableMapping, items: Collection[str]) -> TableMapping:
+    """A mapping that gives some of its items."""
+    return TableMapping(one.table, one.parts, tuple(c for c in one.columns if c.item in items))
+
+
+def _way(standard: Standard, mapping: LibraryMapping) -> str:
+    """A word for release, column engine, standard and mapping: what decides how the content of a row is judged."""
+    said = repr((jinbao.__version__, QUICK, standard, mapping))
+    return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
 def _ahead(work: Callable[[T], R], things: Iterator[T]) -> Iterator[R]:

@@ -19,7 +19,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 
 from jinbao.appliance.admin_server import AdminServer
-from jinbao.appliance.assembly import OpenZone, open_zone
+from jinbao.appliance.assembly import CHINA, OpenZone, open_zone
 from jinbao.appliance.auditing import keep_trail
 from jinbao.appliance.carrying import between
 from jinbao.appliance.housekeeping import clear, retention_plan, watch_disk
@@ -44,7 +44,6 @@ from jinbao.model.zone import Border, Endpoint, Zone
 from jinbao.store.files import telling_full_disk
 
 _STOP_S = 15.0
-_CHINA = "Asia/Shanghai"
 _RETENTION_S = 3600.0
 _TRUST_S = 5.0
 """How soon a renewed identity and a document laid down by hand are noticed; what peers bring is at once."""
@@ -91,7 +90,7 @@ class ZoneService:
         self._drop = TrustDrop(zone.trust)
         self._seal_due = 0.0
         self._disk_full_in_s = math.inf
-        self._scheduler = BackgroundScheduler(timezone=_CHINA)
+        self._scheduler = BackgroundScheduler(timezone=CHINA)
         self._limits = LinkLimits(
             fetches_per_peer_max=zone.settings.limits.fetches_per_peer_max,
             headers_max=zone.settings.limits.headers_max,
@@ -277,7 +276,7 @@ class ZoneService:
     def _schedule(self) -> None:
         cron = self.zone.settings.pace.capture_cron
         if cron:
-            trigger = CronTrigger.from_crontab(cron, timezone=_CHINA)
+            trigger = CronTrigger.from_crontab(cron, timezone=CHINA)
             self._scheduler.add_job(
                 self.capture_now, trigger, coalesce=True, max_instances=1, misfire_grace_time=None
             )

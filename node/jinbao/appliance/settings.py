@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from jinbao.model.errors import SettingsError
+from jinbao.model.token import DIGEST, XMIN
 from jinbao.model.zone import Border, Endpoint, Tier, Zone
 
 Positive = Annotated[int, Field(gt=0)]
@@ -51,6 +52,41 @@ class SourceSettings(_Strict):
     keys: dict[str, list[str]] = Field(
         default_factory=dict, description="Key columns of tables that declare none."
     )
+    change: Literal["content", "digest", "token"] = Field(
+        "content",
+        description="What tells that a row changed: its `content`, which is read; a `digest` of it made in "
+        "PostgreSQL, where only changed rows are read; or a `token` that is believed, and checked.",
+    )
+    tokens: dict[str, str] = Field(
+        default_factory=dict,
+        description="For `token`: the column of a table that changes with every change of a row. Without one "
+        "PostgreSQL gives xmin, and SQLite's tables are compared by content.",
+    )
+    check_days: Positive = Field(
+        14,
+        description="For `token`: within so many days the content of every row is compared, so that a token "
+        "that lies is found; a fortnight, as a month closes after two.",
+    )
+
+    @model_validator(mode="after")
+    def _can_tell(self) -> Self:
+        kind = self.url.partition(":")[0].partition("+")[0]
+        offers = {"content": {kind}, "digest": {"postgresql"}, "token": {"postgresql", "sqlite"}}[self.change]
+        if kind not in offers:
+            msg = f"change: expected content for {kind}, got {self.change}, which needs {' or '.join(sorted(offers))}"
+            raise ValueError(msg)
+        if self.change != "content" and self.encoding != "utf-8":
+            msg = f"change: expected content for a source in {self.encoding}, got {self.change}"
+            raise ValueError(msg)
+        return self
+
+    def token(self, table: str) -> str:
+        """What stands for a row's content: the catalogue's word or a column's name; empty is the content itself."""
+        if self.change == "digest":
+            return DIGEST
+        own = {name.upper(): column for name, column in self.tokens.items()}
+        usual = XMIN if self.url.startswith("postgresql") else ""
+        return own.get(table.upper(), usual) if self.change == "token" else ""
 
 
 class Limits(_Strict):

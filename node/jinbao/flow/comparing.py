@@ -1,7 +1,7 @@
 """Comparing: what passed now against what was sealed last, part by part, without the rows of then.
 
-What was sealed last is kept as lines: a row's key, a quick digest of its content, its
-bucket and its canonical leaf. Rows whose quick digest is the same keep their leaf, so the
+What was sealed last is kept as lines: a row's key, its control columns, a quick digest of its
+content, its bucket and its canonical leaf. Rows whose quick digest is the same keep their leaf, so the
 canonical digest of a table costs as much as what changed in it. Reads and writes no file.
 """
 
@@ -98,7 +98,14 @@ def _leaves(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _lines(table: Table, rows: pl.DataFrame, digests: pl.Series, made: pl.DataFrame) -> pl.DataFrame:
-    return rows.select(table.key).hstack([digests, *made.select(BUCKET, LEAF).get_columns()])
+    return rows.select(*table.key, *_totals(table)).hstack(
+        [digests, *made.select(BUCKET, LEAF).get_columns()]
+    )
+
+
+def _totals(table: Table) -> list[str]:
+    """The control columns: with them in the lines, sums over all rows need no row of then."""
+    return [code for code in table.totals if code not in table.key]
 
 
 def _quick_of(before: pl.DataFrame) -> pl.Expr:

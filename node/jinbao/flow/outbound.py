@@ -29,7 +29,7 @@ from jinbao.flow.ports import (
     Shelf,
 )
 from jinbao.flow.sealing import StreamSealer
-from jinbao.flow.submitting import TableSubmission
+from jinbao.flow.submitting import Before, TableSubmission
 from jinbao.model import acts
 from jinbao.model.acts import Act, ConvertedTable
 from jinbao.model.batch import Kind, Manifest, SealedBatch
@@ -79,8 +79,9 @@ class Outbound:
 
         Raises SourceError or SpaceError; what was recorded before stays, the next run goes on.
         """
-        run = f"run-{self._state.last_run() + 1:06d}"
-        self._record_capture(run, self._capture.run(run))
+        number = self._state.last_run() + 1
+        run = f"run-{number:06d}"
+        self._record_capture(run, self._capture.run(number))
         return sum(self._submit(standard, period, run) for standard in self._standards)
 
     def _record_capture(self, run: str, captured: Captured) -> None:
@@ -94,6 +95,8 @@ class Outbound:
         hit(CAPTURE_BEFORE)
         self._ledger.record(acts.captured(run, captured.tables), *resources)
         hit(CAPTURED)
+        for (source, table), lied in captured.lied.items():
+            self._observer.event("token_lied", source=source, table=table, rows=lied)
         changed = sum(t.upserts + t.deletes for t in captured.tables)
         rows = sum(t.rows for t in captured.tables)
         self._observer.event(
@@ -104,11 +107,16 @@ class Outbound:
         """Convert, judge and seal one library; 1 if a submission was sealed, 0 if nothing changed or it was refused."""
         last = self._state.last_sealed(standard.library)
         is_whole = last is None or (last.standard, last.period) != (standard.id, period)
-        judging = self._judge.judging(standard, period, self._state.captured_tables())
+        judged = None if last is None or is_whole else last.judged
+        judging = self._judge.judging(standard, period, self._state.captured_tables(), judged)
         tables, stopped = [], list[tuple[pl.DataFrame, pl.DataFrame]]()
         for table in standard.tables:
-            before = None if last is None or is_whole else self._lines(table, last)
-            submission = TableSubmission(table, before, self._shelf, self._segment_rows_max)
+            before = None if last is None or is_whole else self._before(table, last)
+            affected = judging.affected(table)
+            submission = TableSubmission(table, before, self._shelf, self._segment_rows_max, affected)
+            carried = judging.carried(table)
+            submission.carry(carried[0].height)
+            stopped.append(carried)
             for part in judging.parts(table):
                 submission.add(part)
                 stopped.append((part.quarantine, part.findings))
@@ -128,6 +136,7 @@ class Outbound:
             tables=kept,
             quarantine=quarantine,
             findings=findings,
+            way=judging.way,
         )
         self._ledger.record(*(acts.sealed(batch) for batch in batches), converted)
         hit(SEALED)
@@ -142,9 +151,10 @@ class Outbound:
         )
         return int(bool(batches))
 
-    def _lines(self, table: Table, last: SealedLibrary) -> pl.DataFrame:
+    def _before(self, table: Table, last: SealedLibrary) -> Before:
         """What was sealed last of a table."""
-        return lines_of(table, self._shelf.read(last.tables[table.id]))
+        sealed = last.tables[table.id]
+        return Before(lines_of(table, self._shelf.read(sealed.segment)), sealed.segment, sealed.digest)
 
     def _batches(
         self,

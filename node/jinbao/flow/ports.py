@@ -182,17 +182,21 @@ class Submitted:
 class Capture(Protocol):
     """The production zone's business databases."""
 
-    def run(self, run: str) -> Captured:
+    def run(self, run: int) -> Captured:
         """Read all tables under one snapshot per source; durable files, nothing recorded yet."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """One capture run: tables as they are now, and the segments of what changed in them."""
+    """One capture run: tables as they are now, and by source and table the segments of what changed in them.
+
+    `lied` counts the rows that changed and whose token did not.
+    """
 
     tables: tuple[CapturedTable, ...]
     changes: Mapping[tuple[str, str], SegmentRef]
+    lied: Mapping[tuple[str, str], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +217,21 @@ class JudgedPart:
 class Judging(Protocol):
     """One library of one run before the gate."""
 
+    @property
+    def way(self) -> str:
+        """A word for all that decides how rows are judged beside their content."""
+        ...
+
+    def affected(self, table: Table) -> pl.Series | None:
+        """The key texts of rows that may be judged otherwise than last time, gone ones too; None: all of them."""
+        ...
+
     def parts(self, table: Table) -> Iterator[JudgedPart]:
-        """A table part by part, in the order of its source; one part at least."""
+        """The affected rows of a table part by part, in the order of its source; one part at least."""
+        ...
+
+    def carried(self, table: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Quarantine and findings of rows that are not affected, as the run judged them that sealed last."""
         ...
 
     def report(self, parts: Sequence[tuple[pl.DataFrame, pl.DataFrame]]) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -225,8 +242,10 @@ class Judging(Protocol):
 class Judge(Protocol):
     """Conversion and gate over the captured tables."""
 
-    def judging(self, standard: Standard, period: str, tables: Sequence[CapturedTable]) -> Judging:
-        """Begin to convert and judge one library for a period."""
+    def judging(
+        self, standard: Standard, period: str, tables: Sequence[CapturedTable], last: Judged | None
+    ) -> Judging:
+        """Begin to convert and judge one library for a period; only what changed since `last`, where that will do."""
         ...
 
     def objection(self, standard: Standard, period: str, segments: Mapping[str, Sequence[str]]) -> str:
@@ -251,12 +270,34 @@ class SealedState(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """What the run that sealed a library last judged: by which `way`, and the segments of what it stopped and found."""
+
+    way: str
+    run: int
+    quarantine: str
+    findings: str
+
+
+@dataclass(frozen=True, slots=True)
+class SealedTable:
+    """A table as last sealed: the segment of its lines, and the digest of its rows."""
+
+    segment: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class SealedLibrary:
-    """A library as last sealed: standard and period, and the segment of all rows of each table."""
+    """A library as last sealed: standard, period and tables.
+
+    `judged` is None when a later run was refused: its findings are of other rows than those sealed.
+    """
 
     standard: str
     period: str
-    tables: Mapping[str, str]
+    tables: Mapping[str, SealedTable]
+    judged: Judged | None = None
 
 
 class Observer(Protocol):

@@ -196,7 +196,12 @@ def receipts_kept(stream: StreamId, seq: int, head: str, sha256: Sequence[str]) 
 
 @dataclass(frozen=True, slots=True)
 class CapturedTable:
-    """One business table after a capture run: where its current rows and its changes lie."""
+    """One business table after a capture run: where its rows lie, and what the run found.
+
+    `current` is the segment the table was last written whole to, in run `since`; `changes` are the
+    segments of what followed, oldest first, each with its run. `checked` is the day up to which the
+    content of rows captured by token was compared, empty where content always is.
+    """
 
     source: str
     table: str
@@ -205,6 +210,14 @@ class CapturedTable:
     upserts: int
     deletes: int
     findings: tuple[str, ...] = ()
+    since: int = 0
+    changes: tuple[tuple[int, str], ...] = ()
+    checked: str = ""
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """All segments its rows lie in."""
+        return (self.current, *(sha256 for _, sha256 in self.changes))
 
 
 def capture_asked(run: int) -> Act:
@@ -239,8 +252,12 @@ def converted(
     tables: Sequence[ConvertedTable],
     quarantine: str,
     findings: str,
+    way: str = "",
 ) -> Act:
-    """A library was converted and judged; `quarantine` and `findings` name segments, or are empty."""
+    """A library was converted and judged; `quarantine` and `findings` name segments, or are empty.
+
+    `way` is a word for what decides how rows are judged beside their content; where it is another, all are judged anew.
+    """
     return Act(
         "converted",
         {
@@ -252,6 +269,7 @@ def converted(
             "tables": [asdict(t) for t in tables],
             "quarantine": quarantine,
             "findings": findings,
+            "way": way,
         },
     )
 

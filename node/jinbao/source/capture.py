@@ -1,39 +1,65 @@
 """Capture: what changed in a business table since the last run, found by content.
 
-Each run reads the whole table and writes it, with a digest per row, to a new `current`
-file while it is read; the difference to the file before is found on digests alone (24 bytes
-a row), and only changed rows are read again. The first `current` of a table is its own
-change: everything. No clock, trigger or log of the source is trusted.
-Rows with one key twice are a multiset: every one is kept and the doubling is a finding.
+Each run reads the whole table and compares a digest per row with those kept: only rows that
+changed are written, as one more file of changes. A table is written whole the first time, when
+its columns differ, when a key repeats, and when its changes have become many; its first file is
+its own change: everything. No clock, trigger or log of the source is trusted; where the operator
+says that a token tells a row's content, see `tokens`. Rows with one key twice are a multiset:
+every one is kept and the doubling is a finding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import polars_hash as plh
 from polars.io.plugins import register_io_source
 
 from jinbao.model.errors import SourceError
+from jinbao.source.catalogue import TableShape
 from jinbao.source.decode import UNDECODABLE
-from jinbao.source.reader import Snapshot, TableShape
-from jinbao.trust.digest import QUICK, encode, quick
-
-KEY, ROW, OP = "__key", QUICK, "op"
-"""Columns of digests, and of what a change does; under another release's ROW every row counts as changed, no more."""
+from jinbao.source.kept import DELETE, KEY, OP, ROW, UPSERT, Kept
+from jinbao.source.reader import TOKEN, Snapshot
+from jinbao.trust.digest import encode, quick
 
 GROUP_ROWS = 65_536
 """Rows of a row group: what the writer holds, and the least that is read again."""
+
+_TOUCHED_SHARE = 20
+"""Rows whose token changed and whose content did not, of all: above one in so many the table is written anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What of a source stands for a row's content; without a `token` its content alone.
+
+    `checked` are the keys whose content is compared all the same in this run, a truth value for each
+    of the column KEY: a token that lies is found when its row's turn comes.
+    """
+
+    token: str = ""
+    checked: pl.Expr = field(default_factory=lambda: pl.lit(value=False))
+
+    @property
+    def column(self) -> str:
+        """Where the token is kept; another for every token, so that no two are compared."""
+        return f"{TOKEN}_{self.token}"
+
+
+BY_CONTENT = Trust()
 
 
 @dataclass(frozen=True, slots=True)
 class CaptureFiles:
     """What one capture of one table wrote; `changes` is None when nothing changed.
 
-    The first capture's changes are `current` itself: every row, and no `op`.
+    `current` is a table written whole, or None where what was kept, with `changes`, says it all. The
+    first capture's changes are `current` itself: every row, and no `op`. `lied` counts rows that
+    changed under the same token.
     """
 
     current: Path | None
@@ -42,6 +68,7 @@ class CaptureFiles:
     upserts: int
     deletes: int
     findings: tuple[str, ...]
+    lied: int = 0
 
 
 def find_table(snapshot_tables: dict[str, TableShape], source: str, table: str) -> TableShape:
@@ -86,82 +113,267 @@ def key_of(shape: TableShape, source: str, declared: Sequence[str]) -> tuple[str
 
 
 def capture_table(
-    snapshot: Snapshot, shape: TableShape, key: Sequence[str], previous: Path | None, directory: Path
+    snapshot: Snapshot,
+    shape: TableShape,
+    key: Sequence[str],
+    previous: Kept | None,
+    directory: Path,
+    trust: Trust = BY_CONTENT,
 ) -> CaptureFiles:
-    """Read one table and compare it with its previous `current` file.
+    """Read one table, or the tokens of its rows, and compare it with what was kept of it.
 
-    Files are written under `directory`, complete but not yet durable: the caller shelves
-    them. `current` is None when the previous file still says it all.
+    Files are written under `directory`, complete but not yet durable: the caller shelves them.
     """
-    current = directory / f"capture-{shape.name}.current"
-    rows = _write_current(snapshot.batches(shape), shape, key, current)
-    now = pl.read_parquet(current, columns=[KEY, ROW])
-    findings = _findings(current, now)
-    before = _digests(previous, current)
-    changed, gone = _difference(now, before)
-    if previous is not None and changed.is_empty() and gone.is_empty() and _same_columns(previous, current):
-        current.unlink()
-        return CaptureFiles(None, None, rows, 0, 0, findings)
-    if changed.is_empty() and gone.is_empty():
-        return CaptureFiles(current, None, rows, 0, 0, findings)
+    reading = _Reading(snapshot, shape, key, directory, trust)
     if previous is None:
-        return CaptureFiles(current, current, rows, rows, 0, findings)
-    changes = directory / f"capture-{shape.name}.changes"
-    upserts, deletes = _write_changes(current, previous, changed, gone, changes)
-    return CaptureFiles(current, changes, rows, upserts, deletes, findings)
+        return reading.first()
+    found = None
+    if reading.may_follow(previous):
+        found = reading.by_token(previous) if trust.token else reading.by_content(previous)
+    if found is None:
+        return reading.whole(previous)
+    # A token that lied once is not believed in this run: everything is compared.
+    return found if not found.lied else reading.whole(previous, lied=found.lied)
 
 
-def _write_current(batches: Iterator[pl.DataFrame], shape: TableShape, key: Sequence[str], path: Path) -> int:
-    """Write all rows with their digests in the source's order, while they are read; memory is a few batches."""
-    schema: dict[str, pl.DataType] = dict.fromkeys((c.upper() for c in shape.columns), pl.String())
-    schema |= {UNDECODABLE: pl.String(), KEY: pl.UInt128(), ROW: pl.UInt64()}
-    rows = 0
+class _Reading:
+    """One capture of one table."""
 
-    def source(
-        columns: list[str] | None, _predicate: object, _rows: object, _size: object
-    ) -> Iterator[pl.DataFrame]:
-        nonlocal rows
-        for batch in batches:
-            rows += batch.height
-            named = _with_digests(batch, key).rename({c: c.upper() for c in shape.columns})
-            yield named.select(columns or list(schema))
+    def __init__(
+        self, snapshot: Snapshot, shape: TableShape, key: Sequence[str], directory: Path, trust: Trust
+    ) -> None:
+        self._snapshot, self._shape, self._key, self._trust = snapshot, shape, key, trust
+        self._current = directory / f"capture-{shape.name}.current"
+        self._changes = directory / f"capture-{shape.name}.changes"
+        self._schema: dict[str, pl.DataType] = dict.fromkeys((c.upper() for c in shape.columns), pl.String())
+        self._schema |= {UNDECODABLE: pl.String(), KEY: pl.UInt128(), ROW: pl.UInt64()}
+        if trust.token:
+            self._schema[trust.column] = pl.UInt64()
 
-    rows_as_read = register_io_source(source, schema=schema)
-    # Statistics cost a quarter of a write, and nobody reads them.
-    rows_as_read.sink_parquet(
-        path, compression="zstd", compression_level=1, statistics=False, row_group_size=GROUP_ROWS
-    )
-    return rows
+    def may_follow(self, previous: Kept) -> bool:
+        """Whether changes alone can say what the table is now."""
+        return self._schema == previous.schema and not previous.is_long
+
+    def first(self) -> CaptureFiles:
+        """Everything, once."""
+        rows = self._write(self._current, self._batches())
+        findings = _findings(self._current, pl.read_parquet(self._current, columns=[KEY]))
+        return CaptureFiles(self._current, self._current, rows, rows, 0, findings)
+
+    def whole(self, previous: Kept, lied: int = 0) -> CaptureFiles:
+        """Write the table whole, and what of it changed."""
+        rows = self._write(self._current, self._batches())
+        now = pl.read_parquet(self._current, columns=[KEY, ROW])
+        findings = _findings(self._current, now, lied)
+        changed, gone = _difference(now, self._before(previous))
+        if changed.is_empty() and gone.is_empty():
+            if self._schema == previous.schema and not previous.changes:
+                self._current.unlink()
+                return CaptureFiles(None, None, rows, 0, 0, findings, lied)
+            return CaptureFiles(self._current, None, rows, 0, 0, findings, lied)
+        new = pl.scan_parquet(self._current).filter(pl.col(KEY).is_in(changed.get_column(KEY).implode()))
+        upserts = new.collect().with_columns(pl.lit(UPSERT).alias(OP))
+        deletes = self._deletes(previous, gone.get_column(KEY))
+        self._write(self._changes, iter([upserts, *deletes]), OP)
+        counts = (upserts.height, sum(part.height for part in deletes))
+        return CaptureFiles(self._current, self._changes, rows, *counts, findings, lied)
+
+    def by_content(self, previous: Kept) -> CaptureFiles | None:
+        """Read every row and write those that changed; None if a key repeats, which changes cannot say."""
+        known = _Known(previous.lazy([KEY, ROW]).collect())
+        if not known.is_unique:
+            return None
+        counts, broken = [0, 0], 0
+        seen = [pl.Series(KEY, [], pl.UInt128)]
+
+        def changes() -> Iterator[pl.DataFrame]:
+            nonlocal broken
+            for batch in self._batches():
+                seen.append(batch.get_column(KEY))
+                broken += batch.height - batch.get_column(UNDECODABLE).null_count()
+                changed = batch.filter(known.differing(batch))
+                counts[0] += changed.height
+                yield changed.with_columns(pl.lit(UPSERT).alias(OP))
+            for gone in self._deletes(previous, known.without(pl.concat(seen))):
+                counts[1] += gone.height
+                yield gone
+
+        self._write(self._changes, changes(), OP)
+        keys = pl.concat(seen)
+        if keys.n_unique() < len(keys):
+            self._changes.unlink()
+            return None
+        return self._followed(len(keys), (counts[0], counts[1]), _said(0, broken, 0))
+
+    def by_token(self, previous: Kept) -> CaptureFiles | None:
+        """Read the tokens, then the rows whose token is another and those to be checked; None if that will not do."""
+        trust = self._trust
+        before = previous.lazy([KEY, ROW, trust.column]).collect()
+        nothing = self._marked(pl.DataFrame(schema=dict.fromkeys([*self._key, TOKEN], pl.String())))
+        told = self._snapshot.tokens(self._shape, self._key, trust.token)
+        marks = pl.concat([nothing, *map(self._marked, told)])
+        if _repeats(marks) or _repeats(before):
+            return None
+        met = marks.join(before, on=KEY, how="left", suffix=_BEFORE, maintain_order="left")
+        is_same = (pl.col(trust.column) == pl.col(f"{trust.column}{_BEFORE}")).fill_null(value=False)
+        asked = met.filter(~is_same | trust.checked)
+        if asked.height > previous.base_rows // 4 + GROUP_ROWS:
+            return None  # to read so many one by one is dearer than to read all
+        rows = self._rows_of(asked)
+        if rows is None:
+            return None  # a key whose text does not find its row
+        told = rows.join(
+            asked.select(KEY, pl.col(ROW).alias(_BEFORE), is_same.alias(_SAME)), on=KEY, how="left"
+        )
+        is_changed = (pl.col(ROW) != pl.col(_BEFORE)).fill_null(value=True)
+        lied = told.filter(is_changed & pl.col(_SAME)).height
+        changed = told.filter(is_changed).drop(_BEFORE, _SAME)
+        touched = told.filter(~is_changed & ~pl.col(_SAME)).height
+        if not lied and touched * _TOUCHED_SHARE > marks.height:
+            return None
+        gone = before.get_column(KEY).filter(~before.get_column(KEY).is_in(marks.get_column(KEY).implode()))
+        deletes = self._deletes(previous, gone)
+        self._write(self._changes, iter([changed.with_columns(pl.lit(UPSERT).alias(OP)), *deletes]), OP)
+        counts = (changed.height, sum(part.height for part in deletes))
+        moved = pl.concat([changed.get_column(KEY), gone]).implode()
+        still = previous.lazy([KEY, UNDECODABLE]).filter(
+            pl.col(UNDECODABLE).is_not_null(), ~pl.col(KEY).is_in(moved)
+        )
+        broken = still.select(pl.len()).collect().item() + changed.get_column(UNDECODABLE).count()
+        return self._followed(marks.height, counts, _said(0, broken, 0), lied)
+
+    def _followed(
+        self, rows: int, counts: tuple[int, int], findings: tuple[str, ...], lied: int = 0
+    ) -> CaptureFiles:
+        if counts == (0, 0):
+            self._changes.unlink()
+            return CaptureFiles(None, None, rows, 0, 0, findings, lied)
+        return CaptureFiles(None, self._changes, rows, *counts, findings, lied)
+
+    def _batches(self) -> Iterator[pl.DataFrame]:
+        """The table as it is read, every batch in the columns that are kept."""
+        return map(self._named, self._snapshot.batches(self._shape, self._trust.token))
+
+    def _named(self, batch: pl.DataFrame) -> pl.DataFrame:
+        """Add the digests, and the column of undecodable bytes where there is none."""
+        if UNDECODABLE not in batch.columns:
+            batch = batch.with_columns(pl.lit(None, dtype=pl.String).alias(UNDECODABLE))
+        content = batch.drop(TOKEN, strict=False)
+        made = content.hstack([_keys(batch, self._key), quick(content).alias(ROW)])
+        if self._trust.token:
+            made = made.hstack([self._token(batch)])
+        return made.rename({c: c.upper() for c in self._shape.columns}).select(list(self._schema))
+
+    def _marked(self, batch: pl.DataFrame) -> pl.DataFrame:
+        """Key and token of rows whose content is not read, with the key's columns under the database's names."""
+        return batch.select(self._key).hstack([_keys(batch, self._key), self._token(batch)])
+
+    def _token(self, batch: pl.DataFrame) -> pl.Series:
+        # NULL stays NULL: a row without a token is never the same as before.
+        return batch.select(plh.col(TOKEN).nchash.xxh3_64()).to_series().alias(self._trust.column)
+
+    def _rows_of(self, asked: pl.DataFrame) -> pl.DataFrame | None:
+        """The rows of some keys; None unless each has one."""
+        keys = asked.select(self._key)
+        parts = [self._named(part) for part in self._snapshot.rows_of(self._shape, keys, self._trust.token)]
+        nothing = pl.DataFrame(schema=self._schema)
+        found = pl.concat([nothing, *parts]).join(asked.select(KEY), on=KEY, how="semi")
+        return found if found.height == asked.height else None
+
+    def _before(self, previous: Kept) -> pl.DataFrame:
+        """Digests of what was kept; none of its rows if columns or algorithm differ: then every row changed."""
+        private = (KEY, ROW)
+        names = [c for c in previous.schema if not c.startswith(TOKEN) and c not in private]
+        if ROW in previous.schema and names == [
+            c for c in self._schema if not c.startswith(TOKEN) and c not in private
+        ]:
+            return previous.lazy([KEY, ROW]).collect()
+        return previous.lazy([KEY]).collect().with_columns(pl.lit(None, pl.UInt64).alias(ROW))
+
+    def _deletes(self, previous: Kept, gone: pl.Series) -> list[pl.DataFrame]:
+        """The last content of rows that are gone, in the columns of now."""
+        if gone.is_empty():
+            return []
+        names = [c for c in self._schema if c in previous.schema]
+        rows = previous.of_keys(gone, names)
+        missing = [pl.lit(None, self._schema[c]).alias(c) for c in self._schema if c not in names]
+        return [rows.with_columns(missing).select(*self._schema, pl.lit(DELETE).alias(OP))]
+
+    def _write(self, path: Path, frames: Iterator[pl.DataFrame], *more: str) -> int:
+        """Write rows in the order they come, while they are read; memory is a few batches. Returns how many."""
+        schema = self._schema | dict.fromkeys(more, pl.String())
+        rows = 0
+
+        def source(
+            columns: list[str] | None, _predicate: object, _rows: object, _size: object
+        ) -> Iterator[pl.DataFrame]:
+            nonlocal rows
+            for frame in frames:
+                rows += frame.height
+                yield frame.select(columns or list(schema))
+
+        # Statistics cost a quarter of a write, and nobody reads them.
+        register_io_source(source, schema=schema).sink_parquet(
+            path, compression="zstd", compression_level=1, statistics=False, row_group_size=GROUP_ROWS
+        )
+        return rows
 
 
-def _with_digests(batch: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
-    """Add the digests of key and row, and the column of undecodable bytes where there is none."""
-    if UNDECODABLE not in batch.columns:
-        batch = batch.with_columns(pl.lit(None, dtype=pl.String).alias(UNDECODABLE))
-    keys = pl.DataFrame({KEY: encode(batch, key)}).select(plh.col(KEY).nchash.xxh3_128())
-    return batch.hstack([keys.to_series(), quick(batch).alias(ROW)])
+_BEFORE, _SAME = "__before", "__same"
 
 
-def _findings(current: Path, now: pl.DataFrame) -> tuple[str, ...]:
-    """What the operator should know of this table: rows with one key, bytes that did not decode."""
-    doubled = now.get_column(KEY).len() - now.get_column(KEY).n_unique()
+class _Known:
+    """Digests of rows that were kept, sorted once, so that each batch is looked up at a cost of its own size."""
+
+    def __init__(self, rows: pl.DataFrame) -> None:
+        self._rows = rows.select(KEY, ROW, pl.col(KEY).hash(1).alias(_HASH)).sort(_HASH)
+        self._hashes = self._rows.get_column(_HASH).to_numpy()
+        self.is_unique = not _repeats(rows)
+
+    def differing(self, batch: pl.DataFrame) -> pl.Series:
+        """Whether each row is new, or of another content."""
+        if not len(self._hashes):
+            return pl.Series([True]).new_from_index(0, batch.height)
+        hashes = batch.get_column(KEY).hash(1).to_numpy()
+        # Of two keys with one hash, one in 10**19 pairs, the second looks changed: it is written once more.
+        at = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
+        found = self._rows[at]
+        return (found.get_column(KEY) != batch.get_column(KEY)) | (
+            found.get_column(ROW) != batch.get_column(ROW)
+        )
+
+    def without(self, keys: pl.Series) -> pl.Series:
+        """The keys that are not among these."""
+        mine = self._rows.get_column(KEY)
+        return mine.filter(~mine.is_in(keys.implode()))
+
+
+_HASH = "__hash"
+
+
+def _repeats(rows: pl.DataFrame) -> bool:
+    return rows.get_column(KEY).n_unique() < rows.height
+
+
+def _keys(batch: pl.DataFrame, key: Sequence[str]) -> pl.Series:
+    """The digest of each row's key."""
+    return pl.DataFrame({KEY: encode(batch, key)}).select(plh.col(KEY).nchash.xxh3_128()).to_series()
+
+
+def _findings(current: Path, now: pl.DataFrame, lied: int = 0) -> tuple[str, ...]:
+    """What the operator should know of a table that was read whole."""
+    doubled = now.height - now.get_column(KEY).n_unique()
     broken = pl.scan_parquet(current).select(pl.col(UNDECODABLE).count()).collect().item()
-    said = [(doubled, "rows repeat a key"), (broken, "rows hold bytes that do not decode")]
+    return _said(doubled, broken, lied)
+
+
+def _said(doubled: int, broken: int, lied: int) -> tuple[str, ...]:
+    said = [
+        (doubled, "rows repeat a key"),
+        (broken, "rows hold bytes that do not decode"),
+        (lied, 'rows changed under the same token: set change = "content" for this source'),
+    ]
     return tuple(f"{count} {text}" for count, text in said if count)
-
-
-def _digests(previous: Path | None, current: Path) -> pl.DataFrame:
-    """Digests of the previous run; none of its rows if columns or algorithm differ: then every row changed."""
-    if previous is None:
-        return pl.read_parquet(current, columns=[KEY, ROW], n_rows=0)
-    if _same_columns(previous, current):
-        return pl.read_parquet(previous, columns=[KEY, ROW])
-    keys = pl.read_parquet(previous, columns=[KEY])
-    return keys.with_columns(pl.lit(None, pl.UInt64).alias(ROW))
-
-
-def _same_columns(previous: Path, current: Path) -> bool:
-    return pl.read_parquet_schema(previous) == pl.read_parquet_schema(current)
 
 
 def _difference(now: pl.DataFrame, before: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -179,18 +391,3 @@ def _by_key(digests: pl.DataFrame) -> pl.DataFrame:
     grouped = digests.filter(many).group_by(KEY, maintain_order=True).agg(together.alias(ROW))
     # A key of one row keeps its digest: a repeated key elsewhere must not make every row look changed.
     return pl.concat([digests.filter(~many), grouped])
-
-
-def _write_changes(
-    current: Path, previous: Path | None, changed: pl.DataFrame, gone: pl.DataFrame, path: Path
-) -> tuple[int, int]:
-    """Write changed rows (op U) and the last content of rows that are gone (op D); returns how many of each."""
-    upserts = pl.scan_parquet(current).join(changed.lazy().select(KEY), on=KEY, how="semi").collect()
-    parts = [upserts.with_columns(pl.lit("U").alias(OP))]
-    if previous is not None and gone.height:
-        deletes = pl.scan_parquet(previous).join(gone.lazy().select(KEY), on=KEY, how="semi").collect()
-        parts.append(deletes.with_columns(pl.lit("D").alias(OP)))
-    pl.concat(parts, how="diagonal").drop(KEY, ROW).write_parquet(
-        path, compression="zstd", compression_level=1
-    )
-    return upserts.height, sum(part.height for part in parts[1:])

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,20 +20,18 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from jinbao.model.errors import SourceError, SpaceError
+from jinbao.source.catalogue import Catalogue, PostgresCatalogue, SqliteCatalogue, TableShape, quoted
 from jinbao.source.decode import decode_columns
 from jinbao.source.wording import ALTERED, worded
 
 BATCH_ROWS = 65_536
 """Rows read at once: about 30 MB of a wide table; more is no faster."""
 
+ASKED_ROWS = 32_768
+"""Keys asked for in one statement: half a megabyte of SQL."""
 
-@dataclass(frozen=True, slots=True)
-class TableShape:
-    """One business table as the database declares it; `key` may be empty."""
-
-    name: str
-    columns: tuple[str, ...]
-    key: tuple[str, ...]
+TOKEN = "__token"  # noqa: S105  # none that opens anything
+"""Column of what the database says instead of a row's content."""
 
 
 class Snapshot(Protocol):
@@ -44,8 +41,16 @@ class Snapshot(Protocol):
         """Tables by upper-case name."""
         ...
 
-    def batches(self, shape: TableShape) -> Iterator[pl.DataFrame]:
-        """Rows of a table, every column as text, in the order the database gives them."""
+    def batches(self, shape: TableShape, token: str = "") -> Iterator[pl.DataFrame]:
+        """Rows of a table, every column as text, in the order the database gives them; `TOKEN` too if one is named."""
+        ...
+
+    def tokens(self, shape: TableShape, key: Sequence[str], token: str) -> Iterator[pl.DataFrame]:
+        """The key's columns and `TOKEN` of every row, as text."""
+        ...
+
+    def rows_of(self, shape: TableShape, keys: pl.DataFrame, token: str) -> Iterator[pl.DataFrame]:
+        """As `batches`, at least the rows of these keys; those the database does not find by its text are left out."""
         ...
 
 
@@ -134,113 +139,6 @@ class Source:
             yield batch
 
 
-class Catalogue(Protocol):
-    """How one kind of database names its tables and casts to text."""
-
-    def shapes(self, cursor: Any) -> Iterator[TableShape]:
-        """Tables of the database's default schema."""
-        ...
-
-    def text(self, column: str, *, raw: bool) -> str:
-        """SQL that gives a column as text, or as its bytes."""
-        ...
-
-    def typing_row(self, columns: Sequence[str], *, raw: bool) -> str:
-        """SQL before the table's own that gives one row to be dropped again; empty where none is needed."""
-        ...
-
-    def is_as_seen(self, cursor: Any, table: str) -> bool:
-        """Keep others from altering the table until the end; whether it is still the one the snapshot sees."""
-        ...
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-class SqliteCatalogue:
-    """SQLite: any column may hold any type, so each value is cast by itself."""
-
-    def shapes(self, cursor: Any) -> Iterator[TableShape]:
-        """Ordinary tables."""
-        cursor.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
-        )
-        for name in cursor.fetch_arrow_table().column(0).to_pylist():
-            cursor.execute(f"PRAGMA table_info({_quoted(name)})")
-            info = cursor.fetch_arrow_table().to_pylist()
-            key = tuple(c["name"] for c in sorted(info, key=lambda c: c["pk"]) if c["pk"])
-            yield TableShape(name, tuple(c["name"] for c in info), key)
-
-    def text(self, column: str, *, raw: bool) -> str:
-        """CAST in the database."""
-        return f"CAST({_quoted(column)} AS {'BLOB' if raw else 'TEXT'})"
-
-    def typing_row(self, columns: Sequence[str], *, raw: bool) -> str:
-        """The driver takes a column of NULLs for integers and refuses text in a later batch: show it text first."""
-        empty = "x''" if raw else "''"
-        return f"SELECT {', '.join(f'{empty} AS {_quoted(c)}' for c in columns)} UNION ALL "
-
-    def is_as_seen(self, cursor: Any, table: str) -> bool:
-        """SQLite's snapshot holds the schema too: nothing can come between."""
-        del cursor, table
-        return True
-
-
-class PostgresCatalogue:
-    """PostgreSQL: the schema's own text form of every type; numeric keeps its digits."""
-
-    def shapes(self, cursor: Any) -> Iterator[TableShape]:
-        """Ordinary and partitioned tables of the current schema."""
-        cursor.execute(_POSTGRES_COLUMNS)
-        tables: dict[str, list[tuple[str, bool]]] = {}
-        for row in cursor.fetch_arrow_table().to_pylist():
-            tables.setdefault(row["tab"], []).append((row["col"], bool(row["is_key"])))
-        for name, columns in tables.items():
-            yield TableShape(name, tuple(c for c, _ in columns), tuple(c for c, is_key in columns if is_key))
-
-    def text(self, column: str, *, raw: bool) -> str:
-        """CAST in the database; it always speaks UTF-8 to us."""
-        del raw
-        return f"CAST({_quoted(column)} AS text)"
-
-    def typing_row(self, columns: Sequence[str], *, raw: bool) -> str:
-        """None: the server says the type of every column."""
-        del columns, raw
-        return ""
-
-    def is_as_seen(self, cursor: Any, table: str) -> bool:
-        """Compare the table's file as the snapshot knows it with the file there is, under a lock that lasts.
-
-        TRUNCATE and an ALTER TABLE that rewrites are not under PostgreSQL's snapshots: afterwards
-        an older one sees no row at all, and a capture would take every row for deleted.
-        """
-        cursor.execute(f"LOCK TABLE {_quoted(table)} IN ACCESS SHARE MODE")
-        cursor.execute(_POSTGRES_AS_SEEN.format(table=_quoted(table).replace("'", "''")))
-        return bool(cursor.fetch_arrow_table().column(0)[0].as_py())
-
-
-_POSTGRES_COLUMNS = """
-SELECT c.relname::text AS tab, a.attname::text AS col,
-       coalesce(a.attnum = ANY (i.indkey::int2[]), false) AS is_key
-FROM pg_class c
-JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = current_schema()
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
-WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
-ORDER BY c.relname, a.attnum
-"""
-
-
-# pg_class is read under the snapshot; regclass and the file's number are what is now.
-_POSTGRES_AS_SEEN = """
-SELECT coalesce(bool_and(c.relfilenode = coalesce(pg_relation_filenode(c.oid), 0)), false)
-FROM pg_class c
-WHERE c.oid = '{table}'::regclass
-   OR c.oid IN (SELECT relid FROM pg_partition_tree('{table}'::regclass))
-"""
-
-
 class AdbcSnapshot:
     """A snapshot read as Arrow."""
 
@@ -252,33 +150,54 @@ class AdbcSnapshot:
         with self._connection.cursor() as cursor:
             return {shape.name.upper(): shape for shape in self._catalogue.shapes(cursor)}
 
-    def batches(self, shape: TableShape) -> Iterator[pl.DataFrame]:
+    def batches(self, shape: TableShape, token: str = "") -> Iterator[pl.DataFrame]:
         """Rows as text, decoded if the source is not UTF-8."""
+        yield from self._selected(shape, shape.columns, token)
+
+    def tokens(self, shape: TableShape, key: Sequence[str], token: str) -> Iterator[pl.DataFrame]:
+        """The key's columns and `TOKEN`, as text."""
+        yield from self._selected(shape, tuple(key), token)
+
+    def rows_of(self, shape: TableShape, keys: pl.DataFrame, token: str) -> Iterator[pl.DataFrame]:
+        """Rows of some keys, by the key's index where there is one."""
+        with self._connection.cursor() as cursor:
+            types = self._catalogue.types(cursor, shape.name)
+        for some in keys.iter_slices(ASKED_ROWS):
+            where = self._catalogue.among({quoted(c): types.get(c, "") for c in keys.columns}, some)
+            yield from self._selected(shape, shape.columns, token, where)
+
+    def _selected(
+        self, shape: TableShape, columns: Sequence[str], token: str, where: str = ""
+    ) -> Iterator[pl.DataFrame]:
+        """Some columns of a table as text."""
         raw = self._source.encoding != "utf-8" and isinstance(self._catalogue, SqliteCatalogue)
-        chosen = ", ".join(f"{self._catalogue.text(c, raw=raw)} AS {_quoted(c)}" for c in shape.columns)
-        typing = self._catalogue.typing_row(shape.columns, raw=raw)
+        chosen = [f"{self._catalogue.text(c, raw=raw)} AS {quoted(c)}" for c in columns]
+        names = [*columns, TOKEN] if token else list(columns)
+        typing = self._catalogue.typing_row(names, raw=raw)
         with self._connection.cursor() as cursor:
             if not self._catalogue.is_as_seen(cursor, shape.name):
                 thing = f"source {self._source.name}: table {shape.name}"
                 raise SourceError(thing, **ALTERED._asdict())
+            if token:
+                chosen.append(f"{self._catalogue.token(cursor, shape, token)} AS {quoted(TOKEN)}")
             cursor.adbc_statement.set_options(**self._options())
-            cursor.execute(f"{typing}SELECT {chosen} FROM {_quoted(shape.name)}")
+            cursor.execute(f"{typing}SELECT {', '.join(chosen)} FROM {quoted(shape.name)}{where}")
             for at, batch in enumerate(self._source.stream(iter(cursor.fetch_record_batch()))):
                 rows = batch.slice(1) if typing and at == 0 else batch
-                yield self._shaped(shape, rows, raw=raw)
+                yield self._shaped(names, rows, raw=raw)
 
     def _options(self) -> dict[str, str]:
         sqlite = isinstance(self._catalogue, SqliteCatalogue)
         name = "adbc.sqlite.query.batch_rows" if sqlite else "adbc.postgresql.batch_size_hint_bytes"
         return {name: str(BATCH_ROWS if sqlite else 28 << 20)}
 
-    def _shaped(self, shape: TableShape, batch: pa.RecordBatch, *, raw: bool) -> pl.DataFrame:
+    def _shaped(self, names: Sequence[str], batch: pa.RecordBatch, *, raw: bool) -> pl.DataFrame:
         if raw or not _is_utf8(batch):
             frame = decode_columns(batch, self._source.encoding)
         else:
             # A batch of NULLs alone has no type of its own.
             arrays = [batch.column(at).cast(pa.large_string()) for at in range(batch.num_columns)]
-            made = pl.from_arrow(pa.table(arrays, names=list(shape.columns)))
+            made = pl.from_arrow(pa.table(arrays, names=list(names)))
             assert isinstance(made, pl.DataFrame)
             frame = made
         return frame.with_columns(_WITHOUT_NUL) if _has_nul(batch) else frame
@@ -321,8 +240,10 @@ class RowSnapshot:
             shapes[name.upper()] = TableShape(name, columns, key)
         return shapes
 
-    def batches(self, shape: TableShape) -> Iterator[pl.DataFrame]:
+    def batches(self, shape: TableShape, token: str = "") -> Iterator[pl.DataFrame]:
         """Rows as text; the driver's own text form of each value."""
+        if token:
+            raise self._without(shape, token)
         table = sa.table(shape.name, *(sa.column(c) for c in shape.columns))
         result = self._connection.execution_options(yield_per=BATCH_ROWS).execute(sa.select(table))
         for block in result.partitions():
@@ -331,6 +252,21 @@ class RowSnapshot:
                 {name: _texts(values) for name, values in zip(shape.columns, columns, strict=True)},
                 schema=dict.fromkeys(shape.columns, pl.String()),
             )
+
+    def tokens(self, shape: TableShape, key: Sequence[str], token: str) -> Iterator[pl.DataFrame]:
+        """None: settings offer tokens for PostgreSQL and SQLite alone."""
+        del key
+        raise self._without(shape, token)
+
+    def rows_of(self, shape: TableShape, keys: pl.DataFrame, token: str) -> Iterator[pl.DataFrame]:
+        """None, as `tokens`."""
+        del keys
+        raise self._without(shape, token)
+
+    def _without(self, shape: TableShape, token: str) -> SourceError:
+        expected = "a database whose rows can be read by token, PostgreSQL or SQLite"
+        got = f"{token or 'a token'} of {shape.name} at {self._connection.dialect.name}"
+        return self._source.error(expected, got, 'set change = "content" for this source')
 
 
 def _texts(values: Sequence[Any]) -> list[str | None]:

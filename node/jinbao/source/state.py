@@ -46,15 +46,21 @@ class StateProjection:
         for table in recorded.act.body["tables"]:
             place = sa.and_(CAPTURED.c.source == table["source"], CAPTURED.c.table == table["table"])
             tx.execute(CAPTURED.delete().where(place))
-            row = dict(table) | {"run": run, "findings": json.dumps(table["findings"]), "at": recorded.at}
-            tx.execute(CAPTURED.insert(), row)
+            texts = {name: json.dumps(table.get(name, [])) for name in ("findings", "changes")}
+            # Release 0.1 wrote a table whole in any run that found a change, and did not say in which.
+            since = table.get("since", run)
+            tx.execute(
+                CAPTURED.insert(), dict(table) | texts | {"since": since, "run": run, "at": recorded.at}
+            )
 
     def _converted(self, tx: Transaction, recorded: Recorded) -> None:
         body: Mapping[str, Any] = recorded.act.body
         library = body["library"]
         tx.execute(VERDICT.delete().where(VERDICT.c.library == library))
-        verdict = {"library": library, "run": body["run"], "period": body["period"]}
-        tx.execute(VERDICT.insert(), verdict | {"verdict": body["verdict"], "at": recorded.at})
+        verdict = {
+            name: body[name] for name in ("library", "run", "period", "verdict", "quarantine", "findings")
+        }
+        tx.execute(VERDICT.insert(), verdict | {"at": recorded.at, "way": body.get("way", "")})
         if body["verdict"] == Verdict.REFUSED:
             return
         tx.execute(SEALED.delete().where(SEALED.c.library == library))
@@ -86,6 +92,9 @@ class SourceState:
                 r["upserts"],
                 r["deletes"],
                 tuple(json.loads(r["findings"])),
+                r["since"],
+                tuple((run, sha256) for run, sha256 in json.loads(r["changes"])),
+                r["checked"],
             )
             for r in rows
         ]

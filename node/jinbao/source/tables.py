@@ -18,6 +18,9 @@ CAPTURED = sa.Table(
     sa.Column("deletes", sa.BigInteger, nullable=False),
     sa.Column("findings", sa.Text, nullable=False),
     sa.Column("at", sa.Text, nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("changes", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("checked", sa.Text, nullable=False, server_default=""),
 )
 
 ASKED = sa.Table(
@@ -50,4 +53,7 @@ VERDICT = sa.Table(
     sa.Column("period", sa.Text, nullable=False),
     sa.Column("verdict", sa.Text, nullable=False),
     sa.Column("at", sa.Text, nullable=False),
+    sa.Column("quarantine", sa.Text, nullable=False, server_default=""),
+    sa.Column("findings", sa.Text, nullable=False, server_default=""),
+    sa.Column("way", sa.Text, nullable=False, server_default=""),
 )

@@ -12,6 +12,7 @@ from jinbao.appliance.questions.registry import Arguments, Asked, Body, Reasoned
 from jinbao.model.masking import mask
 from jinbao.model.stream import LINE, StreamId
 from jinbao.model.zone import Zone
+from jinbao.source.kept import kept
 
 
 class NoArguments(Arguments):
@@ -103,10 +104,16 @@ def trace(asked: Asked, arguments: Key) -> Body:
 def _captured(asked: Asked, key: str) -> list[dict[str, Any]]:
     steps = []
     for table in asked.zone.state.captured_tables():
-        lazy = pl.scan_parquet(asked.zone.shelf.open_path(table.current))
+        file = kept(table, asked.zone.shelf.open_path)
         for column in ("AAC001", "AAB001"):
-            if column in lazy.collect_schema().names():
-                rows = lazy.filter(pl.col(column).str.strip_chars() == key).select(pl.len()).collect().item()
+            if column in file.schema:
+                rows = (
+                    file.lazy([column])
+                    .filter(pl.col(column).str.strip_chars() == key)
+                    .select(pl.len())
+                    .collect()
+                    .item()
+                )
                 if rows:
                     where = f"{table.source}.{table.table}.{column}"
                     steps.append({"stage": "captured", "where": where, "rows": rows, "why": ""})

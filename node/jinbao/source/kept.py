@@ -1,0 +1,139 @@
+"""Kept: a business table as it was captured last, as one base file and the changes found since.
+
+Every row has the digest of its key and a quick digest of its content; where the source gives
+a token, that too. A change replaces all rows of its key. Reads files, writes none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+
+from jinbao.model.acts import CapturedTable
+from jinbao.trust.digest import QUICK
+
+KEY, ROW, OP = "__key", QUICK, "op"
+"""Columns of digests, and of what a change does; under another release's ROW every row counts as changed, no more."""
+
+UPSERT, DELETE = "U", "D"
+
+CHANGES_MAX = 32
+"""Change files of one table; then it is read whole again and has one file: what a reader opens stays bounded."""
+
+CHANGED_SHARE = 4
+"""Likewise when the changes have a quarter of the base's rows: what is replaced is read for nothing."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """Which rows are wanted, told by some columns: one truth value for each row of a frame that has them."""
+
+    columns: Sequence[str]
+    wanted: Callable[[pl.DataFrame], pl.Series]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A business table of one source: `base` holds every row of its day, `changes` what followed, oldest first."""
+
+    base: Path
+    changes: Sequence[Path] = field(default=())
+
+    @cached_property
+    def schema(self) -> dict[str, pl.DataType]:
+        """Columns of the base, private ones among them."""
+        return dict(pl.read_parquet_schema(self.base))
+
+    @cached_property
+    def base_rows(self) -> int:
+        """Rows of the base."""
+        return int(pl.scan_parquet(self.base).select(pl.len()).collect().item())
+
+    @cached_property
+    def is_long(self) -> bool:
+        """Whether the changes are so many that the table is better read whole again."""
+        if len(self.changes) >= CHANGES_MAX:
+            return True
+        rows = sum(pl.scan_parquet(file).select(pl.len()).collect().item() for file in self.changes)
+        return bool(rows * CHANGED_SHARE > self.base_rows)
+
+    def moved(self, columns: Collection[str] = ()) -> pl.DataFrame:
+        """The newest word on every key that changed: KEY, OP and `columns`, in order of time."""
+        others = [c for c in columns if c != KEY]
+        if not self.changes:
+            return pl.DataFrame(
+                schema={KEY: pl.UInt128(), OP: pl.String()} | {c: self.schema[c] for c in others}
+            )
+        parts = [
+            pl.read_parquet(file, columns=[KEY, OP, *others]).with_columns(pl.lit(at).alias(_AT))
+            for at, file in enumerate(self.changes)
+        ]
+        found = pl.concat(parts)
+        # A change may hold several rows of one key; those of an earlier file count no more.
+        newest = pl.col(_AT) == pl.col(_AT).max().over(KEY)
+        return found.filter(newest).drop(_AT)
+
+    def slices(self, columns: Sequence[str], rows: int, look: Look | None = None) -> Iterator[pl.DataFrame]:
+        """All rows now, at most `rows` of `columns` at once: the base's in its order, then what changed; one at least.
+
+        With `look` the rows it wants alone, of slices that have one.
+        """
+        moved = self.moved(dict.fromkeys([*columns, *(look.columns if look else ())]))
+        lazy, away = pl.scan_parquet(self.base), moved.get_column(KEY).implode()
+        private = [] if moved.is_empty() else [KEY]
+        for first in range(0, max(self.base_rows, 1), rows):
+            wanted = None
+            if look is not None:
+                seen = lazy.select(*private, *look.columns).slice(first, rows).collect()
+                wanted = look.wanted(seen)
+                if private:
+                    wanted &= ~seen.get_column(KEY).is_in(away)
+                if not wanted.any():
+                    continue
+            part = lazy.select(*dict.fromkeys([*private, *columns])).slice(first, rows).collect()
+            if wanted is not None:
+                part = part.filter(wanted)
+            elif private:
+                part = part.filter(~pl.col(KEY).is_in(away))
+            yield part.select(columns)
+        changed = moved.filter(pl.col(OP) == UPSERT)
+        for part in changed.iter_slices(rows):
+            yield part.select(columns) if look is None else part.filter(look.wanted(part)).select(columns)
+
+    def lazy(self, columns: Sequence[str]) -> pl.LazyFrame:
+        """All rows now, in the order of `slices`."""
+        base = pl.scan_parquet(self.base)
+        if not self.changes:
+            return base.select(columns)
+        moved = self.moved(columns)
+        rest = base.filter(~pl.col(KEY).is_in(moved.get_column(KEY).implode())).select(columns)
+        return pl.concat([rest, moved.filter(pl.col(OP) == UPSERT).select(columns).lazy()])
+
+    def of_keys(self, keys: pl.Series, columns: Sequence[str]) -> pl.DataFrame:
+        """The rows now of some keys, given as their digests."""
+        among = pl.col(KEY).is_in(keys.implode())
+        if not self.changes:
+            return pl.scan_parquet(self.base).filter(among).select(columns).collect()
+        moved = self.moved(columns)
+        old = among & ~pl.col(KEY).is_in(moved.get_column(KEY).implode())
+        rest = pl.scan_parquet(self.base).filter(old).select(columns).collect()
+        return pl.concat([rest, moved.filter(among & (pl.col(OP) == UPSERT)).select(columns)])
+
+
+_AT = "__at"
+
+
+def kept(table: CapturedTable, open_path: Callable[[str], Path], until: int | None = None) -> Kept:
+    """The files of a captured table, as it is now or as it was after run `until`."""
+    changes = [open_path(sha256) for run, sha256 in table.changes if until is None or run <= until]
+    return Kept(open_path(table.current), changes)
+
+
+def keys_since(table: CapturedTable, open_path: Callable[[str], Path], run: int) -> pl.Series:
+    """The digests of the keys that changed after a run, each once."""
+    parts = [pl.read_parquet(open_path(sha256), columns=[KEY]) for at, sha256 in table.changes if at > run]
+    return pl.concat([pl.DataFrame(schema={KEY: pl.UInt128()}), *parts]).get_column(KEY).unique()
