@@ -14,7 +14,10 @@ from benchmarks.line.zones import CITY, MINISTRY, PRODUCTION, PROVINCE, Line, ru
 
 from jinbao.source.reader import Source
 
-CHANGES: dict[str, dict[str, dict[str, Any]]] = {"postgresql": {"content": {}}, "sqlite": {"content": {}}}
+CHANGES: dict[str, dict[str, dict[str, Any]]] = {
+    "postgresql": {"content": {}, "digest": {"change": "digest"}, "token": {"change": "token"}},
+    "sqlite": {"content": {}},
+}
 """Ways to find what changed, by kind of source, and the settings of the source that ask for each."""
 
 

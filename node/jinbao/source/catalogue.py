@@ -129,7 +129,7 @@ class PostgresCatalogue:
     def token(self, cursor: Any, shape: TableShape, token: str) -> str:
         """The hash of the row's text, `xmin`, or a column's text; databases derived from an old one hash by MD5."""
         if token == XMIN:
-            return "xmin::text"
+            return f"{quoted(shape.name)}.xmin::text"
         if token != DIGEST:
             return self.text(token, raw=False)
         row = f"ROW({', '.join(quoted(c) for c in shape.columns)})::text"
