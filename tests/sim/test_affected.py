@@ -53,11 +53,15 @@ class Trouble:
                 table = self._rng.choice(TABLES)
                 rows = [r for (r,) in connection.execute(f"SELECT rowid FROM {table} ORDER BY rowid")]
                 columns = [c[1] for c in connection.execute(f"PRAGMA table_info({table})")]
-                edit = self._rng.choice([self._exchange, self._exchange, self._spoil, self._remove, self._move])
+                edit = self._rng.choice(
+                    [self._exchange, self._exchange, self._spoil, self._remove, self._move]
+                )
                 edit(connection, table, self._rng.sample(rows, 2), columns)
             connection.commit()
 
-    def _exchange(self, connection: sqlite3.Connection, table: str, rows: list[int], columns: list[str]) -> None:
+    def _exchange(
+        self, connection: sqlite3.Connection, table: str, rows: list[int], columns: list[str]
+    ) -> None:
         """A cell, the key's too, takes the value of another row's."""
         column = self._rng.choice(columns)
         self._put(
@@ -71,14 +75,18 @@ class Trouble:
         column, value = self._rng.choice(columns), self._rng.choice(["", " ", None, "ZZ", "99999999", "-1"])
         self._put(connection, f"UPDATE {table} SET {column} = ? WHERE rowid = ?", [value, rows[0]])
 
-    def _remove(self, connection: sqlite3.Connection, table: str, rows: list[int], _columns: list[str]) -> None:
+    def _remove(
+        self, connection: sqlite3.Connection, table: str, rows: list[int], _columns: list[str]
+    ) -> None:
         """A row is gone, those that name it stay."""
         self._put(connection, f"DELETE FROM {table} WHERE rowid = ?", rows[:1])
 
     def _move(self, connection: sqlite3.Connection, table: str, rows: list[int], _columns: list[str]) -> None:
         """A row goes to the end of its table, as some systems do with every update."""
         self._put(
-            connection, f"UPDATE {table} SET rowid = (SELECT max(rowid) + 1 FROM {table}) WHERE rowid = ?", rows[:1]
+            connection,
+            f"UPDATE {table} SET rowid = (SELECT max(rowid) + 1 FROM {table}) WHERE rowid = ?",
+            rows[:1],
         )
 
     def _put(self, connection: sqlite3.Connection, statement: str, values: list[object] | list[int]) -> None:
@@ -107,13 +115,17 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
 def assert_as_if_whole(zone: OpenZone) -> None:
     """What is sealed, quarantined and found of every library is what judging all rows now finds."""
     none = pl.lit(None, pl.String).alias(UNDECODABLE)
-    sources = {name: frame.with_columns(none) for name, frame in tables_of(zone.settings.sources[0].url).items()}
+    sources = {
+        name: frame.with_columns(none) for name, frame in tables_of(zone.settings.sources[0].url).items()
+    }
     verdicts = {row["library"]: row["verdict"] for row in zone.state.verdicts()}
     for library, mapping in zone.mappings.items():
         standard = zone.standards[library]
         whole = judge_whole(standard, int(PERIOD), *convert(mapping, standard, int(PERIOD), sources))
         expected = pl.concat(judged.findings for judged in whole.values()).select(FINDING_COLUMNS)
-        found = pl.DataFrame(zone.quarantine.findings(library), schema=dict.fromkeys(FINDING_COLUMNS, pl.String()))
+        found = pl.DataFrame(
+            zone.quarantine.findings(library), schema=dict.fromkeys(FINDING_COLUMNS, pl.String())
+        )
         assert sorted(found.rows(), key=repr) == sorted(expected.rows(), key=repr)
         stopped = zone.quarantine.rows(library, limit=100_000)
         keys = [(t, key) for t, judged in whole.items() for key in judged.quarantined.get_column("key")]

@@ -115,7 +115,7 @@ def test_days_by_token_come_to_what_the_table_is(tmp_path: Path, token: str) -> 
         at = rng.randrange(PERSONS)
         run_postgresql(
             url,
-            f"UPDATE \"AC01\" SET \"AAC003\" = '第{day}日' WHERE \"AAC001\" = '{number(at)}'",
+            f'UPDATE "AC01" SET "AAC003" = \'第{day}日\' WHERE "AAC001" = \'{number(at)}\'',
             f'DELETE FROM "AC01" WHERE "AAC001" = \'{number(rng.randrange(PERSONS))}\'',
             insert("AC01", person(1000 + day)),
         )
@@ -172,7 +172,7 @@ def test_a_lie_is_found_when_its_row_is_checked_and_then_everything_is(tmp_path:
     """A row that changed under its old token is found by the check of its share, and all others in the same run."""
     url = business()
     desk = desk_of(url, tmp_path, "AAE036")
-    run_postgresql(url, "UPDATE \"AC01\" SET \"AAC003\" = '偷改' WHERE \"AAC001\" < '1401P000000050'")
+    run_postgresql(url, 'UPDATE "AC01" SET "AAC003" = \'偷改\' WHERE "AAC001" < \'1401P000000050\'')
 
     unseen = desk.capture(Trust("AAE036"))
     assert (unseen.changes, unseen.lied) == (None, 0)
@@ -185,9 +185,7 @@ def test_a_lie_is_found_when_its_row_is_checked_and_then_everything_is(tmp_path:
 
 
 @pytest.mark.parametrize("days", [1, 3, 40], ids=["every day", "a weekend", "a long absence"])
-def test_every_row_is_checked_within_the_stated_days(
-    tmp_path: Path, production: Open, days: int
-) -> None:
+def test_every_row_is_checked_within_the_stated_days(tmp_path: Path, production: Open, days: int) -> None:
     """Whichever row was changed under its old token, and however often captures are made, it is found in time."""
     url, lying = business(), 14
     county(tmp_path / "unused.db", [])
@@ -223,7 +221,9 @@ def test_a_key_without_a_value_is_read_whole(tmp_path: Path) -> None:
 def test_a_sqlite_column_is_a_token(tmp_path: Path) -> None:
     """A column of a SQLite table that changes with its rows is enough, whatever type its keys are stored in."""
     path = tmp_path / "c.db"
-    url = run_sqlite(path, 'CREATE TABLE T (key INTEGER, "value" TEXT, V, N INTEGER, PRIMARY KEY (key, "value"))')
+    url = run_sqlite(
+        path, 'CREATE TABLE T (key INTEGER, "value" TEXT, V, N INTEGER, PRIMARY KEY (key, "value"))'
+    )
     put_sqlite(path, "T", [{"key": at, "value": "o'b", "V": "1", "N": 1} for at in range(50)])
     desk = Desk(url, "T", tmp_path / "runs")
     desk.capture(Trust("N"))
