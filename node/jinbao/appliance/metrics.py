@@ -50,6 +50,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("jinbao_retention_freed_bytes_total", "counter", (), "Bytes of segments nobody needed any more.", "清除的无人再需要的段字节数。", "retention_swept", "bytes"),
     Metric("jinbao_steps_failed_total", "counter", ("worker", "code"), "Rounds that failed and are retried.", "失败并将重试的轮次。", "step_failed"),
     Metric("jinbao_captures_total", "counter", (), "Capture runs finished.", "完成的采集次数。", "capture_finished"),
+    Metric("jinbao_tokens_lied_total", "counter", ("source", "table"), "Rows that changed and whose token did not.", "内容已变而变更标记未变的行数。", "token_lied", "rows"),
     Metric("jinbao_trust_documents_learned_total", "counter", ("kind",), "Trust documents learned.", "获知的信任文件数。", "trust_learned"),
     Metric("jinbao_trust_documents_refused_total", "counter", ("code",), "Trust documents that proved nothing.", "无法证明的信任文件数。", "trust_refused"),
     Metric("jinbao_identities_renewed_total", "counter", (), "Times this zone took up a renewed identity.", "本分区启用新证书的次数。", "identity_renewed"),

@@ -37,6 +37,7 @@ _ALARMS = frozenset(
         "renewal_failed",
         "disk_slow",
         "disk_filling",
+        "token_lied",
         "zone_failed",
     }
 )

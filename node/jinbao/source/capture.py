@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,8 @@ from polars.io.plugins import register_io_source
 from jinbao.model.errors import SourceError
 from jinbao.source.catalogue import TableShape
 from jinbao.source.decode import UNDECODABLE
-from jinbao.source.kept import DELETE, KEY, OP, ROW, UPSERT, Kept
-from jinbao.source.reader import TOKEN, Snapshot
+from jinbao.source.kept import DELETE, KEY, OP, ROW, UPSERT, Kept, Look
+from jinbao.source.reader import ASKED_ROWS, TOKEN, Snapshot
 from jinbao.trust.digest import encode, quick
 
 GROUP_ROWS = 65_536
@@ -171,12 +172,17 @@ class _Reading:
                 self._current.unlink()
                 return CaptureFiles(None, None, rows, 0, 0, findings, lied)
             return CaptureFiles(self._current, None, rows, 0, 0, findings, lied)
-        new = pl.scan_parquet(self._current).filter(pl.col(KEY).is_in(changed.get_column(KEY).implode()))
-        upserts = new.collect().with_columns(pl.lit(UPSERT).alias(OP))
         deletes = self._deletes(previous, gone.get_column(KEY))
-        self._write(self._changes, iter([upserts, *deletes]), OP)
-        counts = (upserts.height, sum(part.height for part in deletes))
+        written = self._write(self._changes, chain(self._upserts(changed.get_column(KEY)), deletes), OP)
+        gone_rows = sum(part.height for part in deletes)
+        counts = (written - gone_rows, gone_rows)
         return CaptureFiles(self._current, self._changes, rows, *counts, findings, lied)
+
+    def _upserts(self, changed: pl.Series) -> Iterator[pl.DataFrame]:
+        """Rows of the file just written, by their keys."""
+        look = Look((KEY,), lambda rows: rows.get_column(KEY).is_in(changed.implode()))
+        for rows in Kept(self._current).slices(list(self._schema), GROUP_ROWS, look):
+            yield rows.with_columns(pl.lit(UPSERT).alias(OP))
 
     def by_content(self, previous: Kept) -> CaptureFiles | None:
         """Read every row and write those that changed; None if a key repeats, which changes cannot say."""
@@ -210,8 +216,8 @@ class _Reading:
         trust = self._trust
         before = previous.lazy([KEY, ROW, trust.column]).collect()
         nothing = self._marked(pl.DataFrame(schema=dict.fromkeys([*self._key, TOKEN], pl.String())))
-        told = self._snapshot.tokens(self._shape, self._key, trust.token)
-        marks = pl.concat([nothing, *map(self._marked, told)])
+        tokens = self._snapshot.tokens(self._shape, self._key, trust.token)
+        marks = pl.concat([nothing, *map(self._marked, tokens)])
         if _repeats(marks) or _repeats(before):
             return None
         met = marks.join(before, on=KEY, how="left", suffix=_BEFORE, maintain_order="left")
@@ -219,28 +225,42 @@ class _Reading:
         asked = met.filter(~is_same | trust.checked)
         if asked.height > previous.base_rows // 4 + GROUP_ROWS:
             return None  # to read so many one by one is dearer than to read all
-        rows = self._rows_of(asked)
-        if rows is None:
-            return None  # a key whose text does not find its row
-        told = rows.join(
-            asked.select(KEY, pl.col(ROW).alias(_BEFORE), is_same.alias(_SAME)), on=KEY, how="left"
-        )
-        is_changed = (pl.col(ROW) != pl.col(_BEFORE)).fill_null(value=True)
-        lied = told.filter(is_changed & pl.col(_SAME)).height
-        changed = told.filter(is_changed).drop(_BEFORE, _SAME)
-        touched = told.filter(~is_changed & ~pl.col(_SAME)).height
-        if not lied and touched * _TOUCHED_SHARE > marks.height:
-            return None
         gone = before.get_column(KEY).filter(~before.get_column(KEY).is_in(marks.get_column(KEY).implode()))
-        deletes = self._deletes(previous, gone)
-        self._write(self._changes, iter([changed.with_columns(pl.lit(UPSERT).alias(OP)), *deletes]), OP)
-        counts = (changed.height, sum(part.height for part in deletes))
-        moved = pl.concat([changed.get_column(KEY), gone]).implode()
-        still = previous.lazy([KEY, UNDECODABLE]).filter(
-            pl.col(UNDECODABLE).is_not_null(), ~pl.col(KEY).is_in(moved)
+        found = _Found()
+        self._write(
+            self._changes, self._asked(previous, asked.with_columns(is_same.alias(_SAME)), gone, found), OP
         )
-        broken = still.select(pl.len()).collect().item() + changed.get_column(UNDECODABLE).count()
-        return self._followed(marks.height, counts, _said(0, broken, 0), lied)
+        if found.is_odd or (not found.lied and found.touched * _TOUCHED_SHARE > marks.height):
+            self._changes.unlink()
+            return None
+        still = previous.lazy([KEY, UNDECODABLE]).filter(
+            pl.col(UNDECODABLE).is_not_null(), ~pl.col(KEY).is_in(pl.concat([*found.keys, gone]).implode())
+        )
+        broken = still.select(pl.len()).collect().item() + found.broken
+        return self._followed(marks.height, (found.upserts, found.deletes), _said(0, broken, 0), found.lied)
+
+    def _asked(
+        self, previous: Kept, asked: pl.DataFrame, gone: pl.Series, found: _Found
+    ) -> Iterator[pl.DataFrame]:
+        """Of rows that are asked for by key, block by block, those whose content changed; then those gone."""
+        for some in asked.iter_slices(ASKED_ROWS):
+            rows = self._rows_of(some)
+            if rows is None:
+                found.is_odd = True
+                return
+            then = some.select(KEY, pl.col(ROW).alias(_BEFORE), _SAME)
+            rows = rows.join(then, on=KEY, how="left")
+            is_changed = (pl.col(ROW) != pl.col(_BEFORE)).fill_null(value=True)
+            found.lied += rows.filter(is_changed & pl.col(_SAME)).height
+            found.touched += rows.filter(~is_changed & ~pl.col(_SAME)).height
+            changed = rows.filter(is_changed).drop(_BEFORE, _SAME)
+            found.upserts += changed.height
+            found.broken += changed.get_column(UNDECODABLE).count()
+            found.keys.append(changed.get_column(KEY))
+            yield changed.with_columns(pl.lit(UPSERT).alias(OP))
+        for rows in self._deletes(previous, gone):
+            found.deletes += rows.height
+            yield rows
 
     def _followed(
         self, rows: int, counts: tuple[int, int], findings: tuple[str, ...], lied: int = 0
@@ -320,6 +340,20 @@ class _Reading:
 
 
 _BEFORE, _SAME = "__before", "__same"
+
+
+@dataclass
+class _Found:
+    """What rows asked for by key were: changed, changed under the same token, or under another and the same."""
+
+    upserts: int = 0
+    deletes: int = 0
+    lied: int = 0
+    touched: int = 0
+    broken: int = 0
+    is_odd: bool = False
+    """Whether a key's text did not find its row, or found several."""
+    keys: list[pl.Series] = field(default_factory=list)
 
 
 class _Known:
