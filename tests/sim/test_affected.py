@@ -21,6 +21,7 @@ from jinbao.flow.comparing import LEAF
 from jinbao.model.finding import FINDING_COLUMNS, Verdict
 from jinbao.model.standard import Table
 from jinbao.model.zone import Zone
+from jinbao.source import kept
 from jinbao.source.decode import UNDECODABLE
 from jinbao.trust.digest import digest, leaves
 
@@ -143,11 +144,9 @@ def assert_as_if_whole(zone: OpenZone) -> None:
                 assert lines.get_column(code).sum() == passed.get_column(code).sum()
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_judging_what_changed_comes_to_judging_all(
-    quiet: MakeWorld, monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
-    """After any edits of any table, what is sealed, stopped and found is that of all rows judged anew."""
+def run_and_compare(quiet: MakeWorld, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Edit, capture and judge some days, each compared with judging all; files of changes are few, so that they fold."""
+    monkeypatch.setattr(kept, "CHANGES_MAX", 4)
     with quiet(seed) as world, watched(monkeypatch) as by_change:
         zone = production(world)
         trouble = Trouble(database(zone), seed)
@@ -156,7 +155,25 @@ def test_judging_what_changed_comes_to_judging_all(
             trouble()
             zone.outbound.step(PERIOD)
             assert_as_if_whole(zone)
-        assert sum(by_change) > len(by_change) // 2
+        assert sum(by_change) > len(by_change) * 0.8
+        assert all(len(table.changes) <= kept.CHANGES_MAX for table in zone.state.captured_tables())
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_judging_what_changed_comes_to_judging_all(
+    quiet: MakeWorld, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """After any edits of any table, what is sealed, stopped and found is that of all rows judged anew."""
+    run_and_compare(quiet, monkeypatch, seed)
+
+
+@pytest.mark.night
+@pytest.mark.parametrize("seed", range(2, 60))
+def test_judging_what_changed_comes_to_judging_all_by_night(
+    quiet: MakeWorld, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """The same, of many more seeds."""
+    run_and_compare(quiet, monkeypatch, seed)
 
 
 def test_a_run_without_change_keeps_the_segments_it_has(quiet: MakeWorld) -> None:

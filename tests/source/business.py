@@ -119,6 +119,8 @@ class Desk:
             shape = find_table(snapshot.tables(), self.source.name, self.table)
             key = key_of(shape, self.source.name, self.keys)
             files = capture_table(snapshot, shape, key, self.previous, directory, trust)
+        if files.folded is not None:
+            self.previous = Kept(files.folded)
         if files.current is not None:
             self.previous = Kept(files.current)
         elif files.changes is not None:

@@ -124,7 +124,7 @@ def test_days_by_token_come_to_what_the_table_is(tmp_path: Path, token: str) -> 
     there = read(url, "AC01").sort("AAC001")
     assert desk.rows().select(there.columns).sort("AAC001").equals(there)
     assert desk.previous is not None
-    assert 0 < len(desk.previous.changes) < CHANGES_MAX, "the table was written whole once more"
+    assert 0 < len(desk.previous.changes) < CHANGES_MAX, "base and changes became one file"
 
 
 def test_keys_of_any_type_and_text_find_their_rows(tmp_path: Path) -> None:

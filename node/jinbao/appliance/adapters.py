@@ -116,6 +116,8 @@ class SourceCapture:
         else:
             assert last is not None, "only an earlier file can say it all"
             current, since, changes = last.current, last.since, last.changes
+            if files.folded is not None:
+                current, since, changes = self._shelf.add(files.folded)[0], last.changes[-1][0], ()
             if files.changes is not None:
                 changes = (*changes, (run, self._shelf.add(files.changes)[0]))
         checked = self._today().isoformat() if trust.token else ""

@@ -20,6 +20,21 @@ def capture() -> None:
     """Group."""
 
 
+_CHINESE = {
+    "rows repeat a key": "行主键重复",
+    "rows hold bytes that do not decode": "行含无法解码的字节",
+    'rows changed under the same token: set change = "content" for this source': (
+        '行内容已变而变更标记未变：请将该来源设为 change = "content"'
+    ),
+}
+
+
+def _worded(finding: str) -> str:
+    """A finding of capture in the reader's language; the number stands before it in both."""
+    count, _, said = finding.partition(" ")
+    return f"{count} {t(said, _CHINESE.get(said, said))}"
+
+
 @capture.command(
     name="show",
     help=t(
@@ -40,8 +55,10 @@ def show_last(config: Path, zone: str, as_json: bool) -> None:
         "rows": t("rows", "行数"),
         "upserts": t("changed", "变更"),
         "deletes": t("gone", "删除"),
+        "findings": t("found", "发现"),
     }
-    show.table(found["tables"], tables)
+    rows = [table | {"findings": "; ".join(map(_worded, table["findings"]))} for table in found["tables"]]
+    show.table(rows, tables)
     show.result("")
     verdicts = {
         "library": t("library", "交换库"),

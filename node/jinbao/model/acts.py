@@ -198,7 +198,7 @@ def receipts_kept(stream: StreamId, seq: int, head: str, sha256: Sequence[str]) 
 class CapturedTable:
     """One business table after a capture run: where its rows lie, and what the run found.
 
-    `current` is the segment the table was last written whole to, in run `since`; `changes` are the
+    `current` is the segment of all its rows as they were after run `since`; `changes` are the
     segments of what followed, oldest first, each with its run. `checked` is the day up to which the
     content of rows captured by token was compared, empty where content always is.
     """

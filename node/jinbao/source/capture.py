@@ -2,16 +2,17 @@
 
 Each run reads the whole table and compares a digest per row with those kept: only rows that
 changed are written, as one more file of changes. A table is written whole the first time, when
-its columns differ, when a key repeats, and when its changes have become many; its first file is
-its own change: everything. No clock, trigger or log of the source is trusted; where the operator
-says that a token tells a row's content, see `tokens`. Rows with one key twice are a multiset:
-every one is kept and the doubling is a finding.
+its columns differ, and when a key repeats; its first file is its own change: everything. When
+the changes have become many, they and the base become one file. No clock, trigger or log of the
+source is trusted; where the operator says that a token stands for a row's content, tokens are
+read instead, and checked. Rows with one key twice are a multiset: every one is kept and the
+doubling is a finding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
@@ -59,8 +60,9 @@ class CaptureFiles:
     """What one capture of one table wrote; `changes` is None when nothing changed.
 
     `current` is a table written whole, or None where what was kept, with `changes`, says it all. The
-    first capture's changes are `current` itself: every row, and no `op`. `lied` counts rows that
-    changed under the same token.
+    first capture's changes are `current` itself: every row, and no `op`. `folded` is what was kept
+    before this run as one file, where it had become many. `lied` counts rows that changed under the
+    same token.
     """
 
     current: Path | None
@@ -70,6 +72,7 @@ class CaptureFiles:
     deletes: int
     findings: tuple[str, ...]
     lied: int = 0
+    folded: Path | None = None
 
 
 def find_table(snapshot_tables: dict[str, TableShape], source: str, table: str) -> TableShape:
@@ -128,13 +131,17 @@ def capture_table(
     reading = _Reading(snapshot, shape, key, directory, trust)
     if previous is None:
         return reading.first()
-    found = None
-    if reading.may_follow(previous):
-        found = reading.by_token(previous) if trust.token else reading.by_content(previous)
-    if found is None:
+    if not reading.may_follow(previous):
         return reading.whole(previous)
+    folded = reading.fold(previous) if previous.is_long else None
+    latest = previous if folded is None else Kept(folded)
+    found = reading.by_token(latest) if trust.token else reading.by_content(latest)
+    if found is not None and not found.lied:
+        return replace(found, folded=folded)
+    if folded is not None:
+        folded.unlink()
     # A token that lied once is not believed in this run: everything is compared.
-    return found if not found.lied else reading.whole(previous, lied=found.lied)
+    return reading.whole(previous, lied=0 if found is None else found.lied)
 
 
 class _Reading:
@@ -146,6 +153,7 @@ class _Reading:
         self._snapshot, self._shape, self._key, self._trust = snapshot, shape, key, trust
         self._current = directory / f"capture-{shape.name}.current"
         self._changes = directory / f"capture-{shape.name}.changes"
+        self._folded = directory / f"capture-{shape.name}.folded"
         self._schema: dict[str, pl.DataType] = dict.fromkeys((c.upper() for c in shape.columns), pl.String())
         self._schema |= {UNDECODABLE: pl.String(), KEY: pl.UInt128(), ROW: pl.UInt64()}
         if trust.token:
@@ -153,7 +161,13 @@ class _Reading:
 
     def may_follow(self, previous: Kept) -> bool:
         """Whether changes alone can say what the table is now."""
-        return self._schema == previous.schema and not previous.is_long
+        return self._schema == previous.schema
+
+    def fold(self, previous: Kept) -> Path:
+        """Base and changes as one file, without a look at the source."""
+        names = list(self._schema)
+        self._write(self._folded, previous.slices(names, GROUP_ROWS))
+        return self._folded
 
     def first(self) -> CaptureFiles:
         """Everything, once."""

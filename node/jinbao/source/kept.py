@@ -22,10 +22,10 @@ KEY, ROW, OP = "__key", QUICK, "op"
 UPSERT, DELETE = "U", "D"
 
 CHANGES_MAX = 32
-"""Change files of one table; then it is read whole again and has one file: what a reader opens stays bounded."""
+"""Change files of one table; then they and the base become one file: what a reader opens stays bounded."""
 
-CHANGED_SHARE = 4
-"""Likewise when the changes have a quarter of the base's rows: what is replaced is read for nothing."""
+CHANGED_SHARE, CHANGED_ROWS = 4, 32_768
+"""Likewise when the changes have a quarter of the base's rows, and so many: what is replaced is read for nothing."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class Kept:
 
     @cached_property
     def is_long(self) -> bool:
-        """Whether the changes are so many that the table is better read whole again."""
+        """Whether the changes are so many that they are better put together with the base."""
         if len(self.changes) >= CHANGES_MAX:
             return True
         rows = sum(pl.scan_parquet(file).select(pl.len()).collect().item() for file in self.changes)
-        return bool(rows * CHANGED_SHARE > self.base_rows)
+        return bool(rows > CHANGED_ROWS and rows * CHANGED_SHARE > self.base_rows)
 
     def moved(self, columns: Collection[str] = ()) -> pl.DataFrame:
         """The newest word on every key that changed: KEY, OP and `columns`, in order of time."""
