@@ -12,6 +12,7 @@ from jinbao.appliance.settings import SourceSettings
 from jinbao.flow.ports import Attestation, Captured, Judged, SealedLibrary, SealedTable, Submitted
 from jinbao.journal.index import JournalIndex
 from jinbao.journal.segments import SegmentShelf, require_space
+from jinbao.library.attesting import At, Attesting
 from jinbao.library.room import Library
 from jinbao.model.acts import CapturedTable
 from jinbao.model.batch import SegmentRef
@@ -143,12 +144,14 @@ def _source(settings: SourceSettings) -> Source:
 class LibraryAdapter:
     """The library room as flow's `LibraryRoom`."""
 
-    def __init__(self, library: Library, index: JournalIndex) -> None:
-        self._library, self._index = library, index
+    def __init__(self, library: Library, attesting: Attesting, index: JournalIndex) -> None:
+        self._library, self._attesting, self._index = library, attesting, index
 
-    def attest(self, library: str, origin: str) -> Attestation:
+    def attest(self, submitted: Submitted) -> Attestation:
         """Digests of stored rows, table by table."""
-        found = self._library.digests(library, origin)
+        at = At(str(submitted.stream), submitted.seq, submitted.head)
+        origin = submitted.stream.origin.node
+        found = self._attesting.digests(submitted.library, origin, at, submitted.promised)
         return Attestation(
             {table: digest.rows for table, digest in found.items()},
             {table: digest.root for table, digest in found.items()},

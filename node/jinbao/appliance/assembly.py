@@ -44,6 +44,7 @@ from jinbao.journal.inspector import DecoderProcess, Died, Examiner, Inspector
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.projection import JournalProjection
 from jinbao.journal.segments import SegmentShelf
+from jinbao.library.attesting import Attesting
 from jinbao.library.room import Library, LibraryProjection
 from jinbao.model import acts
 from jinbao.model.batch import Header, SealedBatch, VerifiedBatch
@@ -266,10 +267,12 @@ def _build(
         return seal(header, mine)
 
     publisher = Publisher(index=index, seal=seal_header, epoch=epoch, now=ports.now_text)
+    reread = timedelta(days=settings.evidence.reread_days)
+    attesting = Attesting(library, settings.directory(me.zone) / "attested", ports.now, reread)
     submissions = SubmissionHandler(
         me=index,
         ledger=ledger,
-        room=LibraryAdapter(library, index),
+        room=LibraryAdapter(library, attesting, index),
         judge=judge,
         inspector=inspector,
         standards=standards,

@@ -242,6 +242,11 @@ class EvidenceSettings(_Strict):
         172_800.0,
         description="Longest from sealing, at a receiver from its acceptance, to application: time for a person to look.",
     )
+    reread_days: Positive = Field(
+        7,
+        description="After a change only rows it wrote are read back; every row at least so often: a week, "
+        "so that a row altered behind the zone's back is found by the next change after it.",
+    )
 
 
 class Settings(BaseSettings):

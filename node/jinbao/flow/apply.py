@@ -271,7 +271,7 @@ class SubmissionHandler:
         return moved
 
     def _attest(self, submitted: Submitted) -> bool:
-        found = self._room.attest(submitted.library, submitted.stream.origin.node)
+        found = self._room.attest(submitted)
         wrong = [
             f"table {table}: expected {rows} rows with digest {root[:12]}, "
             f"got {found.rows[table]} with {found.roots[table][:12]}"

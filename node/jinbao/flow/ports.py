@@ -150,8 +150,8 @@ class Inspector(Protocol):
 class LibraryRoom(Protocol):
     """Stored records."""
 
-    def attest(self, library: str, origin: str) -> Attestation:
-        """Rows and digests of what is stored of an origin, read back from the database."""
+    def attest(self, submitted: Submitted) -> Attestation:
+        """Rows and digests of what is stored of a submission's origin, read back from the database."""
         ...
 
     def unattested(self) -> list[Submitted]:

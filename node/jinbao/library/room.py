@@ -15,7 +15,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from jinbao.library.merging import OP, Merge, merger
-from jinbao.library.tables import METADATA, ORIGIN, SUBMISSION, sql_table
+from jinbao.library.tables import METADATA, ORIGIN, SEQ, SUBMISSION, sql_table
 from jinbao.library.upgrading import ensure_table
 from jinbao.model.acts import Act
 from jinbao.model.batch import Kind
@@ -172,11 +172,34 @@ class Library:
     def digest(self, library: str, table: str, origin: str) -> Digest:
         """Canonical digest of one origin's stored rows, read back from the database in bounded blocks."""
         standard = self.standards[library].table(table)
+        return digest(self.blocks(library, table, origin, standard.columns), standard.columns, standard.key)
+
+    def blocks(
+        self, library: str, table: str, origin: str, columns: Sequence[str], after: int | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """One origin's stored rows in bounded blocks, in no order; with `after` those of later submissions alone."""
         sql = self._sql(library, table)
-        query = sa.select(*(sql.c[c] for c in standard.columns)).where(sql.c[ORIGIN] == origin)
+        query = sa.select(*(sql.c[c] for c in columns)).where(sql.c[ORIGIN] == origin)
+        if after is not None:
+            query = query.where(sql.c[SEQ] > after)
         schema = _schema(sql)
-        frames = self._store.frames(query, {c: schema[c] for c in standard.columns})
-        return digest(frames, standard.columns, standard.key)
+        return self._store.frames(query, {c: schema[c] for c in columns})
+
+    def nothing(self, library: str, table: str) -> pl.DataFrame:
+        """No row of a table, in its columns."""
+        return pl.DataFrame(schema=_schema(self._sql(library, table)))
+
+    def only_changed_since(self, stream: str, seq: int, head: str) -> bool:
+        """Whether this very submission was applied here, and after it of its stream nothing but changes."""
+        applied = sa.and_(SUBMISSION.c.stream == stream, SUBMISSION.c.status == "applied")
+        query = sa.select(SUBMISSION.c.lsn).where(applied, SUBMISSION.c.seq == seq, SUBMISSION.c.head == head)
+        with self._store.read() as connection:
+            lsn = connection.execute(query).scalar()
+            if lsn is None:
+                return False
+            later = sa.select(SUBMISSION.c.segments).where(applied, SUBMISSION.c.lsn > lsn)
+            uses = [use for text in connection.execute(later).scalars() for use in json.loads(text)]
+        return all(use["kind"] != Kind.SNAPSHOT for use in uses)
 
     def digests(self, library: str, origin: str) -> dict[str, Digest]:
         """Digest of every table of one origin's library, by table id."""
