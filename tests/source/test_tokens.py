@@ -259,3 +259,34 @@ def test_a_token_column_the_table_lacks_is_named(tmp_path: Path, production: Ope
 
     with pytest.raises(capture.SourceError, match="source city: table AC01: expected column NOPE"):
         zone.run()
+
+
+@pytest.mark.parametrize(
+    ("column", "before", "after"),
+    [
+        ("numeric", "1.0", "1.00"),
+        ("numeric(8,2)", "1.0", "1.01"),
+        ("double precision", "0.0", "-0.0"),
+        ("interval", "24 hours", "1 day"),
+        ("text", "", None),
+        ("text[]", "{a}", "{b}"),
+    ],
+    ids=["number", "amount", "float", "interval", "nothing", "array"],
+)
+def test_a_digest_tells_apart_what_is_written_in_two_ways(
+    tmp_path: Path, column: str, before: str, after: str | None
+) -> None:
+    """A digest sees any change of what a value reads as, even where the database holds both values for equal."""
+    url = fresh_database()
+    run_postgresql(
+        url,
+        f"CREATE TABLE t (k int PRIMARY KEY, v {column} DEFAULT '{before}')",
+        "INSERT INTO t VALUES (1), (2)",
+    )
+    desk = Desk(url, "T", tmp_path / "runs")
+    desk.capture(Trust(DIGEST))
+    run_postgresql(url, f"UPDATE t SET v = {'NULL' if after is None else repr(after)} WHERE k = 2")
+
+    files = desk.capture(Trust(DIGEST))
+
+    assert (files.current, files.upserts, files.deletes, files.lied) == (None, 1, 0, 0)

@@ -127,15 +127,25 @@ class PostgresCatalogue:
         return f"CAST({quoted(column)} AS text)"
 
     def token(self, cursor: Any, shape: TableShape, token: str) -> str:
-        """The hash of the row's text, `xmin`, or a column's text; databases derived from an old one hash by MD5."""
+        """A hash of the row, `xmin`, or a column's text."""
         if token == XMIN:
             return f"{quoted(shape.name)}.xmin::text"
-        if token != DIGEST:
-            return self.text(token, raw=False)
-        row = f"ROW({', '.join(quoted(c) for c in shape.columns)})::text"
-        cursor.execute("SELECT count(*) FROM pg_proc WHERE proname = 'hashtextextended'")
-        is_new = bool(cursor.fetch_arrow_table().column(0)[0].as_py())
-        return f"hashtextextended({row}, 0)::text" if is_new else f"md5({row})"
+        return self._digest(cursor, shape) if token == DIGEST else self.text(token, raw=False)
+
+    def _digest(self, cursor: Any, shape: TableShape) -> str:
+        """A hash of the row's values where equal values have one text, else of its text; of an old server by MD5."""
+        cursor.execute(_POSTGRES_HASHES)
+        known = set(cursor.fetch_arrow_table().column(0).to_pylist())
+        row = f"ROW({', '.join(quoted(c) for c in shape.columns)})"
+        # A row handed from a worker costs less than its hash; the server's own settings say how many may work.
+        cursor.execute("SET LOCAL parallel_tuple_cost = 0.001")
+        if "hash_record_extended" in known:
+            cursor.execute(_POSTGRES_SINGLE_TEXT.format(table=_literal(quoted(shape.name))))
+            if cursor.fetch_arrow_table().column(0)[0].as_py():
+                return f"hash_record_extended({row}, 0)::text"
+        return (
+            f"hashtextextended({row}::text, 0)::text" if "hashtextextended" in known else f"md5({row}::text)"
+        )
 
     def types(self, cursor: Any, table: str) -> dict[str, str]:
         """By their full names, without length: a text too long for a column is not cut to meet it."""
@@ -187,6 +197,25 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
 ORDER BY c.relname, a.attnum
 """
 
+
+_POSTGRES_HASHES = """
+SELECT DISTINCT proname::text FROM pg_proc
+WHERE pronamespace = 'pg_catalog'::regnamespace AND proname IN ('hash_record_extended', 'hashtextextended')
+"""
+
+# A number without a scale, a float or an interval may be written in two ways and be one value.
+_POSTGRES_SINGLE_TEXT = """
+SELECT bool_and(
+    t.typnamespace = 'pg_catalog'::regnamespace
+    AND t.typname IN ('bool', 'int2', 'int4', 'int8', 'text', 'varchar', 'bpchar', 'bytea', 'uuid',
+                      'date', 'time', 'timestamp', 'timestamptz', 'numeric')
+    AND (t.typname <> 'numeric' OR a.atttypmod <> -1)
+    AND coalesce(c.collisdeterministic, true))
+FROM pg_attribute a
+JOIN pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_collation c ON c.oid = a.attcollation
+WHERE a.attrelid = {table}::regclass AND a.attnum > 0 AND NOT a.attisdropped
+"""
 
 # pg_class is read under the snapshot; regclass and the file's number are what is now.
 _POSTGRES_AS_SEEN = """
