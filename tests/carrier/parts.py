@@ -21,6 +21,7 @@ from jinbao.model.batch import SealedBatch, SegmentRef
 from jinbao.model.errors import JinbaoError
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.zone import Endpoint, Zone
+from jinbao.store.ahead import SideBySide
 from jinbao.store.engine import Store
 from jinbao.store.files import Files
 from jinbao.store.migrations import upgrade
@@ -53,11 +54,12 @@ class Side:
             index=self.index,
             ledger=self.ledger,
             shelf=self.shelf,
-            verify=lambda sealed: network.verifier().verify(sealed, self.index.mark, self.index.place),
+            verify=lambda sealed, mark: network.verifier().verify(sealed, mark, self.index.place),
             stream_of=lambda sealed: decode_header(sealed.payload).stream,
             observer=self,
             now=lambda: AT,
             limits=InboundLimits(100, 100, 100, 1 << 30),
+            beside=SideBySide,
         )
 
     def event(self, name: str, **values: Any) -> None:

@@ -14,10 +14,12 @@ from typing import Any
 import sqlalchemy as sa
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from tests.sim.order import OneByOne
 from tests.trust.example import FIRST, TOPOLOGY, Network
 
 import jinbao
 from jinbao.flow.inbound import Inbound, InboundLimits
+from jinbao.flow.ports import Beside
 from jinbao.journal.index import Counter, JournalIndex
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.projection import JournalProjection
@@ -41,8 +43,14 @@ HEADERS_MAX = 4
 class SmallZone:
     """A zone at `me` in a directory, made there if it is not yet; close it when done."""
 
-    def __init__(self, me: Endpoint, network: Network, directory: Path) -> None:
-        self.me, self.directory = me, directory
+    def __init__(
+        self,
+        me: Endpoint,
+        network: Network,
+        directory: Path,
+        beside: Callable[[], Beside] = OneByOne,
+    ) -> None:
+        self.me, self.directory, self._beside = me, directory, beside
         self._network = network
         self.events: list[tuple[str, dict[str, Any]]] = []
         self._open()
@@ -51,7 +59,7 @@ class SmallZone:
 
     def _open(self) -> None:
         fresh = not (self.directory / "zone.db").exists()
-        shelf = SegmentShelf(self.directory / "segments", Files())
+        self.shelf = shelf = SegmentShelf(self.directory / "segments", Files())
         self.store = Store(f"sqlite:///{self.directory / 'zone.db'}", self.directory / "stage")
         if fresh:
             upgrade(self.store.writer, [Path(jinbao.__file__).parent / "journal" / "migrations"])
@@ -63,11 +71,12 @@ class SmallZone:
             index=self.index,
             ledger=self.ledger,
             shelf=shelf,
-            verify=lambda sealed: verifier.verify(sealed, self.index.mark, self.index.place),
+            verify=lambda sealed, mark: verifier.verify(sealed, mark, self.index.place),
             stream_of=lambda sealed: decode_header(sealed.payload).stream,
             observer=self,
             now=lambda: AT,
             limits=InboundLimits(HEADERS_MAX, 100, 100, 1 << 20),
+            beside=self._beside,
         )
 
     def event(self, name: str, **values: Any) -> None:

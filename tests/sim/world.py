@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tests.sim.business import Business, thin
 from tests.sim.files import SimFiles
+from tests.sim.order import OneByOne
 from tests.sim.peers import SimPeer, Weather
 
 from jinbao.appliance.assembly import OpenZone, Ports, open_zone
@@ -97,6 +98,7 @@ def lay_down(directory: Path, cities: int) -> Plan:
         for zone in node.zones:
             ports = Ports(
                 now=lambda: START,
+                beside=OneByOne,
                 examiner=InProcess,
                 incarnation=lambda n=node, z=zone: f"{n.node}-{z}"[:32].ljust(32, "0"),  # type: ignore[misc]
             )
@@ -173,6 +175,7 @@ class World:
         ports = Ports(
             now=lambda: self.now + self.skew[endpoint],
             files=self.files[endpoint],
+            beside=OneByOne,
             examiner=InProcess,
             rng=random.Random(self.seed),
             incarnation=lambda: f"{self.rng.getrandbits(128):032x}",

@@ -36,6 +36,7 @@ from jinbao.flow.disk import DiskForecast, WriteWatch
 from jinbao.flow.inbound import Inbound, InboundLimits
 from jinbao.flow.onward import PackageHandler, Publisher
 from jinbao.flow.outbound import Outbound
+from jinbao.flow.ports import Beside
 from jinbao.flow.receipts import ReceiptHandler, ReceiptSealer
 from jinbao.flow.trusting import TrustHandler, TrustSealer
 from jinbao.journal.decoding import InspectLimits
@@ -60,6 +61,7 @@ from jinbao.registry.documents import DocumentProjection, Documents
 from jinbao.registry.mappings import load_mappings
 from jinbao.registry.standards import load_standards
 from jinbao.source.state import SourceState, StateProjection
+from jinbao.store.ahead import SideBySide
 from jinbao.store.engine import Store
 from jinbao.store.files import Files
 from jinbao.store.migrations import upgrade
@@ -96,11 +98,12 @@ def rfc3339(moment: datetime) -> str:
 
 @dataclass(frozen=True)
 class Ports:
-    """What a simulator replaces: clock, files, randomness, and the process that decodes first."""
+    """What a simulator replaces: clock, files, randomness, threads, and the process that decodes first."""
 
     now: Callable[[], datetime] = utc_now
     files: Files = field(default_factory=Files)
     rng: random.Random = field(default_factory=random.Random)
+    beside: Callable[[], Beside] = SideBySide
     examiner: Callable[[InspectLimits, Died], Examiner] = DecoderProcess
     incarnation: Callable[[], str] = lambda: uuid.uuid4().hex
 
@@ -280,6 +283,7 @@ def _build(
         observer=observer,
         now=ports.now_text,
         rows_max=limits.submission_rows_max,
+        beside=ports.beside,
     )
     handlers: list[Handler] = [
         ReceiptHandler(
@@ -353,7 +357,7 @@ def _build(
             index=index,
             ledger=ledger,
             shelf=shelf,
-            verify=lambda sealed: verifier.verify(sealed, index.mark, index.place),
+            verify=lambda sealed, mark: verifier.verify(sealed, mark, index.place),
             stream_of=stream_of,
             observer=observer,
             now=ports.now_text,
@@ -363,6 +367,7 @@ def _build(
                 limits.streams_per_origin_max,
                 limits.segment_bytes_max,
             ),
+            beside=ports.beside,
         ),
         applier=Applier(
             index=index,

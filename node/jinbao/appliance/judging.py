@@ -24,7 +24,7 @@ from jinbao.flow.ports import Judged, JudgedPart
 from jinbao.journal.segments import SegmentShelf
 from jinbao.model.acts import CapturedTable
 from jinbao.model.finding import FINDING_COLUMNS as FINDINGS
-from jinbao.model.finding import Scope
+from jinbao.model.finding import Scope, Severity
 from jinbao.model.mapping import LibraryMapping, TableMapping
 from jinbao.model.standard import Standard, Table
 from jinbao.quality.gate import Broken, across_columns, judge, judge_across, key_text
@@ -61,11 +61,11 @@ class ConvertAndJudge:
         """Begin to convert and judge one library for a period; only what changed since `last`, where that will do."""
         return CapturedLibrary(standard, self._mappings[standard.library], period, self._shelf, tables, last)
 
-    def objection(self, standard: Standard, period: str, segments: Mapping[str, Sequence[str]]) -> str:
-        """Why received rows are not acceptable: rows that neither upsert nor delete, or that break a rule."""
-        received = ReceivedLibrary(standard, int(period), self._shelf, segments)
-        found = (received.objection(table) for table in standard.tables if table.id in segments)
-        return next(filter(None, found), "")
+    def received(
+        self, standard: Standard, period: str, segments: Mapping[str, Sequence[str]]
+    ) -> ReceivedLibrary:
+        """Begin to judge received rows."""
+        return ReceivedLibrary(standard, int(period), self._shelf, segments)
 
 
 @dataclass(frozen=True)
@@ -335,24 +335,42 @@ def _ahead(work: Callable[[T], R], things: Iterator[T]) -> Iterator[R]:
 
 
 class ReceivedLibrary:
-    """A received submission before the gate, by its segments of each table."""
+    """A received submission before the gate, by its segments of each table: flow's `Received`."""
 
     def __init__(
         self, standard: Standard, period: int, shelf: SegmentShelf, segments: Mapping[str, Sequence[str]]
     ) -> None:
         self._standard, self._shelf, self._segments = standard, shelf, segments
         self._context, self._scopes = Context(period, {}), frozenset({Scope.ROW, Scope.BATCH})
+        self._is_odd = False
 
-    def objection(self, table: Table) -> str:
+    def look(self, table: Table, sha256: str) -> None:
+        """Judge the rows of one segment by themselves."""
+        rows = self._shelf.read(sha256)
+        upserts, odd = _upserts(rows)
+        lists = self._standard.code_lists
+        judged = judge(table, upserts, lists, self._context, scopes=self._scopes)
+        self._is_odd |= odd > 0 or judged.quarantined.height > 0
+
+    def objection(self) -> str:
+        """Why rows that were all looked at are not acceptable: they neither upsert nor delete, or break a rule."""
+        tables = [table for table in self._standard.tables if table.id in self._segments]
+        if not self._is_odd and not any(map(self._bars_across, tables)):
+            return ""
+        return next(filter(None, map(self._said, tables)), "")
+
+    def _bars_across(self, table: Table) -> bool:
+        return any(found.severity is Severity.ERROR and found.rows.any() for found in self._across(table))
+
+    def _said(self, table: Table) -> str:
         """Rows of an unknown op, or rows that break row or batch rules; a city's gate let none of them through."""
         broken, rules = 0, set[str]()
         across, done = self._across(table), 0
         for sha256 in self._segments[table.id]:
             rows = self._shelf.read(sha256)
-            odd = rows.filter(~pl.col(OP).is_in([UPSERT, DELETE]).fill_null(value=False)).height
+            upserts, odd = _upserts(rows)
             if odd:
                 return f"table {table.id}: expected rows with op {UPSERT} or {DELETE}, got {odd} with another"
-            upserts = rows.filter(pl.col(OP) == UPSERT)
             mine = [found.slice(done, upserts.height) for found in across]
             done += upserts.height
             judged = judge(
@@ -374,3 +392,9 @@ class ReceivedLibrary:
         parts = [pl.read_parquet(file, columns=[*items, OP]) for file in files]
         upserts = pl.concat(parts).filter(pl.col(OP) == UPSERT).drop(OP)
         return judge_across(table, upserts, self._standard.code_lists, self._context, scopes=self._scopes)
+
+
+def _upserts(rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """The rows that upsert, and how many neither upsert nor delete."""
+    odd = rows.filter(~pl.col(OP).is_in([UPSERT, DELETE]).fill_null(value=False)).height
+    return rows.filter(pl.col(OP) == UPSERT), odd

@@ -9,10 +9,12 @@ handler wants is passed by.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from jinbao.flow.ports import (
     Attestation,
+    Beside,
     Index,
     Inspector,
     Judge,
@@ -147,8 +149,9 @@ class SubmissionHandler:
         observer: Observer,
         now: Now,
         rows_max: int,
+        beside: Callable[[], Beside],
     ) -> None:
-        self._inspector, self._rows_max = inspector, rows_max
+        self._inspector, self._rows_max, self._beside = inspector, rows_max, beside
         self._index, self._ledger, self._room = me, ledger, room
         self._judge, self._standards, self._onward = judge, standards, onward
         self._observer, self._now = observer, now
@@ -215,11 +218,7 @@ class SubmissionHandler:
         """Why this submission is not acceptable here; empty when it is. Headers, then bytes, then rows."""
         header = submission[-1].header
         standard = self._standards[header.stream.topic]
-        return (
-            self._misdeclared(standard, submission)
-            or self._unreadable(standard, submission)
-            or self._judged(standard, header.period, submission)
-        )
+        return self._misdeclared(standard, submission) or self._judged(standard, header.period, submission)
 
     def _misdeclared(self, standard: Standard, submission: Sequence[VerifiedBatch]) -> str:
         """What the headers say that they may not; empty when nothing."""
@@ -243,22 +242,24 @@ class SubmissionHandler:
             f"submission: expected at most {self._rows_max} rows, got {rows}" if rows > self._rows_max else ""
         )
 
-    def _unreadable(self, standard: Standard, submission: Sequence[VerifiedBatch]) -> str:
-        """Why some segment may not be read in this process; empty when all may."""
-        for batch in submission:
-            for ref in batch.header.segments:
-                found = self._inspector.objection(ref, standard.table(ref.table).segment_columns)
+    def _judged(self, standard: Standard, period: str, submission: Sequence[VerifiedBatch]) -> str:
+        """Why segments may not be read in this process, or what the gate says of their rows.
+
+        While one segment is judged, the next is decoded elsewhere.
+        """
+        refs = [ref for batch in submission for ref in batch.header.segments]
+        segments: dict[str, list[str]] = {}
+        for ref in refs:
+            segments.setdefault(ref.table, []).append(ref.sha256)
+        received = self._judge.received(standard, period, segments)
+        with self._beside() as beside:
+            for ref in refs:
+                table = standard.table(ref.table)
+                found = self._inspector.objection(ref, table.segment_columns)
                 if found:
                     return f"table {ref.table}: {found}"
-        return ""
-
-    def _judged(self, standard: Standard, period: str, submission: Sequence[VerifiedBatch]) -> str:
-        """What the gate says of the rows, segment by segment."""
-        segments: dict[str, list[str]] = {}
-        for batch in submission:
-            for ref in batch.header.segments:
-                segments.setdefault(ref.table, []).append(ref.sha256)
-        return self._judge.objection(standard, period, segments)
+                beside.begin(partial(received.look, table, ref.sha256))
+        return received.objection()
 
     def attest(self) -> bool:
         """Read back what is stored of every newly applied submission and say so; whether any was.

@@ -10,14 +10,14 @@ Accepting never waits for SQL of applying. One stream's trouble stops no other: 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from jinbao.flow.holding import ClockWatch, Holder
-from jinbao.flow.ports import Index, Ledger, Now, Observer, Peer, Shelf, VerifyBatch
+from jinbao.flow.ports import Beside, Index, Ledger, Now, Observer, Peer, Shelf, VerifyBatch
 from jinbao.model import acts
 from jinbao.model.batch import SealedBatch, Shortfall, VerifiedBatch
-from jinbao.model.errors import CorruptionError, PeerError, UnacceptableError
+from jinbao.model.errors import CorruptionError, JinbaoError, PeerError, UnacceptableError
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.quoting import quoted
 from jinbao.model.receipt import REASON_CHARACTERS_MAX, Receipt, Stage
@@ -42,6 +42,18 @@ class InboundLimits:
     segment_bytes_max: int
 
 
+@dataclass
+class _Round:
+    """One round with one peer; `coming` are marks of batches that are proved and not yet accepted."""
+
+    peer: Peer
+    beside: Beside
+    troubled: set[StreamId]
+    """Streams that must wait for mending."""
+    coming: dict[StreamId, Mark] = field(default_factory=dict)
+    accepted: int = 0
+
+
 class Inbound:
     """Follows peers and accepts what they prove; the apply step is `apply.Applier`."""
 
@@ -56,11 +68,12 @@ class Inbound:
         observer: Observer,
         now: Now,
         limits: InboundLimits,
+        beside: Callable[[], Beside],
     ) -> None:
         self._index, self._ledger, self._shelf = index, ledger, shelf
         self._verify, self._stream_of = verify, stream_of
         self._observer, self._now = observer, now
-        self._limits = limits
+        self._limits, self._beside = limits, beside
         self._holder = Holder(
             index=index, ledger=ledger, observer=observer, now=now, held_max=limits.held_streams_max
         )
@@ -70,23 +83,20 @@ class Inbound:
     def step(self, peer: Peer, wait_s: float = 0.0) -> int:
         """One round with one peer; returns how many batches were accepted.
 
-        Raises LinkError when the way to the peer fails; what was accepted stays.
+        While a batch becomes durable here, the segments of the next arrive. Raises LinkError when
+        the way to the peer fails; what was accepted stays.
         """
-        accepted = 0
         marks = {mark.stream: mark for mark in self._index.marks()}
-        troubled = self._holder.lasting()
         known = set(marks)
-        for sealed in peer.headers(list(marks.values()), self._limits.headers_max, wait_s):
-            stream = self._stream(peer, sealed)
-            if stream is None or stream in troubled or not self._has_room(peer, stream, known):
-                continue
-            taken = self._take(peer, sealed, marks.get(stream, Mark(stream)))
-            if taken is None:
-                troubled.add(stream)
-            else:
-                known.add(stream)
-                accepted += taken
-        return accepted
+        with self._beside() as beside:
+            here = _Round(peer, beside, self._holder.lasting())
+            for sealed in peer.headers(list(marks.values()), self._limits.headers_max, wait_s):
+                stream = self._stream(peer, sealed)
+                if stream is None or stream in here.troubled or not self._has_room(peer, stream, known):
+                    continue
+                if self._take(here, sealed, marks.get(stream, Mark(stream))):
+                    known.add(stream)
+        return here.accepted
 
     def _stream(self, peer: Peer, sealed: SealedBatch) -> StreamId | None:
         """The stream a batch says it is of; one nobody can read is told and stops no other."""
@@ -110,23 +120,61 @@ class Inbound:
             return False
         return True
 
-    def _take(self, peer: Peer, sealed: SealedBatch, asked: Mark) -> bool | None:
-        """Verify, fetch and accept one batch; whether it was new, None if its stream must wait for mending."""
+    def _take(self, here: _Round, sealed: SealedBatch, asked: Mark) -> bool:
+        """Verify and fetch one batch, and begin to accept it; False if its stream must wait for mending."""
+        peer, stream = here.peer, asked.stream
         try:
-            batch = self._verify(sealed)
+            batch = self._foreseen(here, sealed, stream)
+            if batch is None:
+                here.beside.settle()
+                if stream in here.troubled:
+                    return False
+                batch = self._verify(sealed, self._index.mark)
             if batch is not None:
-                self._fetch(peer, batch)
+                keeps = self._fetch(peer, batch)
             elif isinstance(sealed, Shortfall) and check_short(sealed, asked, peer.endpoint):
                 self._tell_behind(peer, asked)
         except (PeerError, CorruptionError) as exc:
-            self._holder.hold(peer.endpoint, asked.stream, sealed, exc)
-            return None
-        if batch is None:
+            here.beside.settle()
+            self._hold(here, stream, sealed, exc)
             return False
-        hit(FETCHED)
-        self._accept(peer, batch)
-        hit(ACCEPTED)
+        if batch is not None:
+            header = batch.header
+            here.coming[stream] = Mark(stream, header.incarnation, header.epoch, header.seq, batch.head)
+            here.beside.begin(lambda: self._land(here, batch, keeps))
         return True
+
+    def _foreseen(self, here: _Round, sealed: SealedBatch, stream: StreamId) -> VerifiedBatch | None:
+        """The batch, if it is proved to follow the one of its stream that is just becoming durable."""
+        coming = here.coming.get(stream)
+        if coming is None:
+            return None
+        try:
+            return self._verify(sealed, lambda _: coming)
+        except (PeerError, CorruptionError):
+            return None  # it is judged again by what is durable, where each contradiction has both its sides
+
+    def _land(self, here: _Round, batch: VerifiedBatch, keeps: Sequence[Callable[[], None]]) -> None:
+        """Make fetched segments durable, then accept their batch, unless one before it could not be."""
+        stream = batch.header.stream
+        for keep in keeps:
+            try:
+                keep()
+            except (PeerError, CorruptionError) as exc:
+                if stream not in here.troubled:
+                    self._hold(here, stream, batch.sealed, exc)
+        if stream in here.troubled:
+            return
+        hit(FETCHED)
+        self._accept(here.peer, batch)
+        here.accepted += 1
+        hit(ACCEPTED)
+
+    def _hold(
+        self, here: _Round, stream: StreamId, sealed: SealedBatch, exc: PeerError | CorruptionError
+    ) -> None:
+        here.troubled.add(stream)
+        self._holder.hold(here.peer.endpoint, stream, sealed, exc)
 
     def _tell_behind(self, peer: Peer, asked: Mark) -> None:
         """Say once of each mark that a relay has less of a stream than this zone: it was restored, and catches up."""
@@ -136,16 +184,25 @@ class Inbound:
                 "peer_behind", peer=str(peer.endpoint), stream=str(asked.stream), seq=asked.seq
             )
 
-    def _fetch(self, peer: Peer, batch: VerifiedBatch) -> None:
-        """Bring every segment of the batch onto the shelf."""
+    def _fetch(self, peer: Peer, batch: VerifiedBatch) -> list[Callable[[], None]]:
+        """Bring every segment of the batch; what is returned puts them onto the shelf."""
         header = batch.header
         for ref in header.segments:
             if ref.bytes > self._limits.segment_bytes_max:
                 place = f"{header.stream}#{header.seq}: segment {ref.sha256[:12]}"
                 most = f"at most {self._limits.segment_bytes_max} bytes"
                 raise UnacceptableError(place, expected=most, got=ref.bytes)
-        for ref in header.segments:
-            self._shelf.receive(ref, lambda offset, r=ref: peer.fetch(header.stream, header.seq, r, offset))  # type: ignore[misc]
+        keeps: list[Callable[[], None]] = []
+        try:
+            keeps.extend(
+                self._shelf.bring(ref, lambda offset, r=ref: peer.fetch(header.stream, header.seq, r, offset))  # type: ignore[misc]
+                for ref in header.segments
+            )
+        except JinbaoError:
+            for keep in keeps:  # what came whole stays: the next round goes on after it
+                keep()
+            raise
+        return keeps
 
     def _accept(self, peer: Peer, batch: VerifiedBatch) -> None:
         header = batch.header

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import polars as pl
 
@@ -22,11 +22,30 @@ Now = Callable[[], str]
 SealHeader = Callable[[Header], SealedBatch]
 """Signs a header with this zone's key."""
 
-VerifyBatch = Callable[[SealedBatch], VerifiedBatch | None]
+MarkOf = Callable[[StreamId], Mark]
+"""What is accepted of a stream."""
+
+VerifyBatch = Callable[[SealedBatch, MarkOf], VerifiedBatch | None]
 """Proves a sealed batch against the mark of its stream; None if it was accepted before."""
 
 ReadHeader = Callable[[SealedBatch], VerifiedBatch]
 """Reads back a batch this zone itself accepted and stored, verified at that time."""
+
+
+class Beside(Protocol):
+    """Works done one after the other beside whoever begins them; left as a context, it has done them all."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def begin(self, work: Callable[[], None]) -> None:
+        """Do this after all that was begun before; waits while enough are begun, raises what one of them raised."""
+        ...
+
+    def settle(self) -> None:
+        """Wait until everything that was begun is done; raises as `begin`."""
+        ...
 
 
 class Peer(Protocol):
@@ -81,6 +100,10 @@ class Index(Protocol):
         """The newest header held of a stream."""
         ...
 
+    def mark(self, stream: StreamId) -> Mark:
+        """What is accepted of a stream."""
+        ...
+
     def marks(self) -> list[Mark]:
         """How far accepting has come, per stream."""
         ...
@@ -127,10 +150,11 @@ class Shelf(Protocol):
         """Store columns as a segment; returns hash and bytes, durable on return."""
         ...
 
-    def receive(self, ref: SegmentRef, chunks: Callable[[int], Iterator[bytes]]) -> None:
-        """Store a peer's segment unless it is there; asks `chunks` from the offset it has.
+    def bring(self, ref: SegmentRef, chunks: Callable[[int], Iterator[bytes]]) -> Callable[[], None]:
+        """Take in a peer's segment unless it is there; asks `chunks` from the offset it has.
 
-        Raises CorruptionError if the bytes are not those promised, which are then forgotten.
+        It is on the shelf once what this returns was called, in whatever thread. That raises
+        CorruptionError if the bytes are not those promised, which are then forgotten.
         """
         ...
 
@@ -239,6 +263,18 @@ class Judging(Protocol):
         ...
 
 
+class Received(Protocol):
+    """A received submission on its way through the gate again."""
+
+    def look(self, table: Table, sha256: str) -> None:
+        """Judge the rows of one segment by themselves; in any thread, one segment at a time."""
+        ...
+
+    def objection(self) -> str:
+        """Why it is not acceptable, once every segment was looked at; empty when it is."""
+        ...
+
+
 class Judge(Protocol):
     """Conversion and gate over the captured tables."""
 
@@ -248,8 +284,8 @@ class Judge(Protocol):
         """Begin to convert and judge one library for a period; only what changed since `last`, where that will do."""
         ...
 
-    def objection(self, standard: Standard, period: str, segments: Mapping[str, Sequence[str]]) -> str:
-        """Why a received submission is not acceptable, by its segments of each table; empty when it is."""
+    def received(self, standard: Standard, period: str, segments: Mapping[str, Sequence[str]]) -> Received:
+        """Begin to judge a received submission, by its segments of each table."""
         ...
 
 

@@ -13,7 +13,6 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +47,15 @@ class Damage:
     thing: str
     kind: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A segment on its way in; the `first` of those that bring it has the name a later fetch goes on from."""
+
+    sha256: str
+    path: Path
+    first: bool
 
 
 class SegmentShelf:
@@ -121,45 +129,60 @@ class SegmentShelf:
         return pl.read_parquet(self.open_path(sha256))
 
     def receive(self, ref: SegmentRef, chunks: Callable[[int], Iterator[bytes]]) -> None:
-        """Store a peer's segment unless it is there; asks `chunks` from the offset it already has.
+        """Bring a peer's segment and keep it."""
+        self.bring(ref, chunks)()
 
-        Never keeps more than the promised bytes. Raises CorruptionError if they are not those
-        promised; a broken link leaves what came, and the next call goes on from there.
+    def bring(self, ref: SegmentRef, chunks: Callable[[int], Iterator[bytes]]) -> Callable[[], None]:
+        """Write a peer's segment unless it is there; returns what checks it and makes it durable.
+
+        That is to be called once, in any thread. Asks `chunks` from the offset it already has and never
+        keeps more than the promised bytes. A broken link leaves what came, and the next call goes on from
+        there. Bytes that are not those promised raise CorruptionError when they are checked, and are gone.
         """
         if self.has(ref.sha256):
-            self._files.touch(self.path(ref.sha256))
-            return
-        with self._place(ref.sha256) as partial:
-            self._receive(ref, chunks, partial)
+            return lambda: self._files.touch(self.path(ref.sha256))
+        arrival = self._arrive(ref.sha256)
+        try:
+            self._write_chunks(ref, chunks, arrival)
+        except BaseException:
+            self._left(arrival)
+            raise
+        return lambda: self._keep(ref, arrival)
 
-    @contextmanager
-    def _place(self, sha256: str) -> Iterator[Path]:
+    def _arrive(self, sha256: str) -> _Arrival:
         """Where a segment arrives. Of two neighbours that bring the same one, neither waits for the other."""
         with self._lock:
             first = sha256 not in self._arriving
             self._arriving.add(sha256)
             self._written += 1
             name = f"{self.path(sha256).stem}.part" if first else f"second-{os.getpid()}-{self._written}.tmp"
-        partial = self.temporary(name)
-        try:
-            yield partial
-        finally:
-            if first:
-                with self._lock:
-                    self._arriving.discard(sha256)
-            else:
-                partial.unlink(missing_ok=True)
+        return _Arrival(sha256, self.temporary(name), first)
 
-    def _receive(self, ref: SegmentRef, chunks: Callable[[int], Iterator[bytes]], partial: Path) -> None:
-        have = partial.stat().st_size if partial.is_file() else 0
-        with partial.open("ab") as file:
+    def _write_chunks(
+        self, ref: SegmentRef, chunks: Callable[[int], Iterator[bytes]], arrival: _Arrival
+    ) -> None:
+        have = arrival.path.stat().st_size if arrival.path.is_file() else 0
+        with arrival.path.open("ab") as file:
             for chunk in chunks(have) if have < ref.bytes else ():
                 have += len(chunk)
                 if have > ref.bytes:
                     break
                 file.write(chunk)
         hit(ARRIVED)
-        self.add_expected(partial, ref.sha256, ref.bytes)
+
+    def _keep(self, ref: SegmentRef, arrival: _Arrival) -> None:
+        try:
+            self.add_expected(arrival.path, ref.sha256, ref.bytes)
+        finally:
+            self._left(arrival)
+
+    def _left(self, arrival: _Arrival) -> None:
+        """The first's place is free again; what came of it stays there."""
+        if arrival.first:
+            with self._lock:
+                self._arriving.discard(arrival.sha256)
+        else:
+            arrival.path.unlink(missing_ok=True)
 
     def open_path(self, sha256: str) -> Path:
         """The path of a segment that must be there; raises CorruptionError naming it if it is not."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from jinbao.model.errors import SourceError, SpaceError
 from jinbao.source.catalogue import Catalogue, PostgresCatalogue, SqliteCatalogue, TableShape, quoted
 from jinbao.source.decode import decode_columns
 from jinbao.source.wording import ALTERED, worded
+from jinbao.store.ahead import ahead
 
 BATCH_ROWS = 65_536
 """Rows read at once: about 30 MB of a wide table; more is no faster."""
@@ -182,9 +183,16 @@ class AdbcSnapshot:
                 chosen.append(f"{self._catalogue.token(cursor, shape, token)} AS {quoted(TOKEN)}")
             cursor.adbc_statement.set_options(**self._options())
             cursor.execute(f"{typing}SELECT {', '.join(chosen)} FROM {quoted(shape.name)}{where}")
-            for at, batch in enumerate(self._source.stream(iter(cursor.fetch_record_batch()))):
-                rows = batch.slice(1) if typing and at == 0 else batch
-                yield self._shaped(names, rows, raw=raw)
+            batches = self._source.stream(iter(cursor.fetch_record_batch()))
+            frames = ahead(self._frames(names, batches, raw=raw, has_typing=bool(typing)), "read")
+            with closing(frames):  # the thread ends before its cursor
+                yield from frames
+
+    def _frames(
+        self, names: Sequence[str], batches: Iterator[pa.RecordBatch], *, raw: bool, has_typing: bool
+    ) -> Iterator[pl.DataFrame]:
+        for at, batch in enumerate(batches):
+            yield self._shaped(names, batch.slice(1) if has_typing and at == 0 else batch, raw=raw)
 
     def _options(self) -> dict[str, str]:
         sqlite = isinstance(self._catalogue, SqliteCatalogue)

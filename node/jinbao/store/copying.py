@@ -7,18 +7,17 @@ and commits nothing; a COPY that ends in an error ends its transaction.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
 
+from jinbao.store.ahead import ahead
+
 _BLOCK_ROWS = 16_384
 """About 8 MB of the binary format for 40 columns: what is in memory is a few of these."""
-_BLOCKS_AHEAD = 2
 
 
 def sql_type(dtype: pl.DataType) -> str:
@@ -42,7 +41,7 @@ def copy_frames(
     raw: Any = connection.connection.driver_connection
     names = ", ".join(f'"{column}"' for column in columns)
     options = "FORMAT binary, FREEZE" if freeze else "FORMAT binary"
-    pieces = _ahead(_encoded(frames, columns))
+    pieces = ahead(_encoded(frames, columns), "copy-encode")
     with (
         raw.cursor() as cursor,
         closing(pieces),
@@ -71,12 +70,3 @@ def _encoded(frames: Iterator[pl.DataFrame], columns: Sequence[str]) -> Iterator
                 yield encoder.write_batch(batch)
     assert encoder is not None, "a stage has at least one block"
     yield encoder.finish()
-
-
-def _ahead(pieces: Iterator[bytes]) -> Generator[bytes]:
-    """The same pieces, made in a thread that is at most `_BLOCKS_AHEAD` of them ahead."""
-    with ThreadPoolExecutor(1, "copy-encode") as worker:
-        made = deque(worker.submit(next, pieces, None) for _ in range(_BLOCKS_AHEAD))
-        while (piece := made.popleft().result()) is not None:
-            made.append(worker.submit(next, pieces, None))
-            yield piece

@@ -27,6 +27,7 @@ import polars as pl
 import polars_hash as plh
 
 BUCKETS = 256
+_BUCKET_NAMES = pl.Series([f"{number:02x}" for number in range(BUCKETS)])
 EMPTY_ROOT = hashlib.sha256(b"").hexdigest()
 
 
@@ -82,8 +83,10 @@ def encode(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
 def leaves(frame: pl.DataFrame, columns: Sequence[str], key: Sequence[str]) -> pl.DataFrame:
     """One line per row: `bucket` (two hex digits) and `leaf` (hex), unsorted (clause D3)."""
     coded = pl.DataFrame({"row": encode(frame, columns), "key": encode(frame, key)})
+    # Looked up: a piece of a hash would keep the whole of it in memory.
+    number = plh.col("key").chash.sha2_256().str.slice(0, 2).str.to_integer(base=16)
     return coded.select(
-        plh.col("key").chash.sha2_256().str.slice(0, 2).alias("bucket"),
+        pl.lit(_BUCKET_NAMES).gather(number).alias("bucket"),
         plh.col("row").chash.sha2_256().alias("leaf"),
     )
 
@@ -102,15 +105,20 @@ def digest(frames: Iterable[pl.DataFrame], columns: Sequence[str], key: Sequence
 
 
 def digest_of_leaves(parts: Iterable[pl.DataFrame]) -> Digest:
-    """Digest of rows by their leaves (clauses D4, D5); `parts` as `leaves` gives them, in any order."""
+    """Digest of rows by their leaves (clauses D4, D5); `parts` in any order, each leaf in hex or as its 32 bytes."""
     found = list(parts)
     if not found:
         return Digest(0, EMPTY_ROOT, {})
     joined = pl.concat(found)
-    grouped = joined.group_by("bucket").agg(pl.col("leaf").sort().str.join("\n"))
-    buckets = {
-        bucket: hashlib.sha256(f"{lines}\n".encode()).hexdigest() for bucket, lines in grouped.iter_rows()
-    }
+    in_hex = pl.col("leaf") if joined.schema["leaf"] == pl.String else pl.col("leaf").bin.encode("hex")
+    lines = in_hex.sort().str.join("\n")
+    buckets: dict[str, str] = {}
+    for (
+        first
+    ) in "0123456789abcdef":  # a sixteenth at a time: hex and lines of all rows are as large as their content
+        some = joined.filter(pl.col("bucket").str.starts_with(first))
+        for bucket, text in some.group_by("bucket").agg(lines).iter_rows():
+            buckets[bucket] = _sha256(f"{text}\n")
     return Digest(joined.height, root_of(buckets), dict(sorted(buckets.items())))
 
 
