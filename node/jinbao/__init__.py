@@ -1,7 +1,13 @@
 """jinbao: the node appliance of the Golden Insurance Project (金保工程).
 
 Rooms and floors are drawn in `docs/explanation/architecture.md` and held by the
-import contracts in `pyproject.toml`. This module holds the version and nothing else.
+import contracts in `pyproject.toml`. This module holds the version, and what must be
+said before the column engine is loaded.
 """
 
+import os
+
 __version__ = "0.1.0"
+
+# Polars' own choice never gives memory it once used back to the system: a quarter of what a zone holds.
+os.environ.setdefault("_RJEM_MALLOC_CONF", "background_thread:true,dirty_decay_ms:500,muzzy_decay_ms:0")

@@ -37,8 +37,8 @@ from jinbao.trust.digest import QUICK
 PART_ROWS = 32_768
 """Rows converted and judged at once: enough that a column is worth its call, few enough for many columns."""
 
-WORKERS = 2
-"""Parts worked on at once by each step: what bounds memory, beside the part that is written."""
+WORKERS = 1
+"""Parts worked on at once by each step, beside the part that is written: two cores have no use for more."""
 
 AFFECTED_MAX = 262_144
 """Rows judged anew at once, beside the others' findings; above it, all of the library are, part by part."""

@@ -89,6 +89,8 @@ class Source:
                 got=exc.strerror or str(exc),
                 next_step="free space; capture goes on by itself",
             ) from exc
+        finally:
+            pa.default_memory_pool().release_unused()  # Arrow keeps what reading took, and nobody reads till tomorrow
 
     def _sqlite(self) -> Iterator[Snapshot]:
         import adbc_driver_sqlite.dbapi as adbc  # noqa: PLC0415  # only where there is one
