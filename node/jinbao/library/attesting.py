@@ -3,7 +3,7 @@
 A table that was read back keeps, in a file beside the zone's database, the digest of each row's
 key and its canonical leaf. After a change every key is read back, and whole those rows that were
 written since; of the others the leaf of last time still holds. The file is a cache: it is believed
-only for the submission it was made at, only if it knows every key, only until it is some days old,
+only for a submission before the one that is attested, only if it knows every key, only until it is some days old,
 and only if what it comes to is what was promised. In every other case all rows are read.
 """
 
@@ -74,14 +74,14 @@ class Attesting:
         kept = self._kept(path, at)
         if kept is not None:
             rows = self._followed(library, table, origin, kept)
-            found = None if rows is None else digest_of_leaves([_hexed(rows)])
+            found = None if rows is None else digest_of_leaves([rows.select(_BUCKET, _LEAF)])
             if rows is not None and found is not None and (found.rows, found.root) == promised:
                 self._keep(path, _Kept(at, kept.read_at, rows))
                 return found
         rows = self._whole(library, table, origin)
         if rows.height >= self._kept_rows:
             self._keep(path, _Kept(at, self._now(), rows))
-        return digest_of_leaves([_hexed(rows)])
+        return digest_of_leaves([rows.select(_BUCKET, _LEAF)])
 
     def _whole(self, library: str, table: str, origin: str) -> pl.DataFrame:
         """Leaves of all rows, read back in bounded blocks."""
@@ -122,7 +122,7 @@ class Attesting:
             is_ours = then.stream == at.stream and self._library.only_changed_since(
                 then.stream, then.seq, then.head
             )
-            if not is_ours or then.seq > at.seq or self._now() - read_at > self._reread:
+            if not is_ours or then.seq >= at.seq or self._now() - read_at > self._reread:
                 return None
             return _Kept(then, read_at, pl.read_parquet(path))
         except (pl.exceptions.PolarsError, OSError, ValueError, KeyError):
@@ -151,7 +151,3 @@ def _leaves(rows: pl.DataFrame, columns: tuple[str, ...], key: tuple[str, ...]) 
     """Digest of key, bucket, and leaf as its 32 bytes, of each row."""
     made = leaves(rows, columns, key).with_columns(pl.col(_LEAF).str.decode("hex"))
     return _keys(rows, key).hstack(made.select(_BUCKET, _LEAF).get_columns())
-
-
-def _hexed(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.select(_BUCKET, pl.col(_LEAF).bin.encode("hex"))

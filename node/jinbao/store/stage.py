@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from jinbao.model.errors import LocalError
+from jinbao.store.ahead import ahead
 from jinbao.store.copying import copy_frames, sql_type
 
 _READ_ROWS = 65_536
@@ -131,7 +133,8 @@ def read_sqlite(
             cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_READ_ROWS)})
             names = ", ".join(f'"{c}"' for c in schema)
             cursor.execute(f"SELECT {names} FROM rows")
-            yield from _blocks(cursor, schema)
+            with closing(ahead(_blocks(cursor, schema), "read")) as blocks:
+                yield from blocks
     finally:
         path.unlink(missing_ok=True)
 
@@ -162,7 +165,8 @@ def read_postgres(
             cursor.execute(f"LOCK TABLE ONLY {table} IN ACCESS SHARE MODE")
         cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_READ_BYTES)})
         cursor.execute(query)
-        yield from _blocks(cursor, schema)
+        with closing(ahead(_blocks(cursor, schema), "read")) as blocks:
+            yield from blocks
 
 
 def _blocks(cursor: Any, schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
