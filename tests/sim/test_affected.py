@@ -144,7 +144,7 @@ def assert_as_if_whole(zone: OpenZone) -> None:
                 assert lines.get_column(code).sum() == passed.get_column(code).sum()
 
 
-def run_and_compare(quiet: MakeWorld, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+def assert_days_as_if_whole(quiet: MakeWorld, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """Edit, capture and judge some days, each compared with judging all; files of changes are few, so that they fold."""
     monkeypatch.setattr(kept, "CHANGES_MAX", 4)
     with quiet(seed) as world, watched(monkeypatch) as by_change:
@@ -164,7 +164,7 @@ def test_judging_what_changed_comes_to_judging_all(
     quiet: MakeWorld, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """After any edits of any table, what is sealed, stopped and found is that of all rows judged anew."""
-    run_and_compare(quiet, monkeypatch, seed)
+    assert_days_as_if_whole(quiet, monkeypatch, seed)
 
 
 @pytest.mark.night
@@ -173,7 +173,7 @@ def test_judging_what_changed_comes_to_judging_all_by_night(
     quiet: MakeWorld, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """The same, of many more seeds."""
-    run_and_compare(quiet, monkeypatch, seed)
+    assert_days_as_if_whole(quiet, monkeypatch, seed)
 
 
 def test_a_run_without_change_keeps_the_segments_it_has(quiet: MakeWorld) -> None:

@@ -13,9 +13,9 @@ from tests.sim.small import HEADERS_MAX, Showing, SmallZone
 from tests.trust.example import CITY, Network
 
 from jinbao.flow.ports import Beside
-from jinbao.model.acts import envelope_json
+from jinbao.model.acts import Act, envelope_json
 from jinbao.model.batch import SealedBatch, SegmentRef
-from jinbao.model.errors import LinkError
+from jinbao.model.errors import LinkError, SpaceError, UnavailableError
 from jinbao.model.stream import StreamId
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.store.ahead import SideBySide
@@ -116,6 +116,53 @@ def test_a_cut_line_keeps_what_was_fetched(zones: tuple[SmallZone, SmallZone]) -
 
     assert mark(receiver, STREAM) == 2
     assert receiver.inbound.step(Serving(origin, mine[2:])) == 2
+
+
+def test_what_follows_a_batch_that_could_not_be_recorded_waits(
+    zones: tuple[SmallZone, SmallZone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the database is away for one batch alone, what is on its way behind it leaves no gap."""
+    origin, receiver = zones
+    mine, _ = publish(origin, STREAM, 3)
+    away, real = [False, True], receiver.ledger.record
+
+    def record(*made: Act) -> None:
+        if away and away.pop(0):
+            raise UnavailableError("database", expected="an answer", got="none")
+        real(*made)
+
+    monkeypatch.setattr(receiver.ledger, "record", record)
+    with pytest.raises(UnavailableError):
+        receiver.inbound.step(Serving(origin, mine))
+
+    assert mark(receiver, STREAM) == 1
+    assert receiver.inbound.step(Serving(origin, mine[1:])) == 2
+    assert receiver.chain(STREAM) == origin.chain(STREAM)
+
+
+@pytest.mark.parametrize("full", [1, 2])
+def test_what_follows_a_segment_there_was_no_room_for_waits(
+    zones: tuple[SmallZone, SmallZone], monkeypatch: pytest.MonkeyPatch, full: int
+) -> None:
+    """Where the disk is full for one segment alone, its batch and those behind it wait, and later all is there."""
+    origin, receiver = zones
+    mine, _ = publish(origin, STREAM, 3)
+    real, tries = receiver.shelf.add_expected, [0]
+
+    def add_expected(temporary: Path, sha256: str, size: int) -> None:
+        tries[0] += 1
+        if tries[0] == 2 + full:  # of the second batch
+            raise SpaceError("disk", expected="room", got="none")
+        real(temporary, sha256, size)
+
+    monkeypatch.setattr(receiver.shelf, "add_expected", add_expected)
+    with pytest.raises(SpaceError):
+        receiver.inbound.step(Serving(origin, mine))
+
+    assert mark(receiver, STREAM) == 1
+    assert receiver.inbound.step(Serving(origin, mine[1:])) == 2
+    assert receiver.chain(STREAM) == origin.chain(STREAM)
+    assert list(receiver.shelf.incoming.iterdir()) == []
 
 
 def test_a_contradiction_on_its_way_has_both_its_sides(zones: tuple[SmallZone, SmallZone]) -> None:

@@ -157,18 +157,25 @@ class Inbound:
     def _land(self, here: _Round, batch: VerifiedBatch, keeps: Sequence[Callable[[], None]]) -> None:
         """Make fetched segments durable, then accept their batch, unless one before it could not be."""
         stream = batch.header.stream
-        for keep in keeps:
-            try:
-                keep()
-            except (PeerError, CorruptionError) as exc:
-                if stream not in here.troubled:
-                    self._hold(here, stream, batch.sealed, exc)
-        if stream in here.troubled:
-            return
-        hit(FETCHED)
-        self._accept(here.peer, batch)
-        here.accepted += 1
-        hit(ACCEPTED)
+        try:
+            self._keep(here, batch, keeps)
+            if stream in here.troubled:
+                return
+            hit(FETCHED)
+            self._accept(here.peer, batch)
+            here.accepted += 1
+            hit(ACCEPTED)
+        except BaseException:
+            here.troubled.add(stream)  # what is on its way behind it would leave a gap
+            raise
+
+    def _keep(self, here: _Round, batch: VerifiedBatch, keeps: Sequence[Callable[[], None]]) -> None:
+        """Put the segments onto the shelf; one that is not what was promised holds the stream."""
+        try:
+            _keep_all(keeps)
+        except (PeerError, CorruptionError) as exc:
+            if batch.header.stream not in here.troubled:
+                self._hold(here, batch.header.stream, batch.sealed, exc)
 
     def _hold(
         self, here: _Round, stream: StreamId, sealed: SealedBatch, exc: PeerError | CorruptionError
@@ -199,8 +206,7 @@ class Inbound:
                 for ref in header.segments
             )
         except JinbaoError:
-            for keep in keeps:  # what came whole stays: the next round goes on after it
-                keep()
+            _keep_all(keeps)  # what came whole stays: the next round goes on after it
             raise
         return keeps
 
@@ -234,3 +240,15 @@ class Inbound:
             rows=sum(ref.rows for ref in header.segments),
             bytes=sum(ref.bytes for ref in header.segments),
         )
+
+
+def _keep_all(keeps: Sequence[Callable[[], None]]) -> None:
+    """Put every segment onto the shelf that can be; raises what the first raised that could not."""
+    failed = list[JinbaoError | OSError]()
+    for keep in keeps:
+        try:
+            keep()
+        except (JinbaoError, OSError) as exc:
+            failed.append(exc)
+    if failed:
+        raise failed[0]

@@ -113,9 +113,8 @@ def digest_of_leaves(parts: Iterable[pl.DataFrame]) -> Digest:
     in_hex = pl.col("leaf") if joined.schema["leaf"] == pl.String else pl.col("leaf").bin.encode("hex")
     lines = in_hex.sort().str.join("\n")
     buckets: dict[str, str] = {}
-    for (
-        first
-    ) in "0123456789abcdef":  # a sixteenth at a time: hex and lines of all rows are as large as their content
+    # A sixteenth at a time: hex and lines of all rows are as large as their content.
+    for first in "0123456789abcdef":
         some = joined.filter(pl.col("bucket").str.starts_with(first))
         for bucket, text in some.group_by("bucket").agg(lines).iter_rows():
             buckets[bucket] = _sha256(f"{text}\n")
