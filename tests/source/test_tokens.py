@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import sqlalchemy as sa
 from tests.postgres import fresh_database
 from tests.source.business import (
     Desk,
@@ -290,3 +291,20 @@ def test_a_digest_tells_apart_what_is_written_in_two_ways(
     files = desk.capture(Trust(DIGEST))
 
     assert (files.current, files.upserts, files.deletes, files.lied) == (None, 1, 0, 0)
+
+
+def test_a_digest_sees_how_the_server_writes(tmp_path: Path) -> None:
+    """Where the database begins to write days or moments otherwise, every row that has one is another row."""
+    url = fresh_database()
+    run_postgresql(
+        url,
+        "CREATE TABLE t (k int PRIMARY KEY, v timestamptz DEFAULT '2024-10-02 12:00Z')",
+        "INSERT INTO t VALUES (1), (2)",
+    )
+    desk = Desk(url, "T", tmp_path / "runs")
+    desk.capture(Trust(DIGEST))
+    run_postgresql(url, f"ALTER DATABASE \"{sa.make_url(url).database}\" SET timezone = 'Asia/Urumqi'")
+
+    files = desk.capture(Trust(DIGEST))
+
+    assert (files.upserts, files.deletes, files.lied) == (2, 0, 0)

@@ -142,7 +142,9 @@ class PostgresCatalogue:
         if "hash_record_extended" in known:
             cursor.execute(_POSTGRES_SINGLE_TEXT.format(table=_literal(quoted(shape.name))))
             if cursor.fetch_arrow_table().column(0)[0].as_py():
-                return f"hash_record_extended({row}, 0)::text"
+                cursor.execute(_POSTGRES_FORMS)
+                forms = cursor.fetch_arrow_table().column(0)[0].as_py()
+                return f"hash_record_extended({row}, CAST('{forms}' AS bigint))::text"
         return (
             f"hashtextextended({row}::text, 0)::text" if "hashtextextended" in known else f"md5({row}::text)"
         )
@@ -201,6 +203,12 @@ ORDER BY c.relname, a.attnum
 _POSTGRES_HASHES = """
 SELECT DISTINCT proname::text FROM pg_proc
 WHERE pronamespace = 'pg_catalog'::regnamespace AND proname IN ('hash_record_extended', 'hashtextextended')
+"""
+
+# Settings by which the server writes one value in two ways, as a number to begin a hash with.
+_POSTGRES_FORMS = """
+SELECT hashtextextended(
+    concat_ws(' ', current_setting('DateStyle'), current_setting('TimeZone'), current_setting('bytea_output')), 0)
 """
 
 # A number without a scale, a float or an interval may be written in two ways and be one value.
