@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 from tests.rebuild.busy import live
-from tests.sim.conftest import plans, settled_plan, silence  # noqa: F401  # fixtures of the simulator
+from tests.sim.conftest import guarded_plan, silence  # noqa: F401  # fixtures of the simulator
 from tests.sim.world import Plan, World, world
 
 
 @pytest.fixture(scope="session")
-def busy(settled_plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:  # noqa: F811
+def busy(guarded_plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:  # noqa: F811
     """A network of three tiers to which everything happened that a journal can hold."""
-    with world(settled_plan, tmp_path_factory.mktemp("busy") / "network", seed=3) as made:
+    with world(guarded_plan, tmp_path_factory.mktemp("busy") / "network", seed=3) as made:
         live(made)
         yield made

@@ -16,10 +16,11 @@ from tests.rebuild.test_replay import ZONES, Dump, dump, rebuilt
 from tests.sim.world import World
 
 from jinbao.appliance.assembly import projections_of
-from jinbao.appliance.database.converting import convert, needed
+from jinbao.appliance.database.converting import convert
 from jinbao.appliance.database.dumping import dump as sums
 from jinbao.appliance.database.dumping import pages, tables_of
 from jinbao.appliance.settings import Settings
+from jinbao.flow.following import needed
 from jinbao.journal.segments import SegmentShelf
 from jinbao.model.zone import Endpoint
 from jinbao.store.engine import Store
@@ -90,7 +91,9 @@ def test_what_is_looked_for_is_what_a_rebuild_opens(busy: World, tmp_path: Path)
         with rebuilt(watched, f"sqlite:///{tmp_path / f'{endpoint.node}-{endpoint.zone}.db'}", tmp_path):
             pass
 
-        assert opened == {sha256 for recorded in all_acts(zone) for sha256 in needed(recorded.act)}
+        assert opened == {
+            sha256 for recorded in all_acts(zone) for sha256 in needed(recorded.act.kind, recorded.act.body)
+        }
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -41,6 +41,19 @@ def settled_plan(plans: Callable[[int], Plan], tmp_path_factory: pytest.TempPath
     return settled(plans(1), tmp_path_factory.mktemp("plan") / "settled")
 
 
+@pytest.fixture(scope="session")
+def guarded_plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """A network with one city and a backup site, its first submission everywhere and at rest."""
+    directory = tmp_path_factory.mktemp("plan")
+    return settled(lay_down(directory / "network", 1, guarded=True), directory / "settled")
+
+
+@pytest.fixture
+def guarded(guarded_plan: Plan, tmp_path: Path) -> MakeWorld:
+    """A world by seed with a backup site, which has everything of the first submission."""
+    return lambda seed: world(guarded_plan, tmp_path / f"world-{seed}", seed)
+
+
 @pytest.fixture
 def fresh(plans: Callable[[int], Plan], tmp_path: Path) -> MakeWorld:
     """A world by seed in which nothing was captured yet."""

@@ -23,7 +23,7 @@ from tests.sim.peers import SimPeer, Weather
 
 from jinbao.appliance.assembly import OpenZone, Ports, open_zone
 from jinbao.appliance.carrying import Carrying, between
-from jinbao.appliance.network import DEMO_NODES, PlannedNode, make_network
+from jinbao.appliance.network import BACKUP, DEMO_NODES, PlannedNode, make_network
 from jinbao.appliance.settings import Settings
 from jinbao.authority.demo import DemoAuthorities
 from jinbao.authority.identity_files import load_identity
@@ -76,10 +76,12 @@ class Plan:
     authorities: DemoAuthorities
 
 
-def lay_down(directory: Path, cities: int) -> Plan:
-    """Business data, identities, topology and empty zones of a network with so many cities."""
+def lay_down(directory: Path, cities: int, *, guarded: bool = False) -> Plan:
+    """Business data, identities, topology and empty zones of a network with so many cities, and a backup site."""
     nodes = []
-    for node in DEMO_NODES[: 2 + cities]:
+    chosen = DEMO_NODES[: 2 + cities]
+    backup = replace(BACKUP, protects=tuple(node.node for node in chosen[1:]))
+    for node in (*chosen, *([backup] if guarded else [])):
         if node.tier is Tier.CITY:
             database = directory / node.node / "business.db"
             url = f"sqlite:///{database}"
@@ -276,6 +278,7 @@ class World:
         moved = self.step("apply", endpoint, lambda zone: zone.applier.step())
         moved |= self.step("attest", endpoint, lambda zone: zone.submissions.attest())
         moved |= self.step("trust", endpoint, _seal_trust)
+        moved |= self.step("standby", endpoint, lambda zone: zone.following.step())
         moved |= self.step("deadlines", endpoint, lambda zone: zone.deadlines.step())
         return self.step("receipts", endpoint, lambda zone: zone.receipts.step()) or moved
 
@@ -283,7 +286,7 @@ class World:
 
     def edges(self) -> list[tuple[Endpoint, Endpoint]]:
         """Everyone and each neighbour it follows."""
-        return [(e, n) for e in self.zones for n in self.plan.topology.neighbours(e)]
+        return [(e, n) for e in self.zones for n in self.plan.topology.followed(e)]
 
     def round(self) -> bool:
         """Everybody once, in order."""

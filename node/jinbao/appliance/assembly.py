@@ -33,6 +33,7 @@ from jinbao.flow.apply import Applier, Handler, SubmissionHandler
 from jinbao.flow.auditing import HeadSealer
 from jinbao.flow.deadlines import Deadlines, Within
 from jinbao.flow.disk import DiskForecast, WriteWatch
+from jinbao.flow.following import JournalSealer
 from jinbao.flow.inbound import Inbound, InboundLimits
 from jinbao.flow.onward import PackageHandler, Publisher
 from jinbao.flow.outbound import Outbound
@@ -61,6 +62,8 @@ from jinbao.registry.documents import DocumentProjection, Documents
 from jinbao.registry.mappings import load_mappings
 from jinbao.registry.standards import load_standards
 from jinbao.source.state import SourceState, StateProjection
+from jinbao.standby.cuts import CutProjection, Cuts
+from jinbao.standby.following import JournalHandler
 from jinbao.store.ahead import SideBySide
 from jinbao.store.engine import Store
 from jinbao.store.files import Files
@@ -72,7 +75,7 @@ from jinbao.trust.identity import parse_identity
 from jinbao.trust.parquet import ParquetLimits
 from jinbao.trust.verify import Verifier
 
-ROOMS = ("journal", "library", "quarantine", "source", "decision", "registry", "audit")
+ROOMS = ("journal", "library", "quarantine", "source", "decision", "registry", "audit", "standby")
 """Rooms with tables; each brings its migrations."""
 
 MIGRATIONS = [Path(__file__).parent.parent / room / "migrations" for room in ROOMS]
@@ -154,8 +157,12 @@ class OpenZone:
     writes: dict[str, WriteWatch]
     forecast: DiskForecast
     unlock: Callable[[], None]
+    cuts: Cuts
+    following: JournalSealer
     writing: threading.Lock = field(default_factory=threading.Lock)
     """Held while a capture has files on the shelf that no act names yet."""
+    shelving: threading.Lock = field(default_factory=threading.Lock)
+    """Held while files are chosen that a batch of acts will name, and while those that may go are removed."""
 
     @property
     def topology(self) -> Topology:
@@ -296,10 +303,13 @@ def _build(
         ),
         TrustHandler(ledger=ledger, shelf=shelf, inspector=inspector, trust=trust),
     ]
-    if me.zone is Zone.EXCHANGE:
-        handlers.append(submissions)
-    if me.zone is Zone.DECISION:
-        handlers.append(PackageHandler(ledger, standards, inspector))
+    cuts = Cuts(store)
+    journals = JournalHandler(me=me.node, ledger=ledger, shelf=shelf, inspector=inspector, cut_of=cuts.of)
+    of_zone: dict[Zone, list[Handler]] = {
+        Zone.EXCHANGE: [journals, submissions],
+        Zone.DECISION: [PackageHandler(ledger, standards, inspector)],
+    }
+    handlers += of_zone.get(me.zone, [])
     trust_sealer = None
     if me.zone is Zone.EXCHANGE:
         trust_sealer = TrustSealer(
@@ -412,6 +422,17 @@ def _build(
         inspector=inspector,
         writes=_watched(observer, ports.files, store, limits),
         forecast=DiskForecast(limits.disk_reserve_bytes),
+        cuts=cuts,
+        following=JournalSealer(
+            index=index,
+            ledger=ledger,
+            recorded=ledger,
+            shelf=shelf,
+            seal=seal_header,
+            epoch=epoch,
+            backup=lambda: trust.topology().backup(me.node),
+            now=ports.now_text,
+        ),
         unlock=unlock,
     )
 
@@ -429,6 +450,7 @@ def projections_of(
         DecisionProjection(),
         DocumentProjection(),
         AuditProjection(),
+        CutProjection(),
     )
 
 
@@ -514,6 +536,5 @@ def _needed(mappings: dict[str, LibraryMapping]) -> dict[str, set[str]]:
 
 def _backup(topology: Topology, me: Endpoint) -> str:
     """The node that protects ours; without one, the name its backup site will have."""
-    protecting = [row.node for row in topology.rows if me.node in row.protects]
     parent = topology.by_node[me.node].parent
-    return protecting[0] if protecting else f"{parent or me.node}-backup"
+    return topology.backup(me.node) or f"{parent or me.node}-backup"

@@ -22,7 +22,15 @@ def retention_plan(zone: OpenZone) -> list[Line]:
         after = acts[-1].lsn
         in_use += [a.act.body[name] for a in acts for name in ("quarantine", "findings")]
     settled = zone.ports.now().timestamp() - BEING_WRITTEN_S
-    return plan(zone.me, zone.store, zone.shelf, zone.topology, in_use, settled_before=settled)
+    return plan(
+        zone.me,
+        zone.store,
+        zone.shelf,
+        zone.topology,
+        in_use,
+        settled_before=settled,
+        journals={stream: mark.seq for stream, mark in zone.counter.journals.items()},
+    )
 
 
 def watch_disk(zone: OpenZone) -> float:
@@ -38,8 +46,18 @@ def watch_disk(zone: OpenZone) -> float:
     return left_s
 
 
+def sweep_shelf(zone: OpenZone) -> tuple[list[Line], int]:
+    """Remove what nobody needs; the plan it was done by, and the bytes that came free.
+
+    Raises LocalError while a capture writes.
+    """
+    with zone.shelving:
+        lines = retention_plan(zone)
+        return lines, clear(zone, lines)
+
+
 def clear(zone: OpenZone, lines: Sequence[Line]) -> int:
-    """Remove what nobody needs; returns the bytes that came free. Raises LocalError while a capture writes."""
+    """Remove what a plan says nobody needs; returns the bytes that came free. Raises LocalError while a capture writes."""
     if not zone.writing.acquire(blocking=False):
         raise LocalError(
             f"retention of {zone.me}",

@@ -30,7 +30,7 @@ ALL_ZONES = (Zone.PRODUCTION, Zone.EXCHANGE, Zone.DECISION)
 
 @dataclass(frozen=True, slots=True)
 class PlannedNode:
-    """One node of a network to be made; `sources` as in settings."""
+    """One node of a network to be made; `sources` as in settings, a backup site names whom it `protects`."""
 
     node: str
     name_zh: str
@@ -40,10 +40,13 @@ class PlannedNode:
     sources: tuple[Mapping[str, Any], ...] = ()
     databases: Mapping[Zone, str] = field(default_factory=dict)
     """URL by zone; a zone without one keeps its own file."""
+    protects: tuple[str, ...] = ()
 
     @property
     def zones(self) -> tuple[Zone, ...]:
-        """Cities have all three zones, the tiers above exchange and decision."""
+        """Cities have all three zones, the tiers above exchange and decision, a backup site exchange alone."""
+        if self.protects:
+            return (Zone.EXCHANGE,)
         return ALL_ZONES if self.tier is Tier.CITY else ALL_ZONES[1:]
 
 
@@ -53,6 +56,16 @@ DEMO_NODES = (
     PlannedNode("140100", "太原市数据中心", "Taiyuan", Tier.CITY, "140000"),
     PlannedNode("140200", "大同市数据中心", "Datong", Tier.CITY, "140000"),
 )
+
+BACKUP = PlannedNode(
+    "140000-backup",
+    "山西省灾备中心",
+    "Shanxi backup",
+    Tier.PROVINCE,
+    "100000",
+    protects=("140000", "140100", "140200"),
+)
+"""The province's backup site, a child of the ministry: it shares nothing with whom it protects."""
 
 
 def free_port() -> int:
@@ -70,11 +83,12 @@ def plan_topology(nodes: Sequence[PlannedNode]) -> Topology:
             name_zh=node.name_zh,
             name_en=node.name_en,
             tier=node.tier,
-            region=node.node,
+            region=node.node[:6],
             parent=node.parent,
             zones=node.zones,
             carrier=(Zone.DECISION,),
             addresses=tuple((z, f"127.0.0.1:{free_port()}") for z in node.zones if z is not Zone.DECISION),
+            protects=node.protects,
         )
         for node in nodes
     ]
@@ -122,6 +136,7 @@ def _settings(node: PlannedNode, home: Path, topology: Path, overrides: Mapping[
     body: dict[str, Any] = {
         "node": node.node,
         "tier": node.tier,
+        "role": "backup" if node.protects else "node",
         "data_directory": home,
         "topology_file": topology,
         "zones": zones,

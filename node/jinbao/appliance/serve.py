@@ -22,7 +22,7 @@ from jinbao.appliance.admin_server import AdminServer
 from jinbao.appliance.assembly import CHINA, OpenZone, open_zone
 from jinbao.appliance.auditing import keep_trail
 from jinbao.appliance.carrying import between
-from jinbao.appliance.housekeeping import clear, retention_plan, watch_disk
+from jinbao.appliance.housekeeping import sweep_shelf, watch_disk
 from jinbao.appliance.metrics import Sample
 from jinbao.appliance.observers import where_failed
 from jinbao.appliance.questions import Asked, dispatch
@@ -131,11 +131,12 @@ class ZoneService:
         self._worker("deadlines", self.zone.deadlines.step, interval_s=looking_s)
         self._worker("retention", self._retain, interval_s=_RETENTION_S)
         self._worker("trust", self._trusting, interval_s=_TRUST_S)
+        self._worker("standby", self._seal_acts)
         self._worker("renewal", self._renewing, interval_s=_RENEWAL_S)
         self._worker(
             "audit", self._audit, interval_s=min(_MINUTE_S, self.zone.settings.audit.seal_interval_s)
         )
-        for neighbour in self.zone.topology.neighbours(self.zone.me):
+        for neighbour in self.zone.topology.followed(self.zone.me):
             self._follow(neighbour)
         if self.zone.outbound is not None:
             self._worker("capture", self._capture, interval_s=_ON_DEMAND_S)
@@ -189,7 +190,7 @@ class ZoneService:
     def _round(self, known: Following, peer: Peer, wait_s: float) -> bool:
         """One follow round, unless an operator paused the neighbour, or it is none any more."""
         topology = self.zone.topology
-        if known.peer in self.zone.index.paused() or known.peer not in topology.neighbours(self.zone.me):
+        if known.peer in self.zone.index.paused() or known.peer not in topology.followed(self.zone.me):
             return False
         if known.client is not None:
             known.client.address = topology.address(known.peer)
@@ -229,7 +230,7 @@ class ZoneService:
         if self.server is not None:
             self.server.wake()
         for name, worker in list(self.workers.items()):
-            if name == "apply" or name.startswith("carry"):
+            if name in {"apply", "standby"} or name.startswith("carry"):
                 worker.wake()
 
     def _trusting(self) -> bool:
@@ -265,7 +266,7 @@ class ZoneService:
 
     def _follow_topology(self) -> bool:
         """Start a worker for each neighbour a newer topology names; whether there was one."""
-        fresh = [n for n in self.zone.topology.neighbours(self.zone.me) if n not in self.following]
+        fresh = [n for n in self.zone.topology.followed(self.zone.me) if n not in self.following]
         for neighbour in fresh:
             before = set(self.workers)
             self._follow(neighbour)
@@ -305,8 +306,16 @@ class ZoneService:
         """Remove files nobody needs any more, as often as the interval says."""
         self._disk_full_in_s = watch_disk(self.zone)
         if not self.zone.writing.locked():  # else a capture is under way: next time
-            clear(self.zone, retention_plan(self.zone))
+            sweep_shelf(self.zone)
         return False
+
+    def _seal_acts(self) -> bool:
+        """Seal what was recorded for the backup site; news for it."""
+        with self.zone.shelving:
+            sealed = self.zone.following.step()
+        if sealed:
+            self._news()
+        return sealed
 
     def _audit(self) -> bool:
         """Keep the trail: counts go into it each minute, its head is sealed each interval."""

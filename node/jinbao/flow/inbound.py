@@ -21,7 +21,7 @@ from jinbao.model.errors import CorruptionError, JinbaoError, PeerError, Unaccep
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.quoting import quoted
 from jinbao.model.receipt import REASON_CHARACTERS_MAX, Receipt, Stage
-from jinbao.model.stream import DOWNWARD, Mark, StreamId
+from jinbao.model.stream import DOWNWARD, JOURNAL, Mark, StreamId
 from jinbao.trust.verify import check_short
 
 FETCHED = declare("inbound.after_fetch", "all segments of a batch are durable, the batch is not accepted")
@@ -213,7 +213,7 @@ class Inbound:
     def _accept(self, peer: Peer, batch: VerifiedBatch) -> None:
         header = batch.header
         act = acts.accepted(batch, peer.endpoint)
-        if header.stream.topic in DOWNWARD:
+        if header.stream.topic in DOWNWARD or header.stream.topic == JOURNAL:  # whose origin sees our marks
             self._ledger.record(act)
         else:
             rows = sum(ref.rows for ref in header.segments)

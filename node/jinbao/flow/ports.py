@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 
 import polars as pl
 
-from jinbao.model.acts import Act, CapturedTable
+from jinbao.model.acts import Act, CapturedTable, Entry
 from jinbao.model.batch import Header, SealedBatch, SegmentRef, VerifiedBatch
 from jinbao.model.receipt import Receipt, Stage, Unanswered
 from jinbao.model.standard import Standard, Table
@@ -70,6 +70,14 @@ class Ledger(Protocol):
 
     def record(self, *acts: Act) -> None:
         """All of them durable, or none."""
+        ...
+
+
+class Acts(Protocol):
+    """What a journal holds, as it was hashed."""
+
+    def entries(self, after: int, limit: int, bytes_max: int) -> list[Entry]:
+        """Acts after a place, in order: at most `limit`, and of those what `bytes_max` holds."""
         ...
 
 
@@ -160,6 +168,10 @@ class Shelf(Protocol):
 
     def read(self, sha256: str) -> pl.DataFrame:
         """A stored segment as columns."""
+        ...
+
+    def size(self, sha256: str) -> int | None:
+        """Bytes of a stored segment, None if it is not there."""
         ...
 
 

@@ -31,7 +31,7 @@ from jinbao.journal.tables import (
 from jinbao.model.acts import envelope_of
 from jinbao.model.batch import Kind, SealedBatch
 from jinbao.model.receipt import Receipt, Stage, Unanswered
-from jinbao.model.stream import DOWNWARD, Mark, StreamId, fair_share
+from jinbao.model.stream import DOWNWARD, JOURNAL, Mark, StreamId, fair_share
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint
 from jinbao.store.engine import Store
@@ -328,6 +328,8 @@ class Counter:
         self._index = index
         self._store = store
         self._topology = topology
+        self.journals: dict[StreamId, Mark] = {}
+        """How far those who follow journals have come, as they said since this process began; others are unknown."""
 
     def headers(self, caller: Endpoint, marks: Sequence[Mark], limit: int) -> list[SealedBatch]:
         """Sealed batches beyond the caller's marks in every stream it may see, directives first.
@@ -335,6 +337,9 @@ class Counter:
         In order within each stream, of each its share; at most `limit` in all.
         """
         known = {mark.stream: mark for mark in marks}
+        for stream, mark in known.items():
+            if stream.topic == JOURNAL and self._may_see(caller, stream):
+                self.journals[stream] = mark
         found: list[SealedBatch] = []
         heads = [h for h in self._index.streams() if self._may_see(caller, h.stream)]
         behind = []

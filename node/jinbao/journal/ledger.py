@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from jinbao.journal.tables import ACT
-from jinbao.model.acts import Act
+from jinbao.model.acts import Act, Entry
 from jinbao.model.failpoint import declare, hit
 from jinbao.store.engine import Store, Transaction
 from jinbao.store.projection import Projection, Recorded
@@ -26,6 +26,8 @@ RECORD_AFTER = declare(
 )
 
 GENESIS = ""
+
+_PAGE = 100
 
 
 def body_text(body: Mapping[str, Any]) -> str:
@@ -100,6 +102,19 @@ class Ledger:
         with self._store.read() as connection:
             rows = connection.execute(query.order_by(ACT.c.lsn).limit(limit)).all()
         return [Recorded(row.lsn, Act(row.kind, json.loads(row.body)), row.at) for row in rows]
+
+    def entries(self, after: int, limit: int, bytes_max: int) -> list[Entry]:
+        """Acts after a place as they are hashed, in order: at most `limit`, and of those what `bytes_max` holds."""
+        query = sa.select(ACT).where(ACT.c.lsn > after).order_by(ACT.c.lsn).limit(limit)
+        found: list[Entry] = []
+        size = 0
+        with self._store.read() as connection:
+            for row in connection.execute(query).yield_per(_PAGE):
+                size += len(row.body)
+                if size > bytes_max and found:
+                    break
+                found.append(Entry(row.lsn, row.kind, row.body, row.at, row.hash))
+        return found
 
     def replay(self, source: Iterator[Recorded]) -> int:
         """Record another journal's acts here, with their own places and times; returns how many.

@@ -65,6 +65,7 @@ class JournalProjection:
             "applied": self._moved,
             "refused": self._moved,
             "skipped": self._moved,
+            "followed": self._moved,
             "packaged": self._moved,
             "held": self._held,
             "released": self._released,

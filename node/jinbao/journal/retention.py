@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import sqlalchemy as sa
 
 from jinbao.journal.segments import SegmentShelf
 from jinbao.journal.tables import RECEIPT, SEGMENT
 from jinbao.model.receipt import Stage
-from jinbao.model.stream import StreamId
+from jinbao.model.stream import JOURNAL, StreamId
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint
 from jinbao.store.engine import Store
@@ -50,9 +51,12 @@ def plan(
     in_use: Sequence[str],
     *,
     settled_before: float = math.inf,
+    journals: Mapping[StreamId, int] = MappingProxyType({}),
 ) -> list[Line]:
     """Every file on the shelf with who needs it; `in_use` are hashes the next run compares with.
 
+    `journals` are the seqs up to which those who follow journals said they have them: what only a batch
+    of acts names waits for them, and for nothing else.
     A file no act names and that was written or used after `settled_before` (seconds since 1970)
     may be one whose act comes next: it stays.
     """
@@ -62,17 +66,22 @@ def plan(
     for sha256 in shelf.stored():
         found = shelf.path(sha256).stat()
         size = found.st_size
-        if sha256 in named:
-            uses = named[sha256]
-            stream, seq = uses[-1]
-            waiting = {who for use in uses for who in _waiting(me, topology, *use, signed)}
-            lines.append(Line(sha256, size, str(stream), seq, (*sorted(waiting), REBUILD)))
-        else:
-            needed = (NEXT_RUN,) if sha256 in wanted else ()
-            if found.st_mtime >= settled_before:
-                needed = (*needed, BEING_WRITTEN)
-            lines.append(Line(sha256, size, "", 0, needed))
+        uses = named.get(sha256, [])
+        own = [use for use in uses if not passes_by(me, use[0])]
+        waiting = {who for use in own for who in _waiting(me, topology, *use, signed)}
+        waiting |= {s.audience for s, seq in uses if passes_by(me, s) and journals.get(s, 0) < seq}
+        needed = (*sorted(waiting), *([REBUILD] if own else []))
+        if not own:
+            needed += (NEXT_RUN,) if sha256 in wanted else ()
+            needed += (BEING_WRITTEN,) if found.st_mtime >= settled_before else ()
+        stream, seq = uses[-1] if uses else ("", 0)
+        lines.append(Line(sha256, size, str(stream), seq, needed))
     return lines
+
+
+def passes_by(me: Endpoint, stream: StreamId) -> bool:
+    """Whether a stream is of acts that only another node keeps: here nothing is built from its segments."""
+    return stream.topic == JOURNAL and stream.audience != me.node
 
 
 def _named(store: Store) -> dict[str, list[tuple[StreamId, int]]]:

@@ -80,6 +80,11 @@ class SegmentShelf:
         """Whether the segment is on the shelf."""
         return self.path(sha256).is_file()
 
+    def size(self, sha256: str) -> int | None:
+        """Bytes of the segment as it lies on the shelf, None if it does not."""
+        path = self.path(sha256)
+        return path.stat().st_size if path.is_file() else None
+
     def temporary(self, name: str) -> Path:
         """A path for a file that is being written; `name` is ours, not a peer's."""
         return self.incoming / name

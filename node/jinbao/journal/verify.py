@@ -13,9 +13,12 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from jinbao.journal.ledger import GENESIS, act_hash
+from jinbao.journal.retention import passes_by
 from jinbao.journal.segments import Damage, SegmentShelf
-from jinbao.journal.tables import ACT, HEADER, SEGMENT
+from jinbao.journal.tables import ACT, HEADER, SEGMENT, ZONE
 from jinbao.model.acts import envelope_of
+from jinbao.model.stream import StreamId
+from jinbao.model.zone import Endpoint
 from jinbao.store.engine import Store
 from jinbao.trust.encoding import decode_header
 
@@ -63,12 +66,20 @@ def verify_headers(store: Store) -> Iterator[Damage]:
 
 
 def verify_segments(store: Store, shelf: SegmentShelf) -> Iterator[Damage]:
-    """Every segment a header names, read from disk and hashed; then every file that can be no segment."""
-    query = sa.select(SEGMENT.c.sha256, SEGMENT.c.bytes).distinct().order_by(SEGMENT.c.sha256)
+    """Every segment a header names, read from disk and hashed; then every file that can be no segment.
+
+    What only acts for another node name may be gone: that node has it.
+    """
+    query = sa.select(SEGMENT.c.sha256, SEGMENT.c.bytes, SEGMENT.c.stream).order_by(SEGMENT.c.sha256)
     with store.read() as connection:
+        me = connection.scalar(sa.select(ZONE.c.endpoint))
         rows = connection.execute(query).all()
-    for row in rows:
-        damage = shelf.examine(row.sha256, row.bytes)
+    passing = {
+        s for s in {row.stream for row in rows} if me and passes_by(Endpoint.parse(me), StreamId.parse(s))
+    }
+    kept = {row.sha256 for row in rows if row.stream not in passing}
+    for sha256, size in sorted({(row.sha256, row.bytes) for row in rows}):
+        damage = shelf.examine(sha256, size) if sha256 in kept or shelf.has(sha256) else None
         if damage:
             yield damage
     for path in shelf.strays():

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jinbao.model.audit import Entry
+from jinbao.model import audit
 from jinbao.model.batch import Kind, SealedBatch, TableTotals, VerifiedBatch
 from jinbao.model.receipt import Receipt, Stage
 from jinbao.model.stream import StreamId
@@ -26,6 +26,17 @@ class Act:
 
     kind: str
     body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An act as its journal holds it: `body` is the text that was hashed, `hash` the chain's up to here."""
+
+    lsn: int
+    kind: str
+    body: str
+    at: str
+    hash: str
 
 
 def _bytes(value: bytes) -> str:
@@ -159,6 +170,29 @@ def rebased(stream: StreamId, incarnation: str, epoch: int, seq: int, head: str,
             "seq": seq,
             "head": head,
             "reason": reason,
+        },
+    )
+
+
+def followed(
+    *, stream: StreamId, seq: int, head: str, lsn: int, digest: str, at: str, captured_at: str, missing: int
+) -> Act:
+    """A protected zone's journal is here, whole and chained, up to act `lsn`, which was recorded `at`.
+
+    `digest` is the chain's hash there, `captured_at` when its newest capture was recorded, and `missing`
+    how many segments that a rebuild opens are not here.
+    """
+    return Act(
+        "followed",
+        {
+            "stream": str(stream),
+            "seq": seq,
+            "head": head,
+            "lsn": lsn,
+            "hash": digest,
+            "at": at,
+            "captured_at": captured_at,
+            "missing": missing,
         },
     )
 
@@ -313,7 +347,7 @@ def resumed(peer: Endpoint) -> Act:
     return Act("resumed", {"peer": str(peer)})
 
 
-def audited(entry: Entry) -> Act:
+def audited(entry: audit.Entry) -> Act:
     """An entry of the audit trail: somebody asked for something, was refused, or had an outcome."""
     return Act("audited", entry.body())
 

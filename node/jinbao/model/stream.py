@@ -36,6 +36,12 @@ PUBLISHED_PREFIX = "published."
 AUDIT = "audit"
 """Topic of sealed heads of a zone's audit trail; only the backup site may follow them."""
 
+JOURNAL = "journal"
+"""Topic of a zone's own acts, with every segment they name: all it takes to be that zone again.
+
+Its audience is the backup site; a zone without a listener hands it to its node's exchange zone.
+"""
+
 DOWNWARD = frozenset({RECEIPTS, NOTICES, STANDARDS, TRUST})
 
 _TOPIC_CHARACTERS_MAX = 80

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from jinbao.model.stream import AUDIT, DOWNWARD, LINE, PUBLISHED_PREFIX, RESOURCE_PREFIX, StreamId
+from jinbao.model.stream import AUDIT, DOWNWARD, JOURNAL, LINE, PUBLISHED_PREFIX, RESOURCE_PREFIX, StreamId
 from jinbao.model.zone import NODE_PATTERN, Border, Endpoint, Tier, Zone
 
 
@@ -144,6 +144,22 @@ class Topology:
         above = self.parent(endpoint)
         return ((above,) if above else ()) + self.children(endpoint)
 
+    def backup(self, node: str) -> str:
+        """The node that protects a node; empty while none does."""
+        return next((row.node for row in self.rows if node in row.protects), "")
+
+    def protected(self, endpoint: Endpoint) -> tuple[Endpoint, ...]:
+        """Zones a backup's exchange zone follows itself, sorted; those met by carrier come by their exchange zone."""
+        if not self.knows(endpoint) or endpoint.zone is not Zone.EXCHANGE:
+            return ()
+        rows = [self.by_node[node] for node in self.by_node[endpoint.node].protects if node in self.by_node]
+        return tuple(sorted(Endpoint(r.node, z) for r in rows for z in r.zones if z not in r.carrier))
+
+    def followed(self, endpoint: Endpoint) -> tuple[Endpoint, ...]:
+        """Everyone whose streams this endpoint asks for: its neighbours, and what it protects."""
+        near = self.neighbours(endpoint)
+        return near + tuple(e for e in self.protected(endpoint) if e not in near)
+
     def border(self, a: Endpoint, b: Endpoint) -> Border:
         """How two neighbours meet; carrier if either is a zone its node row lists under `carrier`."""
         if a.node == b.node and {a.zone, b.zone} & set(self.by_node[a.node].carrier):
@@ -178,11 +194,11 @@ class Topology:
 
         A stream never returns to the side it came from. Audience `line`: libraries go
         to the parent, directives to the children. Audience of one node: the next hop
-        towards it, and every line zone of that node itself.
+        towards it, and every line zone of that node itself. Of a protected node the backup
+        sees the journals, in which everything else is.
         """
-        row = self.row(caller.node)
-        if row is not None and holder.node in row.protects:
-            return True
+        if stream.topic == JOURNAL:
+            return self._may_see_journal(holder, caller, stream)
         if caller not in self.neighbours(holder) or not self.knows(stream.origin):
             return False
         upward = self.parent(holder) == caller
@@ -199,3 +215,12 @@ class Topology:
         if upward:
             return not all(self._inside(holder, stream.audience) or [True])
         return any(self._inside(caller, stream.audience))
+
+    def _may_see_journal(self, holder: Endpoint, caller: Endpoint, stream: StreamId) -> bool:
+        """Journals go to the backup they are for, from their own node; by carrier first to the node's exchange zone."""
+        if stream.origin.node != holder.node or not self.knows(stream.origin) or not self.knows(caller):
+            return False
+        if caller == Endpoint(stream.audience, Zone.EXCHANGE):
+            return holder.node in self.by_node[caller.node].protects
+        is_up = holder == stream.origin and self.parent(holder) == caller
+        return is_up and self.border(holder, caller) is Border.CARRIER

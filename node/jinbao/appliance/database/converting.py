@@ -7,37 +7,30 @@ starts on half of it. Segments stay where they are: only the database moves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from jinbao.appliance.assembly import rfc3339, utc_now
-from jinbao.appliance.database.checking import look
 from jinbao.appliance.database.dumping import dump, tables_of
-from jinbao.appliance.database.opening import opened, readings, stopped
-from jinbao.appliance.database.upgrading import bring_up, plan
+from jinbao.appliance.database.filling import Rooms, filling, now_text
+from jinbao.appliance.database.opening import readings, stopped
+from jinbao.appliance.database.upgrading import plan
 from jinbao.appliance.database.usable import (
-    UNFINISHED,
-    begun_at,
     database_url,
-    require_answer,
     setting_of,
     shown,
 )
 from jinbao.appliance.settings import Settings
+from jinbao.flow.following import needed
 from jinbao.journal.ledger import Ledger
-from jinbao.journal.segments import SegmentShelf
 from jinbao.journal.tables import ACT
 from jinbao.journal.verify import verify_acts
-from jinbao.library.room import LibraryProjection
-from jinbao.model.acts import Act
 from jinbao.model.errors import CorruptionError, LocalError, UsageError
 from jinbao.model.zone import Zone
 from jinbao.store.engine import Store
-from jinbao.store.projection import Projection, Recorded
+from jinbao.store.projection import Recorded
 
 PAGE_ACTS = 200
 """Acts held at once; one may carry thousands of receipts."""
@@ -56,13 +49,6 @@ class Converted:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Rooms:
-    libraries: LibraryProjection
-    projections: tuple[Projection, ...]
-    shelf: SegmentShelf
-
-
 def convert(settings: Settings, zone: Zone, target: str, tell: Tell) -> Converted:
     """Rebuild the database of a stopped zone in the empty one at URL `target`, and prove it equal.
 
@@ -74,18 +60,14 @@ def convert(settings: Settings, zone: Zone, target: str, tell: Tell) -> Converte
     target_url = database_url(target, "--to", UsageError)
     if _place(source_url) == _place(target_url):
         raise UsageError("--to", expected="another database than the zone's", got=shown(target_url))
-    rooms = _Rooms(*readings(settings, zone))
+    rooms = Rooms(*readings(settings, zone))
     stage = settings.directory(zone) / "stage" / "conversion"
     with stopped(settings, zone) as source:
         _require_source(source, rooms)
-        _make_file(target_url)
-        with closing(opened(target_url, stage)) as store:
-            _require_empty(store, rooms, settings.limits.disk_reserve_bytes)
-            _begin(store, str(settings.endpoint(zone)))
-            bring_up(store, rooms.libraries)
+        reserve = settings.limits.disk_reserve_bytes
+        with filling(target_url, rooms, stage, settings.endpoint(zone), reserve) as store:
             acts = _replay(source, store, rooms, tell)
             tables = _compare(source, store, rooms)
-            _end(store)
     own = sa.make_url(f"sqlite:///{settings.directory(zone) / 'zone.db'}")
     value = "" if _place(target_url) == _place(own) else shown(target_url)
     return Converted(acts, tables, setting_of(zone), value)
@@ -100,7 +82,7 @@ def _place(url: sa.URL) -> tuple[object, ...]:
     return ("postgresql", "localhost" if host in {"127.0.0.1", "::1"} else host, port, url.database)
 
 
-def _require_source(source: Store, rooms: _Rooms) -> None:
+def _require_source(source: Store, rooms: Rooms) -> None:
     """The source is of this release, and every segment that its rows follow from is there."""
     steps = plan(source, rooms.libraries)
     if steps:
@@ -118,7 +100,7 @@ def _require_source(source: Store, rooms: _Rooms) -> None:
     missing = [
         (recorded.lsn, sha256)
         for recorded in acts_of(source)
-        for sha256 in needed(recorded.act)
+        for sha256 in needed(recorded.act.kind, recorded.act.body)
         if not rooms.shelf.has(sha256)
     ]
     if missing:
@@ -132,83 +114,15 @@ def _require_source(source: Store, rooms: _Rooms) -> None:
         )
 
 
-def needed(act: Act) -> tuple[str, ...]:
-    """Segments that must be there to replay an act; of others the header in the act is all that is kept."""
-    body: Mapping[str, object] = act.body
-    match act.kind:
-        case "applied":
-            return tuple(use["sha256"] for use in act.body["segments"])
-        case "converted":
-            return tuple(str(body[name]) for name in ("quarantine", "findings") if body[name])
-        case "receipts_kept":
-            return tuple(act.body["sha256"])
-    return ()
-
-
 def acts_of(source: Store) -> Iterator[Recorded]:
     """Every act of a journal, in order."""
-    ledger, after = Ledger(source, (), _now), 0
+    ledger, after = Ledger(source, (), now_text), 0
     while page := ledger.acts(after=after, limit=PAGE_ACTS):
         yield from page
         after = page[-1].lsn
 
 
-def _now() -> str:
-    return rfc3339(utc_now())
-
-
-def _make_file(url: sa.URL) -> None:
-    """A SQLite target is a file this account alone can read."""
-    if url.get_backend_name() != "sqlite":
-        return
-    path = Path(str(url.database))
-    if not path.parent.is_dir():
-        raise LocalError(
-            f"database {shown(url)}",
-            expected=f"a directory at {path.parent}",
-            got="none",
-            next_step=f"install -d -m 700 {path.parent}",
-        )
-    path.touch(mode=0o600)
-
-
-def _require_empty(store: Store, rooms: _Rooms, reserve_bytes: int) -> None:
-    """The target answers, is fit, and holds no table."""
-    thing = f"database {shown(store.url)}"
-    require_answer(store)
-    with store.read() as connection:
-        begun = begun_at(connection)
-        tables = sa.inspect(connection).get_table_names()
-    if tables:
-        got = f"{len(tables)} tables, among them {min(tables)}"
-        raise LocalError(
-            thing,
-            expected="an empty database",
-            got=got if begun is None else f"a conversion begun at {begun} that did not end",
-            next_step="name another one" if begun is None else "drop and create it, or name another one",
-        )
-    wrong = [f for f in look(store, tables_of(rooms.projections), reserve_bytes) if f.level == "wrong"]
-    if wrong:
-        raise LocalError(
-            thing,
-            expected="; ".join(f"{f.thing} {f.expected}" for f in wrong),
-            got="; ".join(f.got for f in wrong),
-            next_step="see docs/how-to/use-postgresql.md",
-        )
-
-
-def _begin(store: Store, endpoint: str) -> None:
-    with store.transaction() as tx:
-        UNFINISHED.create(tx.connection)
-        tx.execute(UNFINISHED.insert(), {"endpoint": endpoint, "begun_at": _now()})
-
-
-def _end(store: Store) -> None:
-    with store.transaction() as tx:
-        UNFINISHED.drop(tx.connection)
-
-
-def _replay(source: Store, target: Store, rooms: _Rooms, tell: Tell) -> int:
+def _replay(source: Store, target: Store, rooms: Rooms, tell: Tell) -> int:
     with source.read() as connection:
         total = int(connection.scalar(sa.select(sa.func.max(ACT.c.lsn))) or 0)
 
@@ -217,10 +131,10 @@ def _replay(source: Store, target: Store, rooms: _Rooms, tell: Tell) -> int:
             tell(recorded.lsn - 1, total)
             yield recorded
 
-    return Ledger(target, rooms.projections, _now).replay(told())
+    return Ledger(target, rooms.projections, now_text).replay(told())
 
 
-def _compare(source: Store, target: Store, rooms: _Rooms) -> dict[str, int]:
+def _compare(source: Store, target: Store, rooms: Rooms) -> dict[str, int]:
     """Rows by table; raises CorruptionError naming every table that came out different."""
     rows: dict[str, int] = {}
     different: list[str] = []

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from pydantic import Field
 
-from jinbao.appliance.housekeeping import clear, retention_plan
+from jinbao.appliance.housekeeping import retention_plan, sweep_shelf
 from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
 from jinbao.appliance.questions.status import NoArguments
 from jinbao.journal.verify import verify_journal
@@ -88,12 +88,11 @@ def verify(asked: Asked, _arguments: NoArguments) -> Body:
 def retention(asked: Asked, arguments: Sweep) -> Body:
     """Bytes by who still needs them, and what may go; with `apply`, what may go is removed."""
     zone = asked.zone
-    lines = retention_plan(zone)
+    lines, freed = sweep_shelf(zone) if arguments.apply else (retention_plan(zone), 0)
     needs: dict[str, int] = {}
     for line in lines:
         for who in line.needed_by or ("nobody",):
             needs[who] = needs.get(who, 0) + line.bytes
-    freed = clear(zone, lines) if arguments.apply else 0
     return {
         "zone": str(zone.me),
         "files": len(lines),

@@ -1,0 +1,114 @@
+"""A protected zone built again in an empty place: directory, segments and database.
+
+The directory carries a mark from before its first file until the last act's hash was found equal, so
+that no zone starts on half of it and the same call, made again, goes on. Nothing of a peer is
+asked and nothing is served: the place becomes a zone when somebody gives it an identity.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from jinbao.appliance.assembly import projections_of
+from jinbao.appliance.database.dumping import dump, tables_of
+from jinbao.appliance.database.filling import Rooms, filling, now_text
+from jinbao.appliance.database.usable import database_url, shown
+from jinbao.journal.ledger import Ledger
+from jinbao.journal.segments import SegmentShelf, require_space
+from jinbao.model.errors import LocalError, UsageError
+from jinbao.model.standard import Standard
+from jinbao.standby.rebuilding import Copy, Tell, lay, replay
+from jinbao.store.files import Files
+
+MARK = "rebuilding"
+"""Name of the file that says what a directory is becoming."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What came out: acts with the chain's hash at the last, rows by table, bytes of segments, seconds it took."""
+
+    zone: str
+    directory: str
+    database: str
+    acts: int
+    hash: str
+    tables: Mapping[str, int]
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to: a directory of the zone alone, and its database, a URL or empty for a file in the directory."""
+
+    directory: Path
+    database: str = ""
+
+    @property
+    def url(self) -> sa.URL:
+        """The database's URL; raises UsageError for one no zone can use."""
+        return database_url(
+            self.database or f"sqlite:///{self.directory / 'zone.db'}", "--database", UsageError
+        )
+
+
+def rebuild(
+    copy: Copy, standards: Mapping[str, Standard], place: Place, reserve_bytes: int, tell: Tell
+) -> Rebuilt:
+    """Build one zone from its copy in an empty place, and prove the chain.
+
+    Raises LocalError for a place that is not empty, SpaceError before anything is written where there is no
+    room, CorruptionError or UnprovableError for a copy that is not what the zone signed.
+    """
+    began = time.monotonic()
+    acts, url, files = copy.acts, place.url, Files()
+    if not acts:
+        raise LocalError(
+            f"copy of {copy.stream.origin}",
+            expected="at least one batch of acts",
+            got="none",
+            next_step="jinbao standby status",
+        )
+    _begin(copy, place, files)
+    require_space(place.directory, reserve_bytes, sum(ref.bytes for ref in copy.objects().values()))
+    shelf = SegmentShelf(place.directory / "segments", files)
+    size = lay(copy, shelf, tell)
+    libraries, projections = projections_of(dict(standards), shelf)
+    rooms = Rooms(libraries, projections, shelf)
+    with filling(url, rooms, place.directory / "stage", copy.stream.origin, reserve_bytes) as store:
+        digest = replay(copy, Ledger(store, projections, now_text), tell)
+        tables = {table.name: dump(store, table).rows for table in tables_of(projections)}
+    (place.directory / MARK).unlink()
+    files.sync_directory(place.directory)
+    seconds = round(time.monotonic() - began, 2)
+    return Rebuilt(
+        str(copy.stream.origin), str(place.directory), shown(url), acts, digest, tables, size, seconds
+    )
+
+
+def _begin(copy: Copy, place: Place, files: Files) -> None:
+    """Mark an empty directory, or go on in one that has the mark of the same zone."""
+    directory, mark = place.directory, place.directory / MARK
+    said = f"{copy.stream}\n"
+    if directory.is_dir() and any(directory.iterdir()):
+        if not mark.is_file() or mark.read_text(encoding="utf-8") != said:
+            raise LocalError(
+                f"directory {directory}",
+                expected="an empty one, or a rebuild of the same zone that did not end",
+                got=f"{min(p.name for p in directory.iterdir())} and perhaps more",
+                next_step="name another directory: nothing is ever written over",
+            )
+        if not place.database:
+            for path in directory.glob("zone.db*"):
+                path.unlink()
+        return
+    files.make_directory(directory)
+    mark.write_text(said, encoding="utf-8")
+    files.sync(mark)
+    files.sync_directory(directory)

@@ -1,0 +1,218 @@
+"""Following: a zone's own acts become batches that the backup site fetches like everything else.
+
+A batch names one segment of acts, exactly as they are hashed, and every segment on the shelf that
+those acts name: whoever holds a zone's batches up to one of them can be that zone at that moment.
+Acts are sealed once each, in order. Reads no database and asks nobody.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from jinbao.flow.ports import Acts, Index, Ledger, Now, SealHeader, Shelf
+from jinbao.flow.sealing import StreamSealer
+from jinbao.model import acts
+from jinbao.model.acts import Entry, envelope_of
+from jinbao.model.batch import Header, Kind, SegmentRef
+from jinbao.model.errors import UnacceptableError
+from jinbao.model.failpoint import declare, hit
+from jinbao.model.stream import JOURNAL, StreamId
+from jinbao.trust.encoding import decode_header
+
+SEAL_BEFORE = declare("following.before_seal", "acts are in a durable segment, no batch names it")
+SEALED = declare("following.after_seal", "acts are sealed for the backup site, nobody fetched them")
+
+ACTS_TABLE, OBJECT_TABLE = "acts", "object"
+"""Tables of a batch's segments: the acts themselves, and what they name."""
+
+ACTS_MAX = 500
+ACTS_BYTES_MAX = 4 << 20
+"""What one batch holds: far below what an answer of the line may carry, and decoded in milliseconds."""
+
+OBJECTS_MAX = 900
+"""Segments one batch names, of the thousand a header may."""
+
+PIECE_CHARACTERS = 16_000
+"""An act's text is cut into cells of so many characters: less than the 64 KiB a peer takes, whatever they are."""
+
+SCHEMA = {
+    "lsn": pl.Int64(),
+    "piece": pl.Int64(),
+    "kind": pl.String(),
+    "at": pl.String(),
+    "hash": pl.String(),
+    "body": pl.String(),
+}
+COLUMNS = {name: dtype == pl.String for name, dtype in SCHEMA.items()}
+"""Columns of a segment of acts, by whether they are text."""
+
+
+class JournalSealer:
+    """Seals the acts of one zone for the node that protects it; `backup` names it, or is empty."""
+
+    def __init__(
+        self,
+        *,
+        index: Index,
+        ledger: Ledger,
+        recorded: Acts,
+        shelf: Shelf,
+        seal: SealHeader,
+        epoch: Callable[[], int],
+        backup: Callable[[], str],
+        now: Now,
+    ) -> None:
+        self._index, self._ledger, self._recorded, self._shelf = index, ledger, recorded, shelf
+        self._seal, self._epoch, self._backup, self._now = seal, epoch, backup, now
+
+    @property
+    def stream(self) -> StreamId | None:
+        """The stream of this zone's acts, None while nobody protects it."""
+        backup = self._backup()
+        return StreamId(self._index.me, JOURNAL, backup) if backup else None
+
+    def step(self) -> bool:
+        """Seal the oldest acts no batch covers; whether there were any beside the seals of such batches."""
+        stream = self.stream
+        if stream is None:
+            return False
+        last = self._index.head(stream)
+        found = self._recorded.entries(self.covered(stream, last.seq), ACTS_MAX, ACTS_BYTES_MAX)
+        if not any(is_news(entry, stream) for entry in found):
+            return False
+        chosen, objects = self._chosen(found, stream)
+        frame = to_frame(chosen)
+        sha256, size = self._shelf.write(frame)
+        sealer = StreamSealer(
+            last,
+            incarnation=self._index.incarnation(),
+            epoch=self._epoch(),
+            seal=self._seal,
+            now=self._now,
+        )
+        batches = [
+            sealer.next(Kind.CHANGE, segments=objects[at : at + OBJECTS_MAX], run=_run(chosen[0].lsn - 1))
+            for at in range(0, len(objects) - OBJECTS_MAX, OBJECTS_MAX)
+        ]
+        mine = SegmentRef(ACTS_TABLE, sha256, size, frame.height)
+        rest = objects[len(batches) * OBJECTS_MAX :]
+        batches.append(sealer.next(Kind.CHANGE, segments=[mine, *rest], run=_run(chosen[-1].lsn)))
+        hit(SEAL_BEFORE)
+        self._ledger.record(*map(acts.sealed, batches))
+        hit(SEALED)
+        return True
+
+    def covered(self, stream: StreamId, seq: int) -> int:
+        """The newest act that batch `seq` and those before it hold; 0 for none."""
+        batch = self._index.batch(stream, seq) if seq else None
+        return lsn_of(decode_header(batch.payload)) if batch is not None else 0
+
+    def waiting(self, stream: StreamId, seq: int) -> Entry | None:
+        """The oldest act that batches up to `seq` do not hold, seals of such batches apart."""
+        found = self._recorded.entries(self.covered(stream, seq), ACTS_MAX, ACTS_BYTES_MAX)
+        return next((entry for entry in found if is_news(entry, stream)), None)
+
+    def _chosen(self, found: Sequence[Entry], stream: StreamId) -> tuple[list[Entry], list[SegmentRef]]:
+        """As many of the acts as one batch has room for the segments of, or one that has more; and those segments."""
+        chosen: list[Entry] = []
+        objects: dict[str, SegmentRef] = {}
+        for entry in found:
+            more = {sha256: ref for sha256, ref in self._objects(entry, stream) if sha256 not in objects}
+            if objects and len(objects) + len(more) > OBJECTS_MAX:
+                break
+            chosen.append(entry)
+            objects |= more
+        return chosen, list(objects.values())
+
+    def _objects(self, entry: Entry, stream: StreamId) -> Iterator[tuple[str, SegmentRef]]:
+        """What an act names and is still on the shelf: retention removed what nothing needs any more.
+
+        What a batch of acts names was named by that batch.
+        """
+        if not is_news(entry, stream):
+            return
+        for sha256 in named(entry.kind, json.loads(entry.body)):
+            size = self._shelf.size(sha256)
+            if size is not None:
+                yield sha256, SegmentRef(OBJECT_TABLE, sha256, size, 0)
+
+
+def is_news(entry: Entry, stream: StreamId) -> bool:
+    """Whether an act is more than the seal of a batch of acts: those alone call for no further batch."""
+    if entry.kind != "sealed":
+        return True
+    return decode_header(envelope_of(json.loads(entry.body)["envelope"]).payload).stream != stream
+
+
+def named(kind: str, body: Mapping[str, Any]) -> Iterable[str]:
+    """Hashes of every segment an act names, in its order."""
+    match kind:
+        case "sealed" | "accepted":
+            header = decode_header(envelope_of(body["envelope"]).payload)
+            return [ref.sha256 for ref in header.segments]
+        case "applied" | "packaged":
+            return [use["sha256"] for use in body["segments"]]
+        case "receipts_kept":
+            return list(body["sha256"])
+        case "captured":
+            return [
+                sha256
+                for table in body["tables"]
+                for sha256 in (table["current"], *(change for _, change in table.get("changes", ())))
+            ]
+        case "converted":
+            lines = [table["sha256"] for table in body["tables"]]
+            return [sha256 for sha256 in (*lines, body["quarantine"], body["findings"]) if sha256]
+    return ()
+
+
+def needed(kind: str, body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Segments that must be there to replay an act; of others the header in the act is all that is kept."""
+    match kind:
+        case "applied":
+            return tuple(use["sha256"] for use in body["segments"])
+        case "converted":
+            return tuple(body[name] for name in ("quarantine", "findings") if body[name])
+        case "receipts_kept":
+            return tuple(body["sha256"])
+    return ()
+
+
+def _run(lsn: int) -> str:
+    return f"acts-{lsn}"
+
+
+def lsn_of(header: Header) -> int:
+    """The newest act that a batch of acts, and those before it, hold. Raises UnacceptableError if it does not say."""
+    word, _, number = header.run.partition("-")
+    if word != "acts" or not number.isdecimal():
+        raise UnacceptableError(
+            f"{header.stream}#{header.seq}: run",
+            expected="acts- and the newest act",
+            got=header.run or "none",
+        )
+    return int(number)
+
+
+def to_frame(entries: Sequence[Entry]) -> pl.DataFrame:
+    """Acts as the columns of `SCHEMA`, texts cut into pieces."""
+    rows = [
+        (entry.lsn, piece, entry.kind, entry.at, entry.hash, entry.body[at : at + PIECE_CHARACTERS])
+        for entry in entries
+        for piece, at in enumerate(range(0, len(entry.body), PIECE_CHARACTERS))
+    ]
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def of_frame(frame: pl.DataFrame) -> list[Entry]:
+    """Acts again, in order, of the columns `to_frame` gave."""
+    joined = (
+        frame.sort("lsn", "piece")
+        .group_by("lsn", maintain_order=True)
+        .agg(pl.col("kind", "at", "hash").first(), pl.col("body").str.join(""))
+    )
+    return [Entry(*row) for row in joined.select("lsn", "kind", "body", "at", "hash").iter_rows()]

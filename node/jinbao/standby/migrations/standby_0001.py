@@ -1,0 +1,25 @@
+"""First tables of the standby room."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "standby_0001"
+down_revision = None
+branch_labels = ("standby",)
+depends_on = None
+
+
+def upgrade() -> None:
+    """Create the room's tables."""
+    op.create_table(
+        "standby_cut",
+        sa.Column("stream", sa.Text(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("head", sa.Text(), nullable=False),
+        sa.Column("lsn", sa.BigInteger(), nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.Column("at", sa.Text(), nullable=False),
+        sa.Column("captured_at", sa.Text(), nullable=False),
+        sa.Column("missing", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("stream"),
+    )

@@ -1,0 +1,142 @@
+"""A protected zone built again from its copy: its segments laid down, its acts replayed, the chain compared.
+
+The copy is the zone's own sealed batches of acts and what they name, as they lie on the backup's
+shelf. Every file is hashed on its way and every act is chained, so that what comes out is what the
+zone signed, or nothing. Opens no database: where rows go is said by the store that is handed in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinbao.flow.following import ACTS_TABLE, lsn_of, of_frame
+from jinbao.journal.ledger import Ledger
+from jinbao.journal.segments import SegmentShelf
+from jinbao.model.acts import Act, Entry
+from jinbao.model.batch import SegmentRef, VerifiedBatch
+from jinbao.model.errors import CorruptionError, UsageError
+from jinbao.model.failpoint import declare, hit
+from jinbao.model.stream import StreamId
+from jinbao.standby.following import chained
+from jinbao.store.projection import Recorded
+
+LAID = declare("rebuild.after_segment", "some segments of a copy are laid down, no act is replayed")
+
+_BLOCK = 1 << 20
+
+Tell = Callable[[int, int], None]
+"""Told what is done, and how much there is in all."""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One zone's copy: its batches of acts in order, on a shelf. `at` is the last act to build, 0 for all."""
+
+    stream: StreamId
+    batches: Sequence[VerifiedBatch]
+    shelf: SegmentShelf
+    at: int = 0
+
+    @property
+    def acts(self) -> int:
+        """How many acts there are to build."""
+        held = lsn_of(self.batches[-1].header) if self.batches else 0
+        if self.at > held:
+            raise UsageError(
+                f"copy of {self.stream.origin}",
+                expected=f"an act up to {held}",
+                got=self.at,
+                next_step="jinbao standby status",
+            )
+        return self.at or held
+
+    def objects(self) -> dict[str, SegmentRef]:
+        """Every segment the batches name, acts and all, by hash; those of later acts too."""
+        return {ref.sha256: ref for batch in self.batches for ref in batch.header.segments}
+
+    def entries(self) -> Iterator[Entry]:
+        """The acts up to the last one wanted, chained from the first.
+
+        Raises UnprovableError for an act that does not follow, CorruptionError for a segment that is
+        not what its batch names.
+        """
+        lsn, digest = 0, ""
+        for batch in self.batches:
+            for ref in batch.header.segments:
+                if ref.table != ACTS_TABLE:
+                    continue
+                damage = self.shelf.examine(ref.sha256, ref.bytes)
+                if damage is not None:
+                    raise CorruptionError(
+                        damage.thing, expected="the bytes its zone sealed", got=damage.detail
+                    )
+                for entry in of_frame(self.shelf.read(ref.sha256)):
+                    if lsn == self.acts:
+                        return
+                    lsn, digest = chained(lsn, digest, entry, batch.header.seq)
+                    yield entry
+
+
+def lay(copy: Copy, target: SegmentShelf, tell: Tell) -> int:
+    """Put every segment of a copy onto another shelf, durable; returns the bytes. Those there already are hashed too.
+
+    Raises CorruptionError for one that is missing or altered; what was laid stays, and a later call goes on.
+    """
+    objects = sorted(copy.objects().items())
+    total = 0
+    for done, (sha256, ref) in enumerate(objects):
+        tell(done, len(objects))
+        if not target.has(sha256) or target.examine(sha256, ref.bytes) is not None:
+            if target.has(sha256):
+                target.remove(sha256)
+            _lay_one(copy.shelf.open_path(sha256), ref, target)
+        total += ref.bytes
+        hit(LAID)
+    return total
+
+
+def _lay_one(source: Path, ref: SegmentRef, target: SegmentShelf) -> None:
+    temporary = target.temporary(f"lay-{os.getpid()}.tmp")
+    got = hashlib.sha256()
+    with source.open("rb") as file, temporary.open("wb") as out:
+        while block := file.read(_BLOCK):
+            got.update(block)
+            out.write(block)
+    if got.hexdigest() != ref.sha256:
+        temporary.unlink()
+        raise CorruptionError(
+            f"segment {ref.sha256[:12]}",
+            expected="the bytes its zone sealed",
+            got=f"others, with SHA-256 {got.hexdigest()[:12]}",
+            next_step="jinbao journal verify at the backup site",
+        )
+    target.add_expected(temporary, ref.sha256, ref.bytes)
+
+
+def replay(copy: Copy, ledger: Ledger, tell: Tell) -> str:
+    """Record every act of a copy in an empty journal; the chain's hash at the last one.
+
+    Raises as `Copy.entries` does, and CorruptionError if fewer acts came than the copy promises.
+    """
+    last = [Entry(0, "", "", "", "")]
+
+    def told() -> Iterator[Recorded]:
+        for entry in copy.entries():
+            tell(entry.lsn - 1, copy.acts)
+            yield recorded(entry)
+            last[0] = entry
+
+    ledger.replay(told())
+    if last[0].lsn != copy.acts:
+        raise CorruptionError(f"copy of {copy.stream.origin}", expected=f"{copy.acts} acts", got=last[0].lsn)
+    return last[0].hash
+
+
+def recorded(entry: Entry) -> Recorded:
+    """An act as a room reads it."""
+    return Recorded(entry.lsn, Act(entry.kind, json.loads(entry.body)), entry.at)

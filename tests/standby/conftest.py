@@ -1,0 +1,5 @@
+"""A network with a backup site, laid down once."""
+
+from __future__ import annotations
+
+from tests.sim.conftest import guarded, guarded_plan, silence  # noqa: F401  # fixtures of the simulator

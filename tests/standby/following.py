@@ -1,0 +1,46 @@
+"""Steps by which the backup site comes to have what a zone recorded."""
+
+from __future__ import annotations
+
+from tests.sim.world import World
+
+from jinbao.appliance.assembly import OpenZone, stored_batch
+from jinbao.model.stream import JOURNAL, StreamId
+from jinbao.model.zone import Border, Endpoint, Zone
+from jinbao.standby.rebuilding import Copy
+
+BACKUP = Endpoint("140000-backup", Zone.EXCHANGE)
+CITY, PROVINCE = "140100", "140000"
+PROTECTED = [
+    Endpoint(CITY, Zone.PRODUCTION),
+    Endpoint(CITY, Zone.EXCHANGE),
+    Endpoint(CITY, Zone.DECISION),
+    Endpoint(PROVINCE, Zone.EXCHANGE),
+    Endpoint(PROVINCE, Zone.DECISION),
+]
+
+
+def journal_of(endpoint: Endpoint) -> StreamId:
+    """The stream of a zone's acts."""
+    return StreamId(endpoint, JOURNAL, BACKUP.node)
+
+
+def bring(world: World, endpoint: Endpoint) -> None:
+    """What the zone sealed comes to the backup, by carrier first where it has no listener, and is cut."""
+    holder = endpoint
+    near = Endpoint(endpoint.node, Zone.EXCHANGE)
+    if endpoint != near and world.plan.topology.border(endpoint, near) is Border.CARRIER:
+        world.follow(near, endpoint)
+        world.follow(endpoint, near)
+        world.follow(near, endpoint)
+        holder = near
+    world.follow(BACKUP, holder)
+    world.apply(BACKUP)
+
+
+def copy_of(backup: OpenZone, endpoint: Endpoint, at: int = 0) -> Copy:
+    """A zone's copy as the backup has it."""
+    stream = journal_of(endpoint)
+    cut = backup.cuts.of(stream)
+    held = [stored_batch(sealed) for sealed in backup.index.batches(stream)]
+    return Copy(stream, [batch for batch in held if batch.header.seq <= cut.seq], backup.shelf, at)

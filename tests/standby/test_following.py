@@ -1,0 +1,257 @@
+"""The backup site has every act of the zones it protects, and nobody else is shown one (invariants 4 and 13)."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from tests.sim.conftest import MakeWorld
+from tests.sim.world import World
+from tests.standby.following import BACKUP, CITY, PROTECTED, PROVINCE, bring, copy_of, journal_of
+
+from jinbao.appliance.housekeeping import retention_plan, sweep_shelf
+from jinbao.flow import following
+from jinbao.flow.following import (
+    ACTS_MAX,
+    PIECE_CHARACTERS,
+    JournalSealer,
+    lsn_of,
+    of_frame,
+    to_frame,
+)
+from jinbao.journal.retention import REBUILD
+from jinbao.journal.verify import verify_journal
+from jinbao.model import acts
+from jinbao.model.acts import Act, Entry
+from jinbao.model.batch import Header, Kind, SegmentRef
+from jinbao.model.errors import UnacceptableError
+from jinbao.model.zone import Endpoint, Zone
+from jinbao.trust.encoding import decode_header
+
+
+def entries(world: World, endpoint: Endpoint) -> list[Entry]:
+    """Every act of a zone as its journal holds it."""
+    return world.zones[endpoint].ledger.entries(0, 10**6, 1 << 40)
+
+
+def act_of_many(world: World, endpoint: Endpoint, count: int) -> list[str]:
+    """Record a capture that names so many segments, each on the shelf and like no other; their hashes."""
+    zone = world.zones[endpoint]
+    run = zone.state.last_run()
+    hashes = [zone.shelf.write(pl.DataFrame({"n": [run, at]}))[0] for at in range(count)]
+    table = acts.CapturedTable("city", "AB01", hashes[0], 0, 0, 0, changes=tuple(enumerate(hashes[1:], 2)))
+    zone.ledger.record(acts.captured(f"run-{run + 1:06d}", [table]))
+    return hashes
+
+
+@pytest.mark.parametrize("endpoint", PROTECTED, ids=lambda endpoint: f"{endpoint.node}-{endpoint.zone}")
+def test_every_act_comes_to_the_backup_as_it_was_hashed(guarded: MakeWorld, endpoint: Endpoint) -> None:
+    """What the backup chains of a zone at rest is that zone's journal, act by act, up to the seal of its last batch."""
+    with guarded(1) as world:
+        copied = list(copy_of(world.zones[BACKUP], endpoint).entries())
+
+        own = entries(world, endpoint)
+        assert copied == own[: len(copied)]
+        assert [entry.kind for entry in own[len(copied) :]] == ["sealed"]
+        assert world.zones[BACKUP].cuts.of(journal_of(endpoint)).hash == copied[-1].hash
+
+
+def test_at_rest_nothing_is_sealed(guarded: MakeWorld) -> None:
+    """The seals of batches of acts call for no further batch: a network at rest stays there."""
+    with guarded(1) as world:
+        assert not any(world.zones[endpoint].following.step() for endpoint in PROTECTED)
+        assert not world.round()
+
+
+def test_what_acts_name_is_at_the_backup(guarded: MakeWorld) -> None:
+    """Every segment on a protected zone's shelf that an act names is on the backup's, captured tables included."""
+    with guarded(1) as world:
+        backup = world.zones[BACKUP]
+
+        for endpoint in PROTECTED:
+            zone = world.zones[endpoint]
+            lost = [sha256 for sha256 in zone.shelf.stored() if not backup.shelf.has(sha256)]
+            newest = [
+                line["sha256"]
+                for line in zone.index.segments()
+                if line["stream"] == str(journal_of(endpoint))
+            ]
+            assert set(lost) <= set(newest)
+        captured = world.zones[Endpoint(CITY, Zone.PRODUCTION)].state.captured_tables()
+        assert captured
+        assert all(backup.shelf.has(sha256) for table in captured for sha256 in table.segments)
+
+
+def test_a_node_nobody_protects_seals_no_acts(guarded: MakeWorld) -> None:
+    """The ministry, which the backup does not protect, has no stream of acts."""
+    with guarded(1) as world:
+        ministry = world.zones[Endpoint("100000", Zone.EXCHANGE)]
+
+        assert ministry.following.stream is None
+        assert not ministry.following.step()
+
+
+def test_a_batch_names_no_more_than_a_header_may(guarded: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An act with more segments than one header may name comes in several batches, and all of them arrive."""
+    endpoint = PROTECTED[0]
+    with guarded(1) as world:
+        zone = world.zones[endpoint]
+        before = zone.index.head(journal_of(endpoint)).seq
+        monkeypatch.setattr(following, "OBJECTS_MAX", 4)
+        hashes = act_of_many(world, endpoint, 11)
+        world.step("standby", endpoint, lambda zone: zone.following.step())
+        bring(world, endpoint)
+
+        batches = zone.index.batches(journal_of(endpoint))[before:]
+        sizes = [len(decode_header(sealed.payload).segments) for sealed in batches]
+        assert sizes == [4, 4, 4]
+        assert all(world.zones[BACKUP].shelf.has(sha256) for sha256 in hashes)
+        assert list(copy_of(world.zones[BACKUP], endpoint).entries())[-1].kind == "captured"
+
+
+def test_many_acts_come_in_several_batches(guarded: MakeWorld) -> None:
+    """More acts than one batch holds are sealed by further steps, in order and without a gap."""
+    endpoint = PROTECTED[1]
+    with guarded(1) as world:
+        zone = world.zones[endpoint]
+        peer = Endpoint(PROVINCE, Zone.EXCHANGE)
+        for _ in range(ACTS_MAX // 2 + 1):
+            zone.ledger.record(acts.paused(peer, "a test"), acts.resumed(peer))
+        steps = 0
+        while world.step("standby", endpoint, lambda zone: zone.following.step()):
+            steps += 1
+        bring(world, endpoint)
+
+        assert steps == 2
+        copied = list(copy_of(world.zones[BACKUP], endpoint).entries())
+        assert copied == entries(world, endpoint)[: len(copied)]
+
+
+@pytest.mark.parametrize("length", [2, PIECE_CHARACTERS, PIECE_CHARACTERS + 1, 5 * PIECE_CHARACTERS + 7])
+def test_an_act_of_any_length_is_read_as_it_was(length: int) -> None:
+    """An act's text is cut into cells and joined again, whatever its length and its characters."""
+    rng = random.Random(length)
+    text = "".join(rng.choice('aé中🙂"\\') for _ in range(length))
+    given = [
+        Entry(7, "held", text, "2024-11-05T00:00:00Z", "f" * 64),
+        Entry(8, "created", "{}", "t", "e" * 64),
+    ]
+
+    assert of_frame(to_frame(given).sample(fraction=1.0, shuffle=True, seed=1)) == given
+
+
+class Forging:
+    """A ledger's acts with one of them altered where it is read for the backup."""
+
+    def __init__(self, world: World, endpoint: Endpoint, alter: dict[str, object]) -> None:
+        self._zone, self._alter = world.zones[endpoint], alter
+
+    def entries(self, after: int, limit: int, bytes_max: int) -> list[Entry]:
+        """The newest act beyond `after` is another than the journal's."""
+        found = self._zone.ledger.entries(after, limit, bytes_max)
+        return [*found[:-1], replace(found[-1], **self._alter)]  # type: ignore[arg-type]  # by name
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        {"body": '{"peer":"140000/exchange","reason":"another"}'},
+        {"kind": "resumed"},
+        {"at": "2020-01-01"},
+        {"hash": "0" * 64},
+        {"lsn": 99999},
+    ],
+)
+def test_acts_that_do_not_follow_hold_their_stream(guarded: MakeWorld, alter: dict[str, object]) -> None:
+    """A sealed batch whose acts are not the zone's chain is held, the cut stays, and other zones are cut on."""
+    endpoint, other = PROTECTED[1], PROTECTED[3]
+    with guarded(1) as world:
+        zone = world.zones[endpoint]
+        peer = Endpoint(PROVINCE, Zone.EXCHANGE)
+        zone.ledger.record(acts.paused(peer, "a test"))
+        world.zones[other].ledger.record(acts.paused(Endpoint(CITY, Zone.EXCHANGE), "a test"))
+        sealer = JournalSealer(
+            index=zone.index,
+            ledger=zone.ledger,
+            recorded=Forging(world, endpoint, alter),
+            shelf=zone.shelf,
+            seal=zone.seal,
+            epoch=lambda: 1,
+            backup=lambda: BACKUP.node,
+            now=zone.ports.now_text,
+        )
+        cuts = world.zones[BACKUP].cuts
+        before = cuts.of(journal_of(endpoint)), cuts.of(journal_of(other))
+        sealer.step()
+        world.zones[other].following.step()
+        bring(world, endpoint)
+        bring(world, other)
+
+        assert list(world.zones[BACKUP].index.held()) == [journal_of(endpoint)]
+        assert cuts.of(journal_of(endpoint)) == before[0]
+        assert cuts.of(journal_of(other)).lsn > before[1].lsn
+
+
+def test_a_batch_that_does_not_say_its_acts_is_refused() -> None:
+    """A header whose run names no act is none of a journal."""
+    header = Header(journal_of(PROTECTED[0]), 1, "a", 1, "", Kind.CHANGE, "2024-11-05T00:00:00Z", run="run-7")
+
+    with pytest.raises(UnacceptableError, match="acts-"):
+        lsn_of(header)
+
+
+def test_files_wait_for_the_backup_and_then_go(guarded: MakeWorld) -> None:
+    """What only a batch of acts names is kept until the backup said it has it, over a restart, and not longer."""
+    endpoint = PROTECTED[0]
+    with guarded(1) as world:
+        first = act_of_many(world, endpoint, 2)
+        act_of_many(world, endpoint, 2)  # the newest capture: the next run compares with it
+        world.step("standby", endpoint, lambda zone: zone.following.step())
+
+        def who() -> set[str]:
+            zone = world.zones[endpoint]
+            return {
+                need for line in retention_plan(zone) if line.sha256 == first[0] for need in line.needed_by
+            }
+
+        assert BACKUP.node in who()
+        bring(world, endpoint)
+        bring(world, endpoint)
+        assert BACKUP.node not in who()
+        world.restart(endpoint)
+        assert BACKUP.node in who()
+        bring(world, endpoint)
+        world.now = world.now.replace(year=world.now.year + 50)
+        sweep_shelf(world.zones[endpoint])
+
+        assert not world.zones[endpoint].shelf.has(first[0])
+        assert world.zones[BACKUP].shelf.has(first[0])
+        assert {
+            line.needed_by for line in retention_plan(world.zones[BACKUP]) if line.sha256 == first[0]
+        } == {(REBUILD,)}
+        assert verify(world, endpoint) == []
+
+
+def verify(world: World, endpoint: Endpoint) -> list[str]:
+    """What is damaged in a zone's journal."""
+    zone = world.zones[endpoint]
+    return [damage.thing for damage in verify_journal(zone.store, zone.shelf)]
+
+
+def test_storms_leave_the_backup_whole(guarded: MakeWorld) -> None:
+    """After seeded crashes, cuts and clocks, fair weather brings every act of every protected zone to the backup."""
+    for seed in (11, 12):
+        with guarded(seed) as world:
+            world.storm(100)
+            world.settle()
+
+            assert len(world.crashes) >= 1
+            for endpoint in PROTECTED:
+                copied = list(copy_of(world.zones[BACKUP], endpoint).entries())
+                own = entries(world, endpoint)
+                assert copied == own[: len(copied)], seed
+                rest = [entry for entry in own[len(copied) :] if entry.kind != "sealed"]
+                assert rest == [], seed
