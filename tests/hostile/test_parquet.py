@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import io
 import os
 from collections.abc import Callable, Iterator
@@ -488,9 +489,9 @@ def test_a_verdict_is_remembered_by_content(tmp_path: Path) -> None:
     class Counting:
         """An examiner that counts."""
 
-        def examine(self, path: Path, shape: Shape, segment: str) -> str:
+        def examine(self, path: Path, shape: Shape, segment: str, within_s: float = math.inf) -> str:
             """Say no to everything."""
-            del path, segment
+            del path, segment, within_s
             asked.append(shape)
             return "segment: no"
 

@@ -36,7 +36,7 @@ from jinbao.flow.disk import DiskForecast, WriteWatch
 from jinbao.flow.inbound import Inbound, InboundLimits
 from jinbao.flow.onward import PackageHandler, Publisher
 from jinbao.flow.outbound import Outbound
-from jinbao.flow.ports import Beside
+from jinbao.flow.ports import Ahead, Beside
 from jinbao.flow.receipts import ReceiptHandler, ReceiptSealer
 from jinbao.flow.trusting import TrustHandler, TrustSealer
 from jinbao.journal.decoding import InspectLimits
@@ -61,7 +61,7 @@ from jinbao.registry.documents import DocumentProjection, Documents
 from jinbao.registry.mappings import load_mappings
 from jinbao.registry.standards import load_standards
 from jinbao.source.state import SourceState, StateProjection
-from jinbao.store.ahead import SideBySide
+from jinbao.store.ahead import SideBySide, ahead
 from jinbao.store.engine import Store
 from jinbao.store.files import Files
 from jinbao.store.migrations import upgrade
@@ -104,6 +104,7 @@ class Ports:
     files: Files = field(default_factory=Files)
     rng: random.Random = field(default_factory=random.Random)
     beside: Callable[[], Beside] = SideBySide
+    ahead: Ahead = ahead
     examiner: Callable[[InspectLimits, Died], Examiner] = DecoderProcess
     incarnation: Callable[[], str] = lambda: uuid.uuid4().hex
 
@@ -283,7 +284,7 @@ def _build(
         observer=observer,
         now=ports.now_text,
         rows_max=limits.submission_rows_max,
-        beside=ports.beside,
+        ahead=ports.ahead,
     )
     handlers: list[Handler] = [
         ReceiptHandler(

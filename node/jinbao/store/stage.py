@@ -13,6 +13,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,11 @@ class PostgresStage(Stage):
     def load(self, connection: sa.Connection) -> sa.TableClause:
         """COPY once, then return the table."""
         if not self._loaded:
-            first = next(_checked(self._frames))
+            frames = _checked(self._frames)
+            first = next(frames)
             columns = ", ".join(f'"{c}" {sql_type(first.schema[c])}' for c in self.columns)
             connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {self.name} ({columns}) ON COMMIT DROP")
-            copy_frames(connection, self.name, self.columns, _checked(self._frames))
+            copy_frames(connection, self.name, self.columns, chain([first], frames))
             self._loaded = True
         return sa.table(self.name, *(sa.column(c) for c in self.columns))
 
