@@ -215,6 +215,7 @@ class SubmissionHandler:
     def _recorded(self, passage: Passage, act: Act, onward: Sequence[Act]) -> str:
         """Record what passes; why it does not. What the database refuses, the gate may refuse in better words."""
         made = (replace(act, bulk=passage), *onward)
+        passage.begin()
         try:
             self._ledger.record(*made)
         except (SpaceError, UnavailableError):

@@ -49,6 +49,11 @@ class Passage:
         self._left_s = _HURRY_S + _HURRY_S_PER_ROW * sum(ref.rows for ref in self._refs)
         self._begun: list[Generator[pl.DataFrame]] = []
 
+    def begin(self) -> None:
+        """Have the first segment decoded, so that a decoder runs before a transaction is open."""
+        for ref in self._refs[:1]:
+            self._inspector.objection(ref, self._columns(ref))
+
     def rows(self, table: str) -> Iterator[pl.DataFrame]:
         """The rows of a table's segments, in order, each segment once it passed; those that passed before are read again.
 
@@ -118,7 +123,7 @@ class Passage:
     def _hurried(self, ref: SegmentRef) -> str:
         began = time.monotonic()
         try:
-            return self._inspector.objection(ref, self._columns(ref), within_s=self._left_s)
+            return self._inspector.objection(ref, self._columns(ref), self._left_s)
         except TimeoutError as exc:
             raise BarredError from exc
         finally:
