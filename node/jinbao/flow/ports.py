@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -104,8 +104,8 @@ class Index(Protocol):
         """What is accepted of a stream."""
         ...
 
-    def marks(self) -> list[Mark]:
-        """How far accepting has come, per stream."""
+    def marks(self, *, nodes: Collection[str] = ()) -> list[Mark]:
+        """How far accepting has come, per stream; with `nodes` of the streams they are the origin of."""
         ...
 
     def held(self) -> Mapping[StreamId, tuple[int, str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -46,11 +47,16 @@ ANSWERS = {
 
 
 def upsert(tx: Transaction, table: sa.Table, row: Mapping[str, Any]) -> None:
-    """Write one row by its primary key; what stood there is replaced."""
-    insert = sqlite.insert if tx.connection.dialect.name == "sqlite" else postgresql.insert
-    statement = insert(table).values(**row)
+    """Write one row by its primary key; what stood there is replaced. The row has every column."""
+    tx.execute(_upsert_of(table, tx.connection.dialect.name), row)
+
+
+@cache
+def _upsert_of(table: sa.Table, database: str) -> sa.Executable:
+    """The statement for one table, made once: to make it costs more than to run it."""
+    statement = (sqlite.insert if database == "sqlite" else postgresql.insert)(table)
     rest = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key}
-    tx.execute(statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=rest))
+    return statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=rest)
 
 
 class JournalProjection:
