@@ -66,6 +66,8 @@ class PostgresReader:
         while (kept := self._pop()) is not None:
             try:
                 kept.adbc_connection.set_autocommit(False)
+                with closing(kept.cursor()) as cursor:  # the driver begins with the first statement
+                    cursor.execute("SELECT 1").fetchone()
             except driver.Error:  # of a server that went away meanwhile; a new one says if it is back
                 kept.close()
             else:
