@@ -369,6 +369,7 @@ def _build(
                 limits.segment_bytes_max,
             ),
             beside=ports.beside,
+            brings=lambda peer: trust.topology().below(me, peer),
         ),
         applier=Applier(
             index=index,

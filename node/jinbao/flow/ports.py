@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar
 
@@ -115,8 +115,8 @@ class Index(Protocol):
         """What is accepted of a stream."""
         ...
 
-    def marks(self) -> list[Mark]:
-        """How far accepting has come, per stream."""
+    def marks(self, *, nodes: Collection[str] = ()) -> list[Mark]:
+        """How far accepting has come, per stream; with `nodes` of the streams they are the origin of."""
         ...
 
     def held(self) -> Mapping[StreamId, tuple[int, str, str]]:
