@@ -16,7 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from benchmarks.line.cell import Bench, Cell, Watch, main
 from benchmarks.line.zones import MINISTRY, STANDARDS, LeanNode
 
 from jinbao.appliance.demo.processes import DemoNetwork
-from jinbao.appliance.network import free_port, make_network
+from jinbao.appliance.loopback import free_port
+from jinbao.appliance.network import make_network
 from jinbao.authority.identity_files import ZoneIdentity, load_identity
 from jinbao.journal.segments import SegmentShelf
 from jinbao.link.limits import LinkLimits
@@ -183,32 +184,61 @@ def _refused(caller: str, exc: Exception) -> None:
     print(f"refused {caller}: {exc}", file=sys.stderr)
 
 
+class Children:
+    """One process of listeners; whatever is asked of it once it has ended says which children it was, and why."""
+
+    def __init__(self, directory: Path, chosen: Sequence[str], rows: int) -> None:
+        self._chosen, self._log = chosen, directory / f"children-{chosen[0]}.log"
+        command = [sys.executable, "-m", "benchmarks.line.crowd", "serve", str(directory), str(rows), *chosen]
+        with self._log.open("wb") as said:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
+            )
+
+    def tell(self, word: str) -> None:
+        """Say what to do; `heard` then waits until it is done."""
+        try:
+            print(word, file=self._process.stdin, flush=True)
+        except BrokenPipeError as exc:
+            raise self._ended() from exc
+
+    def heard(self) -> None:
+        """Wait for the next word."""
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            raise self._ended()
+
+    def end(self) -> None:
+        """The end of its input ends it."""
+        self._process.communicate()
+
+    def _ended(self) -> RuntimeError:
+        """What it said last, and how it ended."""
+        code = self._process.wait()
+        last = self._log.read_text(encoding="utf-8", errors="replace")[-2000:].strip()
+        whose = f"{len(self._chosen)} children from {self._chosen[0]} to {self._chosen[-1]}"
+        return RuntimeError(f"{whose}: expected a process that listens, got exit code {code}: {last}")
+
+
 @contextmanager
-def _children(directory: Path, chosen: Sequence[str], rows: int) -> Iterator[list[subprocess.Popen[str]]]:
+def _children(directory: Path, chosen: Sequence[str], rows: int) -> Iterator[list[Children]]:
     """The children's processes, listening."""
-    shares = [share for at in range(PROCESSES) if (share := list(chosen[at::PROCESSES]))]
-    command = [sys.executable, "-m", "benchmarks.line.crowd", "serve", str(directory), str(rows)]
-    processes = [
-        subprocess.Popen([*command, *share], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for share in shares
-    ]
-    try:
+    with ExitStack() as ends:
+        processes = []
+        for share in (list(chosen[at::PROCESSES]) for at in range(min(PROCESSES, len(chosen)))):
+            processes.append(Children(directory, share, rows))
+            ends.callback(processes[-1].end)
         for process in processes:
-            assert process.stdout is not None
-            process.stdout.readline()
+            process.heard()
         yield processes
-    finally:
-        for process in processes:
-            process.communicate()  # the end of its input ends it
 
 
-def _tell(processes: Sequence[subprocess.Popen[str]], word: str) -> None:
+def _tell(processes: Sequence[Children], word: str) -> None:
     """Tell every process, and wait until each has done it."""
     for process in processes:
-        print(word, file=process.stdin, flush=True)
+        process.tell(word)
     for process in processes:
-        assert process.stdout is not None
-        process.stdout.readline()
+        process.heard()
 
 
 def _network(bench: Bench, directory: Path, chosen: Sequence[str]) -> DemoNetwork:
@@ -291,7 +321,7 @@ def replay(bench: Bench, watch: Watch, variant: str) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def _idle(network: DemoNetwork, processes: Sequence[subprocess.Popen[str]], watch: Watch) -> None:
+def _idle(network: DemoNetwork, processes: Sequence[Children], watch: Watch) -> None:
     """What the parent costs while every child is connected and has nothing."""
     _tell(processes, "met")
     time.sleep(2.0)
@@ -305,7 +335,7 @@ def _idle(network: DemoNetwork, processes: Sequence[subprocess.Popen[str]], watc
 
 
 def _replayed(
-    log: Log, processes: Sequence[subprocess.Popen[str]], watch: Watch, chosen: Sequence[str], rows: int
+    log: Log, processes: Sequence[Children], watch: Watch, chosen: Sequence[str], rows: int
 ) -> None:
     headers, submissions = 2 * LIBRARIES * len(chosen), LIBRARIES * len(chosen)
     watch.begin("accept", "apply", *(["attest"] if len(chosen) <= _ATTESTED_MAX else []))

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from jinbao.appliance.network import free_port
+from jinbao.appliance.loopback import free_port
 
 USER = "postgres"
 _START_S, _STOP_S = 60.0, 120.0

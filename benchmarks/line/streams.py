@@ -22,7 +22,8 @@ import grpc
 from benchmarks.line.cell import Bench, Cell, Watch, main
 from benchmarks.line.zones import CITY, PROVINCE, LeanNode
 
-from jinbao.appliance.network import free_port, make_network
+from jinbao.appliance.loopback import free_port
+from jinbao.appliance.network import make_network
 from jinbao.authority.identity_files import load_identity
 from jinbao.model.zone import Endpoint, Tier
 from jinbao.trust.identity import dns_name

@@ -60,6 +60,7 @@ class Side:
             now=lambda: AT,
             limits=InboundLimits(100, 100, 100, 1 << 30),
             beside=SideBySide,
+            brings=lambda peer: TOPOLOGY.below(self.me, peer),
         )
 
     def event(self, name: str, **values: Any) -> None:

@@ -16,6 +16,7 @@ from tests.cli.conftest import Say
 from tests.cli.harness import LOCALES, command, environment
 from tests.conftest import Golden
 
+from jinbao.appliance.loopback import free_port
 from jinbao.authority.identity_files import load_identity
 from jinbao.authority.joining import response_of
 
@@ -138,7 +139,7 @@ def test_a_node_enrols_and_renews_at_a_process(place: Path, say: Say) -> None:
     """`jinbao ca serve` answers `jinbao enrol` of another process, while other commands act for the authority."""
     for line in WALK[:2]:
         assert say(*line.split()).code == 0
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     serving = subprocess.Popen(
         command("ca", "serve", "m", "--listen", address),
         env=environment(LC_ALL="C.UTF-8"),
@@ -160,12 +161,6 @@ def test_a_node_enrols_and_renews_at_a_process(place: Path, say: Say) -> None:
     assert serving.returncode == 0
     events = [json.loads(line)["event"] for line in log.decode().splitlines()]
     assert events == ["enrolment_started", "zone_enrolled", "zone_renewed", "enrolment_stopped"]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _until_it_listens(address: str) -> None:

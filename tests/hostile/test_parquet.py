@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -442,6 +443,23 @@ def test_a_decoder_out_of_time_is_ended(tmp_path: Path, deaths: list[tuple[str, 
     assert deaths == [("s" * 64, "out of time")] * 2
 
 
+def test_a_decoder_that_is_hurried_blames_nobody(
+    tmp_path: Path, decoder: DecoderProcess, deaths: list[tuple[str, str]]
+) -> None:
+    """A segment that is not decoded within the time a caller has is nobody's fault, and is decoded when there is time."""
+    content, shape = large_rows(2_000_000)
+    (tmp_path / "slow").write_bytes(content)
+    decoder.examine(tmp_path / "slow", replace(shape, rows=1), "o" * 64)  # it runs
+    ref = SegmentRef("person", *hash_of(tmp_path / "slow"), rows=shape.rows)
+    inspector = Inspector(lambda _sha256: tmp_path / "slow", decoder)
+
+    with pytest.raises(TimeoutError):
+        inspector.objection(ref, shape.columns, within_s=0.001)
+
+    assert deaths == []
+    assert inspector.objection(ref, shape.columns) == ""
+
+
 def test_a_decoder_killed_once_is_started_again(
     tmp_path: Path, decoder: DecoderProcess, deaths: list[tuple[str, str]]
 ) -> None:
@@ -488,9 +506,9 @@ def test_a_verdict_is_remembered_by_content(tmp_path: Path) -> None:
     class Counting:
         """An examiner that counts."""
 
-        def examine(self, path: Path, shape: Shape, segment: str) -> str:
+        def examine(self, path: Path, shape: Shape, segment: str, within_s: float = math.inf) -> str:
             """Say no to everything."""
-            del path, segment
+            del path, segment, within_s
             asked.append(shape)
             return "segment: no"
 

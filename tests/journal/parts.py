@@ -113,10 +113,10 @@ def places(batches: Sequence[SealedBatch]) -> list[tuple[str, int]]:
     return [(header.stream.topic, header.seq) for header in headers]
 
 
-def open_journal(directory: Path, me: Endpoint = EXCHANGE) -> Journal:
-    """An empty journal in a directory."""
+def open_journal(directory: Path, me: Endpoint = EXCHANGE, url: str = "") -> Journal:
+    """An empty journal in a directory; its database is there, too, or at the URL."""
     shelf = SegmentShelf(directory / "segments", Files())
-    store = Store(f"sqlite:///{directory / 'zone.db'}", directory / "stage")
+    store = Store(url or f"sqlite:///{directory / 'zone.db'}", directory / "stage")
     upgrade(store.writer, [Path(jinbao.__file__).parent / "journal" / "migrations"])
     ledger = Ledger(store, (JournalProjection(shelf),), lambda: AT)
     return Journal(me, store, shelf, ledger, JournalIndex(me, store, shelf))

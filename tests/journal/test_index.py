@@ -286,3 +286,12 @@ def test_a_word_of_another_is_known_until_it_is_taken_back(journal: Journal) -> 
 
     assert known == [word]
     assert journal.index.held_elsewhere() == []
+
+
+def test_marks_of_some_nodes_are_those_of_their_streams(lively: Journal) -> None:
+    """Asked for nodes, the journal tells the marks of streams that begin there, and of no others."""
+    whole = lively.index.marks()
+
+    for nodes in ({"140000"}, {"140100"}, {"140000", "140100"}, {"1401"}):
+        assert lively.index.marks(nodes=nodes) == [m for m in whole if m.stream.origin.node in nodes]
+    assert {mark.stream.origin.node for mark in whole} == {"140000", "140100"}

@@ -149,3 +149,22 @@ def test_a_backup_sees_all_of_the_nodes_it_protects_alone(topic: str) -> None:
     seen = {e for e in topology.endpoints() if topology.may_see(holder=e, caller=caller, stream=stream)}
 
     assert seen == {zone("140000/exchange"), zone("140000/decision")}
+
+
+@bounded
+@given(topologies(), st.data(), st.sampled_from([LINE, RECEIPTS, STANDARDS]))
+def test_a_child_brings_streams_of_what_is_below_it_alone(
+    topology: Topology, data: st.DataObject, topic: str
+) -> None:
+    """Whatever a child may list to its parent has its origin among the nodes said to be below that child."""
+    child, origin = endpoint_of(topology, data), endpoint_of(topology, data)
+    parent = topology.parent(child)
+    audience = data.draw(st.sampled_from([LINE, *sorted(topology.by_node)]))
+    if parent is None:
+        assert not topology.below(origin, child)
+        return
+
+    seen = topology.may_see(holder=child, caller=parent, stream=StreamId(origin, topic, audience))
+
+    assert not seen or origin.node in topology.below(parent, child)
+    assert not topology.below(child, parent)

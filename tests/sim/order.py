@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Generator, Iterator
+from typing import Self, TypeVar
+
+T = TypeVar("T")
 
 
 class OneByOne:
@@ -21,3 +23,9 @@ class OneByOne:
 
     def settle(self) -> None:
         """Nothing is left to do."""
+
+
+def in_turn(pieces: Iterator[T], thread: str) -> Generator[T]:
+    """Flow's `Ahead` without a thread: each piece is made when it is asked for."""
+    del thread
+    yield from pieces

@@ -77,6 +77,7 @@ class SmallZone:
             now=lambda: AT,
             limits=InboundLimits(HEADERS_MAX, 100, 100, 1 << 20),
             beside=self._beside,
+            brings=lambda peer: TOPOLOGY.below(self.me, peer),
         )
 
     def event(self, name: str, **values: Any) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.sim.business import Business, thin
 from tests.sim.files import SimFiles
-from tests.sim.order import OneByOne
+from tests.sim.order import OneByOne, in_turn
 from tests.sim.peers import SimPeer, Weather
 
 from jinbao.appliance.assembly import OpenZone, Ports, open_zone
@@ -101,6 +101,7 @@ def lay_down(directory: Path, cities: int, *, guarded: bool = False) -> Plan:
             ports = Ports(
                 now=lambda: START,
                 beside=OneByOne,
+                ahead=in_turn,
                 examiner=InProcess,
                 incarnation=lambda n=node, z=zone: f"{n.node}-{z}"[:32].ljust(32, "0"),  # type: ignore[misc]
             )
@@ -178,6 +179,7 @@ class World:
             now=lambda: self.now + self.skew[endpoint],
             files=self.files[endpoint],
             beside=OneByOne,
+            ahead=in_turn,
             examiner=InProcess,
             rng=random.Random(self.seed),
             incarnation=lambda: f"{self.rng.getrandbits(128):032x}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from dataclasses import replace
 
@@ -25,8 +24,8 @@ from jinbao.flow.following import (
 from jinbao.journal.retention import REBUILD
 from jinbao.journal.verify import verify_journal
 from jinbao.model import acts
-from jinbao.model.acts import Act, Entry
-from jinbao.model.batch import Header, Kind, SegmentRef
+from jinbao.model.acts import Entry
+from jinbao.model.batch import Header, Kind
 from jinbao.model.errors import UnacceptableError
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.trust.encoding import decode_header

@@ -83,9 +83,9 @@ def test_a_zone_is_built_as_it_was_at_an_act(
     built(made, copy_of(made.zones[BACKUP], endpoint, at), place)
 
     query = sa.select(ACT.c.lsn, ACT.c.hash).where(ACT.c.lsn >= at).order_by(ACT.c.lsn)
-    with closing(Store(f"sqlite:///{place.directory / 'zone.db'}", tmp_path / "look")) as store:
-        with store.read() as connection:
-            last = [tuple(row) for row in connection.execute(query)]
+    look = Store(f"sqlite:///{place.directory / 'zone.db'}", tmp_path / "look")
+    with closing(look), look.read() as connection:
+        last = [tuple(row) for row in connection.execute(query)]
     with made.zones[endpoint].store.read() as connection:
         original = tuple(connection.execute(query.limit(1)).one())
     assert last == [original]
@@ -112,7 +112,7 @@ def test_a_killed_rebuild_goes_on(lost: tuple[World, dict[Endpoint, Dump]], tmp_
         with pytest.raises(Killed):
             built(made, copy, place)
         assert (place.directory / MARK).exists()
-    failpoint.set_hook(made._hook)  # noqa: SLF001  # the world's own, for who comes next
+    failpoint.set_hook(made._hook)  # the world's own, for who comes next
     told = [4]
 
     def stop(done: int, _total: int) -> None:

@@ -37,7 +37,7 @@ from jinbao.flow.following import JournalSealer
 from jinbao.flow.inbound import Inbound, InboundLimits
 from jinbao.flow.onward import PackageHandler, Publisher
 from jinbao.flow.outbound import Outbound
-from jinbao.flow.ports import Beside
+from jinbao.flow.ports import Ahead, Beside
 from jinbao.flow.receipts import ReceiptHandler, ReceiptSealer
 from jinbao.flow.trusting import TrustHandler, TrustSealer
 from jinbao.journal.decoding import InspectLimits
@@ -64,7 +64,7 @@ from jinbao.registry.standards import load_standards
 from jinbao.source.state import SourceState, StateProjection
 from jinbao.standby.cuts import CutProjection, Cuts
 from jinbao.standby.following import JournalHandler
-from jinbao.store.ahead import SideBySide
+from jinbao.store.ahead import SideBySide, ahead
 from jinbao.store.engine import Store
 from jinbao.store.files import Files
 from jinbao.store.migrations import upgrade
@@ -107,6 +107,7 @@ class Ports:
     files: Files = field(default_factory=Files)
     rng: random.Random = field(default_factory=random.Random)
     beside: Callable[[], Beside] = SideBySide
+    ahead: Ahead = ahead
     examiner: Callable[[InspectLimits, Died], Examiner] = DecoderProcess
     incarnation: Callable[[], str] = lambda: uuid.uuid4().hex
 
@@ -290,7 +291,7 @@ def _build(
         observer=observer,
         now=ports.now_text,
         rows_max=limits.submission_rows_max,
-        beside=ports.beside,
+        ahead=ports.ahead,
     )
     handlers: list[Handler] = [
         ReceiptHandler(
@@ -378,6 +379,7 @@ def _build(
                 limits.segment_bytes_max,
             ),
             beside=ports.beside,
+            brings=lambda peer: trust.topology().below(me, peer),
         ),
         applier=Applier(
             index=index,

@@ -344,13 +344,19 @@ class ReceivedLibrary:
         self._context, self._scopes = Context(period, {}), frozenset({Scope.ROW, Scope.BATCH})
         self._is_odd = False
 
-    def look(self, table: Table, sha256: str) -> None:
-        """Judge the rows of one segment by themselves."""
+    def read(self, sha256: str) -> pl.DataFrame:
+        """The rows of one segment."""
+        return self._shelf.read(sha256)
+
+    def look(self, table: Table, sha256: str) -> pl.DataFrame | None:
+        """The rows of one segment, judged by themselves; None when one neither upserts nor deletes, or breaks a rule."""
         rows = self._shelf.read(sha256)
         upserts, odd = _upserts(rows)
         lists = self._standard.code_lists
         judged = judge(table, upserts, lists, self._context, scopes=self._scopes)
-        self._is_odd |= odd > 0 or judged.quarantined.height > 0
+        is_odd = odd > 0 or judged.quarantined.height > 0
+        self._is_odd |= is_odd
+        return None if is_odd else rows
 
     def objection(self) -> str:
         """Why rows that were all looked at are not acceptable: they neither upsert nor delete, or break a rule."""

@@ -6,13 +6,13 @@ certificate from authorities beside it; a real network is deployed node by node 
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from jinbao.appliance.loopback import free_port
 from jinbao.appliance.settings import Settings
 from jinbao.authority.demo import DemoAuthorities
 from jinbao.authority.identity_files import load_identity
@@ -66,13 +66,6 @@ BACKUP = PlannedNode(
     protects=("140000", "140100", "140200"),
 )
 """The province's backup site, a child of the ministry: it shares nothing with whom it protects."""
-
-
-def free_port() -> int:
-    """A loopback port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def plan_topology(nodes: Sequence[PlannedNode]) -> Topology:

@@ -9,12 +9,14 @@ handler wants is passed by.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from contextlib import closing
+from dataclasses import replace
 from typing import Protocol
 
+from jinbao.flow.passage import BarredError, Passage
 from jinbao.flow.ports import (
+    Ahead,
     Attestation,
-    Beside,
     Index,
     Inspector,
     Judge,
@@ -44,7 +46,8 @@ from jinbao.model.stream import StreamId
 from jinbao.trust.digest import digest_of_tables
 
 APPLY_BEFORE = declare(
-    "apply.before_record", "a submission is closed and found acceptable, nothing of it is applied"
+    "apply.before_record",
+    "a submission is closed and its headers are right, nothing of it is judged or applied",
 )
 APPLIED = declare("apply.after_record", "a submission is applied, its receipt is not yet due")
 ATTEST_BEFORE = declare("apply.before_attest", "stored rows are read back and right, no receipt says so")
@@ -149,9 +152,9 @@ class SubmissionHandler:
         observer: Observer,
         now: Now,
         rows_max: int,
-        beside: Callable[[], Beside],
+        ahead: Ahead,
     ) -> None:
-        self._inspector, self._rows_max, self._beside = inspector, rows_max, beside
+        self._inspector, self._rows_max, self._ahead = inspector, rows_max, ahead
         self._index, self._ledger, self._room = me, ledger, room
         self._judge, self._standards, self._onward = judge, standards, onward
         self._observer, self._now = observer, now
@@ -170,15 +173,23 @@ class SubmissionHandler:
         return moved
 
     def _close(self, stream: StreamId, submission: Sequence[VerifiedBatch]) -> None:
-        closing = submission[-1]
-        if closing.header.kind is Kind.VOID:
-            self._ledger.record(acts.skipped(stream, closing.header.seq, closing.head))
+        last, standard = submission[-1], self._standards[stream.topic]
+        if last.header.kind is Kind.VOID:
+            self._ledger.record(acts.skipped(stream, last.header.seq, last.head))
             return
-        reason = self._objection(submission)
+        reason = self._misdeclared(standard, submission) or self._apply(standard, submission)
         if reason:
             self._refuse(stream, submission, reason)
             return
-        header = closing.header
+        hit(APPLIED)
+        rows = sum(ref.rows for batch in submission for ref in batch.header.segments)
+        self._observer.event(
+            "submission_applied", stream=str(stream), topic=stream.topic, seq=last.header.seq, rows=rows
+        )
+
+    def _apply(self, standard: Standard, submission: Sequence[VerifiedBatch]) -> str:
+        """Apply a submission while it is judged; why it is not acceptable, and then nothing of it is stored."""
+        last, header = submission[-1], submission[-1].header
         assert header.manifest is not None  # a manifest without totals was objected to
         uses = [
             SegmentUse(batch.header.seq, batch.header.kind, ref.table, ref.sha256, ref.rows, ref.bytes)
@@ -186,11 +197,11 @@ class SubmissionHandler:
             for ref in batch.header.segments
         ]
         act = acts.applied(
-            stream=stream,
+            stream=header.stream,
             first=submission[0].header.seq,
             seq=header.seq,
-            head=closing.head,
-            library=stream.topic,
+            head=last.head,
+            library=header.stream.topic,
             standard=header.standard,
             period=header.period,
             segments=uses,
@@ -198,27 +209,42 @@ class SubmissionHandler:
         )
         kind = submission[0].header.kind if uses else Kind.CHANGE
         hit(APPLY_BEFORE)
-        self._ledger.record(act, *self._onward(closing, uses, kind))
-        hit(APPLIED)
-        rows = sum(use.rows for use in uses)
-        self._observer.event(
-            "submission_applied", stream=str(stream), topic=stream.topic, seq=header.seq, rows=rows
-        )
+        with closing(self._passage(standard, submission)) as passage:
+            return self._recorded(passage, act, self._onward(last, uses, kind))
+
+    def _recorded(self, passage: Passage, act: Act, onward: Sequence[Act]) -> str:
+        """Record what passes; why it does not. What the database refuses, the gate may refuse in better words."""
+        made = (replace(act, bulk=passage), *onward)
+        passage.begin()
+        try:
+            self._ledger.record(*made)
+        except (SpaceError, UnavailableError):
+            raise
+        except (BarredError, LocalError) as exc:
+            reason = passage.objection()
+            if reason:
+                return reason
+            if isinstance(exc, LocalError):
+                raise
+            self._ledger.record(*made)  # what took long to be decoded is decoded now
+        return ""
+
+    def _passage(self, standard: Standard, submission: Sequence[VerifiedBatch]) -> Passage:
+        refs = [ref for batch in submission for ref in batch.header.segments]
+        segments: dict[str, list[str]] = {}
+        for ref in refs:
+            segments.setdefault(ref.table, []).append(ref.sha256)
+        received = self._judge.received(standard, submission[-1].header.period, segments)
+        return Passage(standard, refs, inspector=self._inspector, received=received, ahead=self._ahead)
 
     def _refuse(self, stream: StreamId, submission: Sequence[VerifiedBatch], reason: str) -> None:
-        closing, reason = submission[-1], quoted(reason, REASON_CHARACTERS_MAX)
-        first, seq, head = submission[0].header.seq, closing.header.seq, closing.head
+        last, reason = submission[-1], quoted(reason, REASON_CHARACTERS_MAX)
+        first, seq, head = submission[0].header.seq, last.header.seq, last.head
         receipt = Receipt(self._index.me, stream, seq, head, Stage.REFUSED, 0, "", reason, self._now())
         self._ledger.record(acts.refused(stream, first, seq, head, reason), acts.receipt_due(receipt))
         self._observer.event(
             "submission_refused", stream=str(stream), topic=stream.topic, seq=seq, reason=reason
         )
-
-    def _objection(self, submission: Sequence[VerifiedBatch]) -> str:
-        """Why this submission is not acceptable here; empty when it is. Headers, then bytes, then rows."""
-        header = submission[-1].header
-        standard = self._standards[header.stream.topic]
-        return self._misdeclared(standard, submission) or self._judged(standard, header.period, submission)
 
     def _misdeclared(self, standard: Standard, submission: Sequence[VerifiedBatch]) -> str:
         """What the headers say that they may not; empty when nothing."""
@@ -241,25 +267,6 @@ class SubmissionHandler:
         return (
             f"submission: expected at most {self._rows_max} rows, got {rows}" if rows > self._rows_max else ""
         )
-
-    def _judged(self, standard: Standard, period: str, submission: Sequence[VerifiedBatch]) -> str:
-        """Why segments may not be read in this process, or what the gate says of their rows.
-
-        While one segment is judged, the next is decoded elsewhere.
-        """
-        refs = [ref for batch in submission for ref in batch.header.segments]
-        segments: dict[str, list[str]] = {}
-        for ref in refs:
-            segments.setdefault(ref.table, []).append(ref.sha256)
-        received = self._judge.received(standard, period, segments)
-        with self._beside() as beside:
-            for ref in refs:
-                table = standard.table(ref.table)
-                found = self._inspector.objection(ref, table.segment_columns)
-                if found:
-                    return f"table {ref.table}: {found}"
-                beside.begin(partial(received.look, table, ref.sha256))
-        return received.objection()
 
     def attest(self) -> bool:
         """Read back what is stored of every newly applied submission and say so; whether any was.

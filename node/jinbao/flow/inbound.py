@@ -10,7 +10,7 @@ Accepting never waits for SQL of applying. One stream's trouble stops no other: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from jinbao.flow.holding import ClockWatch, Holder
@@ -22,6 +22,7 @@ from jinbao.model.failpoint import declare, hit
 from jinbao.model.quoting import quoted
 from jinbao.model.receipt import REASON_CHARACTERS_MAX, Receipt, Stage
 from jinbao.model.stream import DOWNWARD, JOURNAL, Mark, StreamId
+from jinbao.model.zone import Endpoint
 from jinbao.trust.verify import check_short
 
 FETCHED = declare("inbound.after_fetch", "all segments of a batch are durable, the batch is not accepted")
@@ -69,8 +70,11 @@ class Inbound:
         now: Now,
         limits: InboundLimits,
         beside: Callable[[], Beside],
+        brings: Callable[[Endpoint], Collection[str]],
     ) -> None:
+        """`brings`: the nodes whose streams a peer may have for us; none named is any."""
         self._index, self._ledger, self._shelf = index, ledger, shelf
+        self._brings = brings
         self._verify, self._stream_of = verify, stream_of
         self._observer, self._now = observer, now
         self._limits, self._beside = limits, beside
@@ -86,7 +90,7 @@ class Inbound:
         While a batch becomes durable here, the segments of the next arrive. Raises LinkError when
         the way to the peer fails; what was accepted stays.
         """
-        marks = {mark.stream: mark for mark in self._index.marks()}
+        marks = {mark.stream: mark for mark in self._index.marks(nodes=self._brings(peer.endpoint))}
         known = set(marks)
         with self._beside() as beside:
             here = _Round(peer, beside, self._holder.lasting())

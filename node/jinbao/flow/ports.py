@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import polars as pl
 
@@ -15,6 +16,8 @@ from jinbao.model.standard import Standard, Table
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.trust import TrustDocument
 from jinbao.model.zone import Endpoint
+
+T = TypeVar("T")
 
 Now = Callable[[], str]
 """UTC now, RFC 3339; for people and headers, never for order."""
@@ -45,6 +48,14 @@ class Beside(Protocol):
 
     def settle(self) -> None:
         """Wait until everything that was begun is done; raises as `begin`."""
+        ...
+
+
+class Ahead(Protocol):
+    """Makes a few pieces before they are asked for, in a thread called `thread`."""
+
+    def __call__(self, pieces: Iterator[T], thread: str) -> Generator[T]:
+        """The same pieces in the same order; closed early, it returns once nothing is made any more."""
         ...
 
 
@@ -112,8 +123,8 @@ class Index(Protocol):
         """What is accepted of a stream."""
         ...
 
-    def marks(self) -> list[Mark]:
-        """How far accepting has come, per stream."""
+    def marks(self, *, nodes: Collection[str] = ()) -> list[Mark]:
+        """How far accepting has come, per stream; with `nodes` of the streams they are the origin of."""
         ...
 
     def held(self) -> Mapping[StreamId, tuple[int, str, str]]:
@@ -178,8 +189,11 @@ class Shelf(Protocol):
 class Inspector(Protocol):
     """Decides, without this process reading it, whether a peer's segment may be read in this process."""
 
-    def objection(self, ref: SegmentRef, columns: Mapping[str, bool]) -> str:
-        """Why it may not; empty when it may. `columns` says which are text; none: whichever it names."""
+    def objection(self, ref: SegmentRef, columns: Mapping[str, bool], within_s: float = math.inf) -> str:
+        """Why it may not; empty when it may. `columns` says which are text; none: whichever it names.
+
+        Raises TimeoutError when that is not known `within_s`.
+        """
         ...
 
 
@@ -278,8 +292,15 @@ class Judging(Protocol):
 class Received(Protocol):
     """A received submission on its way through the gate again."""
 
-    def look(self, table: Table, sha256: str) -> None:
-        """Judge the rows of one segment by themselves; in any thread, one segment at a time."""
+    def look(self, table: Table, sha256: str) -> pl.DataFrame | None:
+        """The rows of one segment, judged by themselves; None when one of them may not be stored.
+
+        In any thread, one segment at a time.
+        """
+        ...
+
+    def read(self, sha256: str) -> pl.DataFrame:
+        """The rows of a segment that was looked at."""
         ...
 
     def objection(self) -> str:

@@ -6,7 +6,7 @@ Reads only. What a peer may see is asked of the topology, for every call anew.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -102,9 +102,11 @@ class JournalIndex:
         row = rows[0]
         return Mark(stream, row.incarnation, row.epoch, row.seq, row.head)
 
-    def marks(self, stage: str = ACCEPTED) -> list[Mark]:
-        """Marks of all streams at a stage, by stream."""
+    def marks(self, stage: str = ACCEPTED, nodes: Collection[str] = ()) -> list[Mark]:
+        """Marks of all streams at a stage, by stream; with `nodes` of the streams they are the origin of."""
         query = sa.select(MARK).where(MARK.c.stage == stage).order_by(MARK.c.stream)
+        if nodes:
+            query = query.where(sa.or_(*(MARK.c.stream.startswith(f"{node}/") for node in sorted(nodes))))
         return [
             Mark(StreamId.parse(r.stream), r.incarnation, r.epoch, r.seq, r.head) for r in self._rows(query)
         ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import select
 import subprocess
@@ -45,8 +46,8 @@ _Asked = tuple[str, int, tuple[tuple[str, bool], ...]]
 class Examiner(Protocol):
     """Whoever examines a file: a decoder of its own, or this process."""
 
-    def examine(self, path: Path, shape: Shape, segment: str) -> str:
-        """Why the file may not be read; empty when it may."""
+    def examine(self, path: Path, shape: Shape, segment: str, within_s: float = math.inf) -> str:
+        """Why the file may not be read; empty when it may. Raises TimeoutError when that is not known `within_s`."""
         ...
 
     def close(self) -> None:
@@ -62,16 +63,17 @@ class Inspector:
         self._verdicts: OrderedDict[_Asked, str] = OrderedDict()
         self._lock = threading.Lock()
 
-    def objection(self, ref: SegmentRef, columns: Mapping[str, bool]) -> str:
+    def objection(self, ref: SegmentRef, columns: Mapping[str, bool], within_s: float = math.inf) -> str:
         """Why the segment may not be read here; empty when it may. `columns` says which are text.
 
-        Raises LocalError when no decoder can be had, CorruptionError when there is no such file.
+        Raises LocalError when no decoder can be had, CorruptionError when there is no such file, and
+        TimeoutError when it is not known `within_s`, for which nothing is to blame.
         """
         asked = (ref.sha256, ref.rows, tuple(columns.items()))
         with self._lock:
             if asked not in self._verdicts:
                 path = self._path_of(ref.sha256)
-                found = self._examiner.examine(path, Shape(ref.rows, columns), ref.sha256)
+                found = self._examiner.examine(path, Shape(ref.rows, columns), ref.sha256, within_s)
                 self._verdicts[asked] = found.replace("segment", f"segment {ref.sha256[:12]}", 1)
                 if len(self._verdicts) > VERDICTS_MAX:
                     self._verdicts.popitem(last=False)
@@ -90,9 +92,9 @@ class InProcess:
         del died
         self._limits = limits
 
-    def examine(self, path: Path, shape: Shape, segment: str) -> str:
-        """Why the file may not be read; empty when it may."""
-        del segment
+    def examine(self, path: Path, shape: Shape, segment: str, within_s: float = math.inf) -> str:
+        """Why the file may not be read; empty when it may. Takes the time it takes."""
+        del segment, within_s
         return examine(path, shape, self._limits.parquet)
 
     def close(self) -> None:
@@ -111,8 +113,12 @@ class DecoderProcess:
         """The decoder that runs now."""
         return self._process.pid if self._process else None
 
-    def examine(self, path: Path, shape: Shape, segment: str) -> str:
-        """Why the file may not be read; a segment on which decoders end again and again may not."""
+    def examine(self, path: Path, shape: Shape, segment: str, within_s: float = math.inf) -> str:
+        """Why the file may not be read; a segment on which decoders end again and again may not.
+
+        Raises TimeoutError when that is not known `within_s`; its decoder is ended.
+        """
+        deadline = time.monotonic() + within_s
         job = {
             "path": str(path),
             "rows": shape.rows,
@@ -122,10 +128,12 @@ class DecoderProcess:
         }
         cause = ""
         for _ in range(self._limits.deaths_max):
-            said = self._ask(json.dumps(job).encode() + b"\n")
+            said = self._ask(json.dumps(job).encode() + b"\n", deadline)
             if said is not None:
                 return said
             cause = self._end()
+            if time.monotonic() >= deadline:
+                raise TimeoutError
             self._died(segment, cause)
         limits = f"{self._limits.memory_bytes} bytes and {self._limits.job_s:g} s"
         return (
@@ -133,14 +141,14 @@ class DecoderProcess:
             f"that ended, the last: {cause}"
         )
 
-    def _ask(self, job: bytes) -> str | None:
+    def _ask(self, job: bytes, deadline: float) -> str | None:
         """The decoder's answer, or None if it ended or took too long."""
         process = self._running()
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # then there is no answer either
             process.stdin.write(job)
             process.stdin.flush()
-        line = self._line(process, self._limits.job_s)
+        line = self._line(process, min(self._limits.job_s, deadline - time.monotonic()))
         try:
             return str(json.loads(line)["objection"]) if line else None
         except (ValueError, KeyError, TypeError):  # a decoder that was made to say something else

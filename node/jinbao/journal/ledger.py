@@ -52,7 +52,7 @@ class Ledger:
         """Make acts durable together with everything they mean, or none of them.
 
         Bulk rows are staged before the transaction opens. Raises LocalError if the
-        database refuses; nothing is then recorded.
+        database refuses, and what an act's own bulk rows raise; nothing is then recorded.
         """
         with self._store.staging():
             staged = [self._stage(act) for act in acts]
@@ -64,6 +64,9 @@ class Ledger:
             for act, readings in zip(acts, staged, strict=True):
                 lsn += 1
                 previous = self._append(tx, Recorded(lsn, act, at), previous, readings)
+            for act in acts:
+                if act.bulk is not None:
+                    act.bulk.settle()
         hit(RECORD_AFTER)
 
     def _stage(self, act: Act) -> list[tuple[Projection, tuple[Stage, ...]]]:

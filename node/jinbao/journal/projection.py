@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -27,12 +28,14 @@ from jinbao.journal.tables import (
 )
 from jinbao.model.acts import Act, envelope_of
 from jinbao.model.batch import Header
+from jinbao.model.errors import InvariantError, PeerError
 from jinbao.model.receipt import Stage as Said
 from jinbao.model.stream import Mark, StreamId
 from jinbao.store.engine import Store, Transaction
 from jinbao.store.projection import Recorded
 from jinbao.store.stage import Stage
 from jinbao.trust.encoding import decode_header
+from jinbao.trust.verify import check_follows
 
 ACCEPTED = "accepted"
 APPLIED = "applied"
@@ -46,11 +49,46 @@ ANSWERS = {
 
 
 def upsert(tx: Transaction, table: sa.Table, row: Mapping[str, Any]) -> None:
-    """Write one row by its primary key; what stood there is replaced."""
-    insert = sqlite.insert if tx.connection.dialect.name == "sqlite" else postgresql.insert
-    statement = insert(table).values(**row)
+    """Write one row by its primary key; what stood there is replaced. The row has every column."""
+    tx.execute(_upsert_of(table, tx.connection.dialect.name), row)
+
+
+@cache
+def _upsert_of(table: sa.Table, database: str) -> sa.Executable:
+    """The statement for one table, made once: to make it costs more than to run it."""
+    statement = (sqlite.insert if database == "sqlite" else postgresql.insert)(table)
     rest = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key}
-    tx.execute(statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=rest))
+    return statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=rest)
+
+
+def _decoded(recorded: Recorded) -> tuple[Header, str]:
+    """The header of a sealed or accepted batch, and its head."""
+    payload = envelope_of(recorded.act.body["envelope"]).payload
+    return decode_header(payload), hashlib.sha256(payload).hexdigest()
+
+
+def _require_next(tx: Transaction, header: Header) -> None:
+    """Check that an accepted header follows the mark of its stream as this transaction sees it.
+
+    It was proved to follow before; this is what stands between a mistake of ours and a gap that
+    nobody could mend. Raises InvariantError.
+    """
+    at = tx.execute(_MARK_OF, {"of": str(header.stream)}).first()
+    last = Mark(header.stream, *at) if at is not None else Mark(header.stream)
+    try:
+        check_follows(header, last)
+    except PeerError as exc:
+        raise InvariantError(
+            f"{header.stream}#{header.seq}: batch to record",
+            expected=f"one that follows the mark at {last.seq}",
+            got=str(exc),
+            next_step="nothing was recorded; restart the zone and report this",
+        ) from exc
+
+
+_MARK_OF = sa.select(MARK.c.incarnation, MARK.c.epoch, MARK.c.seq, MARK.c.head).where(
+    MARK.c.stage == ACCEPTED, MARK.c.stream == sa.bindparam("of")
+)
 
 
 class JournalProjection:
@@ -94,20 +132,19 @@ class JournalProjection:
         tx.execute(ZONE.insert(), {"endpoint": body["endpoint"], "incarnation": body["incarnation"]})
 
     def _sealed(self, tx: Transaction, recorded: Recorded) -> None:
-        self._header(tx, recorded, peer="")
+        self._header(tx, recorded, *_decoded(recorded), peer="")
         for lsn in recorded.act.body["receipts"]:
             tx.execute(RECEIPT_DUE.delete().where(RECEIPT_DUE.c.lsn == lsn))
 
     def _accepted(self, tx: Transaction, recorded: Recorded) -> None:
-        header, head = self._header(tx, recorded, peer=recorded.act.body["peer"])
+        header, head = _decoded(recorded)
+        _require_next(tx, header)
+        self._header(tx, recorded, header, head, peer=recorded.act.body["peer"])
         mark = Mark(header.stream, header.incarnation, header.epoch, header.seq, head)
         self._mark(tx, ACCEPTED, mark, recorded.lsn)
         tx.execute(HOLD.delete().where(HOLD.c.stream == str(header.stream)))
 
-    def _header(self, tx: Transaction, recorded: Recorded, *, peer: str) -> tuple[Header, str]:
-        envelope = recorded.act.body["envelope"]
-        payload = envelope_of(envelope).payload
-        header, head = decode_header(payload), hashlib.sha256(payload).hexdigest()
+    def _header(self, tx: Transaction, recorded: Recorded, header: Header, head: str, *, peer: str) -> None:
         stream = str(header.stream)
         place = {"incarnation": header.incarnation, "epoch": header.epoch, "seq": header.seq, "head": head}
         tx.execute(
@@ -122,7 +159,7 @@ class JournalProjection:
                 "bytes": sum(s.bytes for s in header.segments),
                 "made_at": header.made_at,
                 "peer": peer,
-                "envelope": json.dumps(envelope, sort_keys=True),
+                "envelope": json.dumps(recorded.act.body["envelope"], sort_keys=True),
                 "lsn": recorded.lsn,
             },
         )
@@ -130,7 +167,6 @@ class JournalProjection:
         for ref in header.segments:
             row = {"sha256": ref.sha256, "stream": stream, "seq": header.seq, "table": ref.table}
             upsert(tx, SEGMENT, row | {"bytes": ref.bytes, "rows": ref.rows})
-        return header, head
 
     def _mark(self, tx: Transaction, stage: str, mark: Mark, lsn: int) -> None:
         """Move a mark; `lsn` is the place of the header it points to, or of the re-base that set it."""

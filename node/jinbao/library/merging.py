@@ -113,9 +113,10 @@ class PostgresMerger:
         gone = f"{merge.stage.name}_gone"
         keys = [merge.target.c[k] for k in merge.table.key]
         types = ", ".join(f'"{k.name}" {k.type.compile(tx.connection.dialect)}' for k in keys)
+        # The server has most to do with the new rows: they go first, while rows are still being judged.
+        _copy(tx, merge, part)
         tx.connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {gone} ({types}) ON COMMIT DROP")
         tx.copy(merge.stage, gone, merge.table.key, pl.col(OP) == DELETE)
-        _copy(tx, merge, part)
         names = ", ".join(f'"{column.name}"' for column in merge.target.columns)
         others = " AND ".join(
             f"NOT EXISTS (SELECT FROM {named} AS new WHERE {_same(merge.table)})"

@@ -7,7 +7,8 @@ decides what to apply.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,9 +37,9 @@ class Segments(Protocol):
         ...
 
 
-def _blocks(paths: Iterable[Path], columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-    for path in paths:
-        yield pl.read_parquet(path).select(columns)
+def _blocks(read: Callable[[], Iterator[pl.DataFrame]], columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    for rows in read():
+        yield rows.select(columns)
 
 
 class LibraryProjection:
@@ -73,8 +74,12 @@ class LibraryProjection:
         stages = []
         for table, uses in _by_table(act.body["segments"]).items():
             columns = (*standard.table(table).columns, OP)
-            paths = [self._segments.open_path(use["sha256"]) for use in uses]
-            stages.append(store.stage(columns, lambda p=paths, c=columns: _blocks(p, c)))  # type: ignore[misc]
+            if act.bulk is not None:
+                read = partial(act.bulk.rows, table)
+            else:
+                paths = [self._segments.open_path(use["sha256"]) for use in uses]
+                read = partial(map, pl.read_parquet, paths)
+            stages.append(store.stage(columns, partial(_blocks, read, columns)))
         return tuple(stages)
 
     def project(self, tx: Transaction, recorded: Recorded, stages: tuple[Stage, ...]) -> None:

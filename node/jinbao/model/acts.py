@@ -8,9 +8,9 @@ that a journal and its segments are all it takes to build the zone again.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
 
 from jinbao.model import audit
 from jinbao.model.batch import Kind, SealedBatch, TableTotals, VerifiedBatch
@@ -20,12 +20,25 @@ from jinbao.model.trust import TrustDocument
 from jinbao.model.zone import Endpoint
 
 
+class Bulk(Protocol):
+    """Bulk rows of an act that are judged while they are written; a replayed act has none, its segments are enough."""
+
+    def rows(self, table: str) -> Iterator[Any]:  # Polars frames, which the model does not know
+        """The rows of a table's segments, one frame a segment, in their order; what it raises takes all back."""
+        ...
+
+    def settle(self) -> None:
+        """The last word in the transaction: what it raises takes all back."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One durable change: `kind` names it, `body` is JSON."""
+    """One durable change: `kind` names it, `body` is JSON and all there is of it once it is recorded."""
 
     kind: str
     body: Mapping[str, Any]
+    bulk: Bulk | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

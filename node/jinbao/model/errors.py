@@ -121,6 +121,12 @@ class CorruptionError(LocalError):
     code = "corruption"
 
 
+class InvariantError(LocalError):
+    """This zone was about to record what may never be: nothing of it is recorded; its makers act."""
+
+    code = "invariant"
+
+
 class SpaceError(LocalError):
     """The disk reserve would be broken; capture waits, nothing unfetched is dropped."""
 

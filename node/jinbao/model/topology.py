@@ -137,7 +137,27 @@ class Topology:
 
     def children(self, endpoint: Endpoint) -> tuple[Endpoint, ...]:
         """Endpoints right below, sorted."""
-        return tuple(sorted(e for e in self.endpoints() if self.parent(e) == endpoint))
+        return self._children.get(endpoint, ())
+
+    @cached_property
+    def _children(self) -> dict[Endpoint, tuple[Endpoint, ...]]:
+        below: dict[Endpoint, list[Endpoint]] = {}
+        for endpoint in self.endpoints():
+            parent = self.parent(endpoint)
+            if parent is not None:
+                below.setdefault(parent, []).append(endpoint)
+        return {parent: tuple(sorted(of_it)) for parent, of_it in below.items()}
+
+    def below(self, endpoint: Endpoint, child: Endpoint) -> frozenset[str]:
+        """Nodes whose streams can come to `endpoint` by way of `child`; none if that is neither below it nor protected."""
+        if child not in self.children(endpoint):
+            return frozenset({child.node} if child in self.protected(endpoint) else ())
+        found, waiting = set[str](), [child]
+        while waiting:
+            at = waiting.pop()
+            found.add(at.node)
+            waiting.extend(self.children(at))
+        return frozenset(found)
 
     def neighbours(self, endpoint: Endpoint) -> tuple[Endpoint, ...]:
         """Parent and children: everyone this endpoint may ever speak to on the line or by carrier."""

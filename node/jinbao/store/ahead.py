@@ -21,13 +21,17 @@ PIECES = 2
 def ahead(pieces: Iterator[T], thread: str) -> Generator[T]:
     """The same pieces in the same order, made in one thread called `thread`.
 
-    Closed early, or left by an error, it returns only when the thread has ended.
+    Closed early, or left by an error, it returns only when the thread has ended and `pieces` are closed.
     """
-    with ThreadPoolExecutor(1, thread) as worker:
-        made = deque(worker.submit(next, pieces, _END) for _ in range(PIECES))
-        while (piece := made.popleft().result()) is not _END:
-            made.append(worker.submit(next, pieces, _END))
-            yield piece  # type: ignore[misc]  # the sentinel is none of them
+    try:
+        with ThreadPoolExecutor(1, thread) as worker:
+            made = deque(worker.submit(next, pieces, _END) for _ in range(PIECES))
+            while (piece := made.popleft().result()) is not _END:
+                made.append(worker.submit(next, pieces, _END))
+                yield piece  # type: ignore[misc]  # the sentinel is none of them
+    finally:
+        if isinstance(pieces, Generator):
+            pieces.close()
 
 
 _END = object()

@@ -59,12 +59,12 @@ def _encoded(frames: Iterator[pl.DataFrame], columns: Sequence[str]) -> Iterator
     encoder = schema = None
     for frame in frames:
         if encoder is None:
-            kinds = {c: pa.string() if frame.schema[c] == pl.String else pa.int64() for c in columns}
+            kinds = {c: pa.large_string() if frame.schema[c] == pl.String else pa.int64() for c in columns}
             schema = pa.schema(list(kinds.items()))
             encoder = ArrowToPostgresBinaryEncoder(schema)
             yield encoder.write_header()
         for block in frame.select(columns).iter_slices(_BLOCK_ROWS):
-            # Polars hands out views, which the encoder does not know.
+            # Polars hands out views, which the encoder does not know; large texts it need not copy once more.
             table = block.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)
             for batch in table.combine_chunks().to_batches():
                 yield encoder.write_batch(batch)

@@ -24,8 +24,9 @@ import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from jinbao.model.failpoint import declare, hit
+from jinbao.store.reading import PostgresReader
 from jinbao.store.refusals import refusal
-from jinbao.store.stage import Frames, PostgresStage, SqliteStage, Stage, read_postgres, read_sqlite
+from jinbao.store.stage import Frames, PostgresStage, SqliteStage, Stage, read_sqlite
 
 COMMIT_BEFORE = declare("store.before_commit", "rows are written in the transaction, not committed")
 COMMIT_AFTER = declare("store.after_commit", "the transaction is committed, nobody was told")
@@ -90,6 +91,7 @@ class Store:
         self._staging = threading.local()
         self.writer = self._engine(writer=True)
         self.reader = self._engine(writer=False)
+        self._columns = PostgresReader(self._patient)
 
     def _engine(self, *, writer: bool) -> sa.Engine:
         if not self.is_sqlite:
@@ -232,7 +234,7 @@ class Store:
             else:
                 # Compiled for a driver that undoes the doubling of every percent sign; ADBC does not.
                 plain, locked = compiled.replace("%%", "%"), self._locked(query.get_final_froms())
-                yield from read_postgres(self._patient, plain, schema, locked)
+                yield from self._columns.read(plain, schema, locked)
 
     @contextmanager
     def _telling_columns(self) -> Iterator[None]:
@@ -252,6 +254,7 @@ class Store:
 
     def close(self) -> None:
         """Close readers first, so that the owner of checkpoints goes last."""
+        self._columns.close()
         self.reader.dispose()
         self.writer.dispose()
 

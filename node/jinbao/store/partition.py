@@ -37,6 +37,7 @@ class Part:
         self._key = ", ".join(self._quote(c.name) for c in table.primary_key)
         self.table = table
         self._name = _part_name(table.name, value)
+        self._filled_in: dict[str, str] = {}
 
     @property
     def name(self) -> str:
@@ -69,16 +70,15 @@ class Part:
         # The check proves row by row what the swap would scan the whole table for.
         check = f"CONSTRAINT part CHECK ({self._column} = {self._value})"
         self._run(f"CREATE TABLE {self.fresh} (LIKE {self._parent}, {check})")
-        for column, value in defaults.items():
-            literal = _literal(self._connection, value)
-            self._run(f"ALTER TABLE {self.fresh} ALTER {self._quote(column)} SET DEFAULT {literal}")
-        self._run(f"ALTER TABLE {self.fresh} ALTER {self._column} SET DEFAULT {self._value}")
+        given = {self._quote(c): _literal(self._connection, value) for c, value in defaults.items()}
+        self._filled_in = given | {self._column: self._value}
+        actions = (f"ALTER {column} SET DEFAULT {value}" for column, value in self._filled_in.items())
+        self._run(f"ALTER TABLE {self.fresh} {', '.join(actions)}")
 
     def finish(self) -> None:
         """Build the key of the loaded table. Raises sqlalchemy's IntegrityError for a key that is there twice."""
-        for column in self.table.columns:
-            self._run(f"ALTER TABLE {self.fresh} ALTER {self._quote(column.name)} DROP DEFAULT")
-        self._run(f"ALTER TABLE {self.fresh} ADD PRIMARY KEY ({self._key})")
+        actions = [f"ALTER {column} DROP DEFAULT" for column in self._filled_in]
+        self._run(f"ALTER TABLE {self.fresh} {', '.join(actions)}, ADD PRIMARY KEY ({self._key})")
 
     def swap(self) -> None:
         """Put the finished table in the part's place; readers wait from here to the commit.

@@ -3,7 +3,7 @@
 In: SQLite rows go to a separate file through ADBC, closed before the writer attaches it;
 PostgreSQL rows go by binary COPY on the transaction's own connection, into a temporary
 table or straight into a table of the caller. Out: SQLite rows are copied by the same
-`sqlite3` into a separate file that ADBC then reads; PostgreSQL by ADBC. Both come block
+`sqlite3` into a separate file that ADBC then reads (PostgreSQL: `reading`). Both come block
 by block. ADBC never opens a zone's SQLite file: its own SQLite library beside Python's
 on one file loses committed rows.
 """
@@ -13,8 +13,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
@@ -22,9 +22,9 @@ import sqlalchemy as sa
 from jinbao.model.errors import LocalError
 from jinbao.store.ahead import ahead
 from jinbao.store.copying import copy_frames, sql_type
+from jinbao.store.reading import blocks_of
 
 _READ_ROWS = 65_536
-_READ_BYTES = 16 << 20
 
 Frames = Callable[[], Iterator[pl.DataFrame]]
 """Opens the rows to stage, block by block; all blocks have the columns of the first."""
@@ -74,10 +74,11 @@ class PostgresStage(Stage):
     def load(self, connection: sa.Connection) -> sa.TableClause:
         """COPY once, then return the table."""
         if not self._loaded:
-            first = next(_checked(self._frames))
+            frames = _checked(self._frames)
+            first = next(frames)
             columns = ", ".join(f'"{c}" {sql_type(first.schema[c])}' for c in self.columns)
             connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {self.name} ({columns}) ON COMMIT DROP")
-            copy_frames(connection, self.name, self.columns, _checked(self._frames))
+            copy_frames(connection, self.name, self.columns, chain([first], frames))
             self._loaded = True
         return sa.table(self.name, *(sa.column(c) for c in self.columns))
 
@@ -133,7 +134,7 @@ def read_sqlite(
             cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_READ_ROWS)})
             names = ", ".join(f'"{c}"' for c in schema)
             cursor.execute(f"SELECT {names} FROM rows")
-            with closing(ahead(_blocks(cursor, schema), "read")) as blocks:
+            with closing(ahead(blocks_of(cursor, schema), "read")) as blocks:
                 yield from blocks
     finally:
         path.unlink(missing_ok=True)
@@ -151,27 +152,3 @@ def _copy_out(database: str, query: str, path: Path) -> None:
         owner.execute("DETACH DATABASE outgoing")
     finally:
         owner.close()
-
-
-def read_postgres(
-    url: sa.URL, query: str, schema: Mapping[str, pl.DataType], locked: Sequence[str]
-) -> Iterator[pl.DataFrame]:
-    """Read the rows of `query` block by block, on a connection of its own that first locks tables (`partition`)."""
-    import adbc_driver_postgresql.dbapi as adbc  # noqa: PLC0415
-
-    uri = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    with adbc.connect(uri) as connection, connection.cursor() as cursor:
-        for table in locked:
-            cursor.execute(f"LOCK TABLE ONLY {table} IN ACCESS SHARE MODE")
-        cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_READ_BYTES)})
-        cursor.execute(query)
-        with closing(ahead(_blocks(cursor, schema), "read")) as blocks:
-            yield from blocks
-
-
-def _blocks(cursor: Any, schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
-    """What the cursor finds, as columns of `schema`."""
-    for batch in cursor.fetch_record_batch():
-        frame = pl.from_arrow(batch)
-        assert isinstance(frame, pl.DataFrame)
-        yield frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
