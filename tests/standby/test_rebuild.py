@@ -47,8 +47,8 @@ def lost(
 
 
 def built(world: World, copy: Copy, place: Place) -> None:
-    """Build a copy where nothing is kept free."""
-    rebuild(copy, world.zones[BACKUP].standards, place, 0, quiet)
+    """Build a copy as the backup's settings say."""
+    rebuild(copy, world.settings[BACKUP.node], place, quiet)
 
 
 @pytest.mark.database
@@ -121,7 +121,7 @@ def test_a_killed_rebuild_goes_on(lost: tuple[World, dict[Endpoint, Dump]], tmp_
             raise Killed
 
     with pytest.raises(Killed):
-        rebuild(copy, made.zones[BACKUP].standards, place, 0, stop)
+        rebuild(copy, made.settings[BACKUP.node], place, stop)
     built(made, copy, place)
 
     with closing(Store(f"sqlite:///{place.directory / 'zone.db'}", tmp_path / "look")) as store:
@@ -167,5 +167,7 @@ def test_a_copy_is_not_believed(lost: tuple[World, dict[Endpoint, Dump]], tmp_pa
         path.write_bytes(whole)
     with pytest.raises(UsageError, match="expected an act up to"):
         built(made, copy_of(made.zones[BACKUP], endpoint, 10**6), Place(tmp_path / "late"))
+    settings = made.settings[BACKUP.node]
+    limits = settings.limits.model_copy(update={"disk_reserve_bytes": 1 << 60})
     with pytest.raises(SpaceError):
-        rebuild(copy, made.zones[BACKUP].standards, Place(tmp_path / "full"), 1 << 60, quiet)
+        rebuild(copy, settings.model_copy(update={"limits": limits}), Place(tmp_path / "full"), quiet)

@@ -7,6 +7,7 @@ asked and nothing is served: the place becomes a zone when somebody gives it an 
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,14 +15,17 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from jinbao.appliance.assembly import projections_of
+from jinbao.appliance.assembly import projections_of, stored_batch
 from jinbao.appliance.database.dumping import dump, tables_of
 from jinbao.appliance.database.filling import Rooms, filling, now_text
 from jinbao.appliance.database.usable import database_url, shown
+from jinbao.appliance.settings import Settings
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.segments import SegmentShelf, require_space
+from jinbao.model.acts import envelope_of
 from jinbao.model.errors import LocalError, UsageError
-from jinbao.model.standard import Standard
+from jinbao.model.places import tiers_directory
+from jinbao.registry.standards import load_standards
 from jinbao.standby.rebuilding import Copy, Tell, lay, replay
 from jinbao.store.files import Files
 
@@ -58,9 +62,14 @@ class Place:
         )
 
 
-def rebuild(
-    copy: Copy, standards: Mapping[str, Standard], place: Place, reserve_bytes: int, tell: Tell
-) -> Rebuilt:
+def read_copy(lines: Path, shelf: Path, at: int = 0) -> Copy:
+    """A copy from its batches as `standby.copy` wrote them, over the backup's shelf; the backup verified each."""
+    texts = lines.read_text(encoding="utf-8").splitlines()
+    batches = [stored_batch(envelope_of(json.loads(text))) for text in texts]
+    return Copy(batches[0].header.stream, batches, SegmentShelf(shelf, Files()), at)
+
+
+def rebuild(copy: Copy, settings: Settings, place: Place, tell: Tell) -> Rebuilt:
     """Build one zone from its copy in an empty place, and prove the chain.
 
     Raises LocalError for a place that is not empty, SpaceError before anything is written where there is no
@@ -68,6 +77,8 @@ def rebuild(
     """
     began = time.monotonic()
     acts, url, files = copy.acts, place.url, Files()
+    standards = load_standards((settings.standards_directory or tiers_directory()) / "standards")
+    reserve_bytes = settings.limits.disk_reserve_bytes
     if not acts:
         raise LocalError(
             f"copy of {copy.stream.origin}",
@@ -79,7 +90,7 @@ def rebuild(
     require_space(place.directory, reserve_bytes, sum(ref.bytes for ref in copy.objects().values()))
     shelf = SegmentShelf(place.directory / "segments", files)
     size = lay(copy, shelf, tell)
-    libraries, projections = projections_of(dict(standards), shelf)
+    libraries, projections = projections_of(standards, shelf)
     rooms = Rooms(libraries, projections, shelf)
     with filling(url, rooms, place.directory / "stage", copy.stream.origin, reserve_bytes) as store:
         digest = replay(copy, Ledger(store, projections, now_text), tell)

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -22,6 +22,7 @@ from jinbao.appliance.admin_server import AdminServer
 from jinbao.appliance.assembly import CHINA, OpenZone, open_zone
 from jinbao.appliance.auditing import keep_trail
 from jinbao.appliance.carrying import between
+from jinbao.appliance.guarding import capture_age_s, exposure, guarded
 from jinbao.appliance.housekeeping import sweep_shelf, watch_disk
 from jinbao.appliance.metrics import Sample
 from jinbao.appliance.observers import where_failed
@@ -400,12 +401,37 @@ class ZoneService:
         yield "jinbao_unapplied_batches", none, counts.unapplied
         yield "jinbao_receipts_due", none, counts.receipts_due
         yield "jinbao_audit_unsealed_entries", none, zone.heads.unsealed()
+        yield from self._standby_samples()
         found: dict[tuple[str, str], int] = {}
         for line in zone.quarantine.summary():
             place = line["library"], line["rule"]
             found[place] = found.get(place, 0) + line["rows"]
         for (library, rule), rows in found.items():
             yield "jinbao_quarantine_findings", {"library": library, "rule": rule}, rows
+
+    def _standby_samples(self) -> Iterable[Sample]:
+        """What the backup has of this zone, and this node of the zones it protects."""
+        zone = self.zone
+        lost = exposure(zone)
+        if lost is not None:
+            labels = {"backup": lost.backup}
+            yield "jinbao_standby_rpo_seconds", labels, lost.rpo_s
+            yield "jinbao_standby_rpo_rows", labels, lost.rows
+            yield "jinbao_standby_rpo_bytes", labels, lost.bytes
+        captured = capture_age_s(zone)
+        if captured is not None:
+            yield "jinbao_capture_age_seconds", {}, captured
+        for cut in guarded(zone):
+            labels = {"zone": str(cut.stream.origin)}
+            yield "jinbao_standby_acts", labels, cut.lsn
+            yield "jinbao_standby_missing_segments", labels, cut.missing
+            if cut.at and not cut.missing:
+                moment = datetime.fromisoformat(cut.at).timestamp()
+                yield "jinbao_standby_restorable_to_timestamp_seconds", labels, moment
+        for protected in zone.topology.protected(zone.me):
+            known = self.following.get(protected)
+            seen = time.monotonic() - known.last_contact if known and known.last_contact else math.inf
+            yield "jinbao_standby_seen_age_seconds", {"zone": str(protected)}, seen
 
     def _present_samples(self) -> Iterable[Sample]:
         """What this process and its disk know."""

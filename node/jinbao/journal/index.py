@@ -217,6 +217,15 @@ class JournalIndex:
         with self._store.read() as connection:
             return Overview(*(int(connection.execute(query).scalar_one()) for query in counts))
 
+    def recorded_after(self, lsn: int) -> tuple[int, int]:
+        """Rows and bytes of the batches recorded after an act, those of acts apart."""
+        query = sa.select(sa.func.sum(HEADER.c.rows), sa.func.sum(HEADER.c.bytes)).where(
+            HEADER.c.lsn > lsn, ~HEADER.c.stream.like(f"%/{JOURNAL}/%")
+        )
+        with self._store.read() as connection:
+            rows, size = connection.execute(query).one()
+        return int(rows or 0), int(size or 0)
+
     def receipts_due(self, limit: int) -> list[tuple[int, str, Receipt]]:
         """Receipts not yet sealed: journal place, audience, receipt."""
         query = sa.select(RECEIPT_DUE).order_by(RECEIPT_DUE.c.lsn).limit(limit)

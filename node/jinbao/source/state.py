@@ -80,6 +80,11 @@ class SourceState:
         with self._store.read() as connection:
             return list(connection.execute(query).mappings())
 
+    def captured_at(self) -> str:
+        """When the newest capture was recorded; empty if there is none."""
+        with self._store.read() as connection:
+            return str(connection.scalar(sa.select(sa.func.max(CAPTURED.c.at))) or "")
+
     def captured_tables(self) -> list[CapturedTable]:
         """The newest capture of every table, by source and table."""
         rows = self._rows(sa.select(CAPTURED).order_by(CAPTURED.c.source, CAPTURED.c.table))

@@ -11,6 +11,7 @@ from jinbao.appliance.questions import line as line
 from jinbao.appliance.questions import proof as proof
 from jinbao.appliance.questions import quarantine as quarantine
 from jinbao.appliance.questions import report as report
+from jinbao.appliance.questions import standby as standby
 from jinbao.appliance.questions import status as status
 from jinbao.appliance.questions import trust as trust
 from jinbao.appliance.questions.gate import dispatch

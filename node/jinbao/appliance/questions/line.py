@@ -46,7 +46,7 @@ def status(asked: Asked, _arguments: NoArguments) -> Body:
     contacts = asked.running.contacts() if asked.running else {}
     peers: list[dict[str, Any]] = []
     paused = {str(peer): reason for peer, reason in zone.index.paused().items()}
-    for neighbour in zone.topology.neighbours(zone.me):
+    for neighbour in zone.topology.followed(zone.me):
         contact, worker = contacts.get(str(neighbour)), None
         if asked.running:
             worker = asked.running.workers.get(f"follow {neighbour}") or asked.running.workers.get(
@@ -67,7 +67,7 @@ def status(asked: Asked, _arguments: NoArguments) -> Body:
 
 
 def _peers(asked: Asked, text: str) -> list[Endpoint]:
-    neighbours = list(asked.zone.topology.neighbours(asked.zone.me))
+    neighbours = list(asked.zone.topology.followed(asked.zone.me))
     if not text:
         return neighbours
     chosen = [peer for peer in neighbours if text in (str(peer), peer.node)]

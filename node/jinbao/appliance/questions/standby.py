@@ -1,0 +1,81 @@
+"""Questions about the backup site: how far it is behind, what can be built again, and the copy of one zone."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from jinbao.appliance.guarding import age_s, capture_age_s, copy_of, exposure, guarded
+from jinbao.appliance.questions.registry import Answer, Arguments, Asked, Body, question
+from jinbao.appliance.questions.status import NoArguments
+from jinbao.model.acts import envelope_json
+from jinbao.model.audit import Role
+from jinbao.model.errors import UsageError
+from jinbao.model.zone import Endpoint, Zone
+from jinbao.standby.cuts import Cut
+
+
+class OneProtected(Arguments):
+    """A protected zone, NODE/ZONE."""
+
+    protected: str
+
+
+@question("standby.status", arguments=NoArguments)
+def status(asked: Asked, _arguments: NoArguments) -> Body:
+    """What would be lost with this zone now, and each zone this node protects with its newest cut. Null: unknown."""
+    zone = asked.zone
+    lost = exposure(zone)
+    own: Body = {"backup": lost.backup if lost else "", "rpo_s": None, "rpo_rows": None, "rpo_bytes": None}
+    if lost is not None and math.isfinite(lost.rpo_s):
+        own |= {"rpo_s": round(lost.rpo_s, 1), "rpo_rows": lost.rows, "rpo_bytes": lost.bytes}
+    captured = capture_age_s(zone)
+    own["capture_age_s"] = round(captured, 1) if captured is not None and math.isfinite(captured) else None
+    return {"zone": str(zone.me), "own": own, "protected": [_line(asked, cut) for cut in guarded(zone)]}
+
+
+def _line(asked: Asked, cut: Cut) -> Body:
+    zone, origin = asked.zone, cut.stream.origin
+    topology = zone.topology
+    row = topology.row(origin.node)
+    by = Endpoint(origin.node, Zone.EXCHANGE) if row and origin.zone in row.carrier else origin
+    contact = asked.running.contacts().get(str(by)) if asked.running else None
+    held = zone.index.held().get(cut.stream)
+    captured = age_s(zone, cut.captured_at)
+    return {
+        "zone": str(origin),
+        "acts": cut.lsn,
+        "restorable_to": "" if cut.missing else cut.at,
+        "missing": cut.missing,
+        "captured_at": cut.captured_at,
+        "capture_age_s": round(captured, 1) if math.isfinite(captured) else None,
+        "seen_s_ago": contact.seconds_ago if contact else None,
+        "held": held[2] if held else "",
+    }
+
+
+@question("standby.copy", kind="act", role=Role.SYSTEM, arguments=OneProtected)
+def copy(asked: Asked, arguments: OneProtected) -> Answer:
+    """The sealed batches of one zone's copy as lines of JSON; its segments lie on this zone's shelf."""
+    try:
+        endpoint = Endpoint.parse(arguments.protected)
+    except ValueError as exc:
+        raise UsageError("zone", expected="NODE/ZONE", got=arguments.protected[:80]) from exc
+    found = copy_of(asked.zone, endpoint)
+    descriptor, name = tempfile.mkstemp(prefix="copy-", dir=asked.zone.shelf.incoming)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        for batch in found.batches:
+            file.write(json.dumps(envelope_json(batch.sealed)) + "\n")
+    body: dict[str, Any] = {
+        "zone": str(endpoint),
+        "acts": found.acts,
+        "batches": len(found.batches),
+        "stream": str(found.stream),
+        "shelf": str(asked.zone.shelf.root),
+        "hash": asked.zone.cuts.of(found.stream).hash,
+    }
+    return Answer(body, Path(name))
