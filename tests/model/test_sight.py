@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.model.trees import UPPER, between, reached, row, topologies, way_up
 
-from jinbao.model.stream import LINE, RECEIPTS, STANDARDS, StreamId
+from jinbao.model.stream import JOURNAL, LINE, RECEIPTS, STANDARDS, StreamId
 from jinbao.model.topology import NodeRow, Topology
 from jinbao.model.zone import Endpoint, Tier, Zone
 
@@ -137,18 +139,82 @@ def test_a_municipality_reports_to_the_ministry() -> None:
     assert zone("310000/exchange") in SHANXI.children(zone("100000/exchange"))
 
 
-@pytest.mark.parametrize("topic", ["resource.ab01", "pension_macro", "published.pension_macro"])
-def test_a_backup_sees_all_of_the_nodes_it_protects_alone(topic: str) -> None:
-    """A backup's zone is shown every stream of every zone it protects, and nothing of other nodes."""
-    backup = NodeRow(
-        "140000-backup", "", "", Tier.PROVINCE, "140000", "100000", UPPER, (), (), protects=("140000",)
+GUARDED = Topology(
+    "jinbao.test",
+    1,
+    (
+        *(replace(one, carrier=(Zone.DECISION,)) for one in SHANXI.rows),
+        NodeRow(
+            "140000-backup",
+            "",
+            "",
+            Tier.PROVINCE,
+            "140000",
+            "100000",
+            (Zone.EXCHANGE,),
+            (),
+            (),
+            protects=("140000", "140100"),
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "origin", ["140100/production", "140100/exchange", "140100/decision", "140000/exchange"]
+)
+def test_acts_go_to_the_backup_alone(origin: str) -> None:
+    """A zone's acts are shown by it, or by its exchange zone if it has no listener, to its backup and nobody else."""
+    stream, backup = StreamId(zone(origin), JOURNAL, "140000-backup"), zone("140000-backup/exchange")
+    near = zone(f"{stream.origin.node}/exchange")
+
+    shown = {
+        (holder, caller)
+        for holder in GUARDED.endpoints()
+        for caller in GUARDED.endpoints()
+        if GUARDED.may_see(holder=holder, caller=caller, stream=stream)
+    }
+
+    by_carrier = {(stream.origin, near), (near, backup)} if stream.origin.zone is Zone.DECISION else set()
+    assert shown == {(stream.origin, backup)} | by_carrier
+
+
+@pytest.mark.parametrize(
+    "topic", ["resource.ab01", "pension_macro", "published.pension_macro", "audit", RECEIPTS]
+)
+def test_a_backup_is_shown_acts_and_nothing_else(topic: str) -> None:
+    """Of the nodes it protects a backup sees no other stream: all they hold is in their acts."""
+    backup = zone("140000-backup/exchange")
+    protected = [e for e in GUARDED.endpoints() if e.node in {"140000", "140100"}]
+
+    for origin in protected:
+        stream = StreamId(origin, topic)
+        assert not any(GUARDED.may_see(holder=h, caller=backup, stream=stream) for h in protected)
+
+
+def test_acts_of_a_node_nobody_protects_are_shown_to_nobody() -> None:
+    """Named as an audience, a backup that does not protect the node is shown nothing."""
+    stream = StreamId(zone("310000/exchange"), JOURNAL, "140000-backup")
+
+    assert not any(
+        GUARDED.may_see(holder=h, caller=c, stream=stream)
+        for h in GUARDED.endpoints()
+        for c in GUARDED.endpoints()
     )
-    topology = Topology("jinbao.test", 1, (*SHANXI.rows, backup))
-    stream, caller = StreamId(zone("140100/production"), topic), zone("140000-backup/exchange")
 
-    seen = {e for e in topology.endpoints() if topology.may_see(holder=e, caller=caller, stream=stream)}
 
-    assert seen == {zone("140000/exchange"), zone("140000/decision")}
+def test_a_backup_follows_what_has_a_listener() -> None:
+    """A backup asks every zone it protects that is met by line, beside its parent; nobody else asks one."""
+    backup = zone("140000-backup/exchange")
+
+    assert set(GUARDED.followed(backup)) == {
+        zone("100000/exchange"),
+        zone("140000/exchange"),
+        zone("140100/exchange"),
+        zone("140100/production"),
+    }
+    assert all(GUARDED.followed(e) == GUARDED.neighbours(e) for e in GUARDED.endpoints() if e != backup)
+    assert [GUARDED.backup(node) for node in ("140100", "310000")] == ["140000-backup", ""]
 
 
 @bounded

@@ -11,7 +11,7 @@ from jinbao.journal.projection import APPLIED
 from jinbao.journal.verify import verify_journal, verify_segments
 from jinbao.model.batch import Header, Kind
 from jinbao.model.receipt import Stage
-from jinbao.model.stream import DOWNWARD, LINE, TRUST, TRUST_UP, StreamId
+from jinbao.model.stream import DOWNWARD, JOURNAL, LINE, TRUST, TRUST_UP, StreamId
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.trust.encoding import decode_header
 
@@ -99,6 +99,9 @@ def _reaches(world: World, stream: StreamId, me: Endpoint) -> bool:
     topology, origin = world.plan.topology, stream.origin
     if stream.topic == TRUST:
         return me != origin and topology.in_subtree(me, origin)
+    if stream.topic == JOURNAL:
+        carried = me == Endpoint(origin.node, Zone.EXCHANGE) and origin.zone is Zone.DECISION
+        return carried or me == Endpoint(stream.audience, Zone.EXCHANGE)
     if stream.topic in DOWNWARD:
         return _on_path(world, me, origin, stream.audience)
     if stream.audience == LINE:

@@ -231,7 +231,7 @@ class ZoneService:
         if self.server is not None:
             self.server.wake()
         for name, worker in list(self.workers.items()):
-            if name in {"apply", "standby"} or name.startswith("carry"):
+            if name == "apply" or name.startswith("carry"):
                 worker.wake()
 
     def _trusting(self) -> bool:

@@ -70,8 +70,8 @@ _DATABASE = click.option(
 @click.group(
     invoke_without_command=True,
     help=t(
-        "Ministry, province and two cities on this machine; every zone its own process, certificate and database.",
-        "在本机运行部、省和两个市；每个分区有自己的进程、证书和数据库。",
+        "Ministry, province, two cities and the backup site on this machine; every zone its own process, certificate and database.",
+        "在本机运行部、省、两个市和灾备中心；每个分区有自己的进程、证书和数据库。",
     ),
     epilog="jinbao demo --once --json | jinbao demo --database postgresql | jinbao demo tamper row",
 )
@@ -149,6 +149,7 @@ def _stay(network: Any, result: dict[str, Any]) -> None:
         f"jinbao library show pension_macro retiree --limit 3 --config {config}",
         f"jinbao quarantine list --config {config.parent.parent / '140100' / 'node.toml'}",
         f"jinbao decision show --region total --config {config}",
+        f"jinbao standby status --config {config.parent.parent / '140000-backup' / 'node.toml'}",
         "jinbao demo stop city",
         "jinbao demo tamper row",
         "jinbao demo rotate",
@@ -196,6 +197,16 @@ def _show(result: dict[str, Any]) -> None:
             f"{result['seconds']} 秒，主线 {line['segments']} 个段 {line['bytes']} 字节，{result['indicators']} 个指标",
         )
     )
+    if result["standby"]:
+        show.table(
+            result["standby"],
+            {
+                "node": t("protected node", "被保护节点"),
+                "rpo_s": t("journal not at the backup, s", "流水未到灾备（秒）"),
+                "capture_age_s": t("source captured, s ago", "来源采集于（秒前）"),
+                "restorable_to": t("can be built up to", "可重建到"),
+            },
+        )
     for found in result["differences"]:
         show.result(
             t(

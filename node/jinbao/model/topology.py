@@ -238,9 +238,11 @@ class Topology:
 
     def _may_see_journal(self, holder: Endpoint, caller: Endpoint, stream: StreamId) -> bool:
         """Journals go to the backup they are for, from their own node; by carrier first to the node's exchange zone."""
-        if stream.origin.node != holder.node or not self.knows(stream.origin) or not self.knows(caller):
+        if not self.knows(stream.origin) or not self.knows(caller):
             return False
+        near = Endpoint(stream.origin.node, Zone.EXCHANGE)
+        is_carried = self.border(stream.origin, near) is Border.CARRIER
         if caller == Endpoint(stream.audience, Zone.EXCHANGE):
-            return holder.node in self.by_node[caller.node].protects
-        is_up = holder == stream.origin and self.parent(holder) == caller
-        return is_up and self.border(holder, caller) is Border.CARRIER
+            is_holder = holder == stream.origin or (is_carried and holder == near)
+            return is_holder and stream.origin.node in self.by_node[caller.node].protects
+        return is_carried and (holder, caller) == (stream.origin, near)

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from jinbao.appliance.admin_client import ask, is_running
 from jinbao.appliance.demo.databases import Databases, SqliteDatabases, with_all_rights
-from jinbao.appliance.network import DEMO_NODES, PlannedNode, make_network
+from jinbao.appliance.network import BACKUP, DEMO_NODES, PlannedNode, make_network
 from jinbao.appliance.settings import Settings, load
 from jinbao.model.errors import JinbaoError, LocalError
 from jinbao.model.zone import Endpoint, Tier, Zone
@@ -39,7 +39,7 @@ class DemoNetwork:
     persons: int
     seed: int
     talk: Talk
-    nodes: tuple[PlannedNode, ...] = DEMO_NODES
+    nodes: tuple[PlannedNode, ...] = (*DEMO_NODES, BACKUP)
     environment: dict[Endpoint, dict[str, str]] = field(default_factory=dict)
     settings: dict[str, Settings] = field(default_factory=dict)
     planted: dict[str, set[tuple[str, str, str, str, str]]] = field(default_factory=dict)
@@ -144,6 +144,30 @@ class DemoNetwork:
 
         self._await(done, _RUN_S, "demonstration")
         self._await(self._is_decided, _RUN_S, "decision zones")
+        self.guard()
+
+    def guard(self) -> None:
+        """Wait until the backup site, if there is one, has everything each protected zone recorded."""
+        self._await(lambda: all(map(self._is_guarded, self.protected())), _RUN_S, "backup site")
+
+    def backups(self) -> list[str]:
+        """Backup nodes, in order."""
+        return [node for node, settings in self.settings.items() if settings.role == "backup"]
+
+    def protected(self) -> list[Endpoint]:
+        """Every zone that a backup site of this network has a copy of, or is to have."""
+        lines = [
+            line["zone"]
+            for node in self.backups()
+            for line in self.ask(Endpoint(node, Zone.EXCHANGE), "standby.status")["protected"]
+        ]
+        return list(map(Endpoint.parse, lines))
+
+    def _is_guarded(self, endpoint: Endpoint) -> bool:
+        try:
+            return bool(self.ask(endpoint, "standby.status")["own"]["rpo_s"] == 0)
+        except JinbaoError:
+            return False  # starting again
 
     def cities(self) -> list[str]:
         """City nodes, in order."""
@@ -184,7 +208,9 @@ class DemoNetwork:
 
     def _is_decided(self) -> bool:
         """Whether every decision zone has taken in what its exchange zone published."""
-        return all(self._packages(node) for node in self.settings)
+        return all(
+            self._packages(node) for node in self.settings if Zone.DECISION in self.settings[node].zones
+        )
 
     def _packages(self, node: str) -> bool:
         cities = [node] if node in self.cities() else self.cities()
@@ -219,8 +245,10 @@ class DemoNetwork:
         return self.databases.stop() if self.databases is not None else ""
 
     def of_tier(self, tier: Tier) -> list[str]:
-        """Nodes of a tier, in order."""
-        return [node for node, settings in self.settings.items() if settings.tier is tier]
+        """Nodes of a tier on the line, in order."""
+        return [
+            n for n, settings in self.settings.items() if settings.tier is tier and settings.role == "node"
+        ]
 
 
 class AttachedNetwork(DemoNetwork):
@@ -264,8 +292,8 @@ def attach(directory: Path, talk: Talk) -> DemoNetwork:
     network = AttachedNetwork(directory, 0, 0, talk)
     for node, planted in read_state(directory)["planted"].items():
         network.planted[node] = {(p[0], p[1], p[2], p[3], p[4]) for p in planted}
-    for planned in DEMO_NODES:
-        network.settings[planned.node] = load(directory / planned.node / "node.toml")
+    for node in dict.fromkeys(name.partition("/")[0] for name in read_state(directory)["pids"]):
+        network.settings[node] = load(directory / node / "node.toml")
     return network
 
 

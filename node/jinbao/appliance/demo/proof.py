@@ -20,8 +20,10 @@ def conclude(network: DemoNetwork, seconds: float) -> dict[str, Any]:
     ]
     root = next(node for node, settings in network.settings.items() if settings.tier is Tier.MINISTRY)
     indicators = network.ask(Endpoint(root, Zone.DECISION), "report.indicators")
+    standby = guarded(network)
     ok = (
         bool(proof["tables"])
+        and all(line["restorable_to"] for line in standby)
         and not proof["damage"]
         and all(t["digest_equal"] and not t["missed"] and not t["false_alarms"] for t in proof["tables"])
     )
@@ -31,11 +33,40 @@ def conclude(network: DemoNetwork, seconds: float) -> dict[str, Any]:
         "nodes": nodes,
         "tables": proof["tables"],
         "line": carried(network),
+        "standby": standby,
         "indicators": indicators["count"],
         "differences": proof["differences"],
         "damage": proof["damage"],
         "directory": str(network.directory),
     }
+
+
+def guarded(network: DemoNetwork) -> list[dict[str, Any]]:
+    """Each protected node: what would be lost of its journal now, the age of its capture, and up to when it can be built.
+
+    The worst of its zones counts. Empty without a backup site.
+    """
+    network.guard()
+    lines: dict[str, dict[str, Any]] = {}
+    for node in network.backups():
+        for line in network.ask(Endpoint(node, Zone.EXCHANGE), "standby.status")["protected"]:
+            endpoint = Endpoint.parse(line["zone"])
+            own = network.ask(endpoint, "standby.status")["own"]
+            found = lines.setdefault(
+                endpoint.node,
+                {
+                    "node": endpoint.node,
+                    "rpo_s": 0.0,
+                    "capture_age_s": None,
+                    "restorable_to": line["restorable_to"],
+                },
+            )
+            unknown = found["rpo_s"] is None or own["rpo_s"] is None
+            found["rpo_s"] = None if unknown else max(found["rpo_s"], own["rpo_s"])
+            found["restorable_to"] = min(found["restorable_to"], line["restorable_to"])
+            if own["capture_age_s"] is not None:
+                found["capture_age_s"] = own["capture_age_s"]
+    return list(lines.values())
 
 
 def verify(network: DemoNetwork) -> dict[str, Any]:
