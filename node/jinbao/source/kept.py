@@ -54,12 +54,18 @@ class Kept:
         return int(pl.scan_parquet(self.base).select(pl.len()).collect().item())
 
     @cached_property
+    def rows_max(self) -> int:
+        """Rows of the base and of all changes: at least as many as there are now."""
+        changed = (pl.scan_parquet(file).select(pl.len()).collect().item() for file in self.changes)
+        return self.base_rows + sum(map(int, changed))
+
+    @cached_property
     def is_long(self) -> bool:
         """Whether the changes are so many that they are better put together with the base."""
         if len(self.changes) >= CHANGES_MAX:
             return True
-        rows = sum(pl.scan_parquet(file).select(pl.len()).collect().item() for file in self.changes)
-        return bool(rows > CHANGED_ROWS and rows * CHANGED_SHARE > self.base_rows)
+        rows = self.rows_max - self.base_rows
+        return rows > CHANGED_ROWS and rows * CHANGED_SHARE > self.base_rows
 
     def moved(self, columns: Collection[str] = ()) -> pl.DataFrame:
         """The newest word on every key that changed: KEY, OP and `columns`, in order of time."""
