@@ -258,7 +258,7 @@ class _Reading:
             nonlocal broken, is_odd
             for batch in self._batches():
                 broken += batch.height - batch.get_column(UNDECODABLE).null_count()
-                changed = batch.filter(~known.has(batch))
+                changed = _picked(batch, ~known.has(batch))
                 counts[0] += changed.height
                 yield changed.with_columns(pl.lit(UPSERT).alias(OP))
             missing = self._seen.gone(previous)
@@ -302,7 +302,8 @@ class _Reading:
         for batch in self._snapshot.tokens(self._shape, self._key, trust.token):
             marks = self._marked(batch)
             self._seen.add(marks)
-            some = marks.with_columns(known.has(marks).alias(_SAME)).filter(~pl.col(_SAME) | trust.checked)
+            is_same = known.has(marks).alias(_SAME)
+            some = _picked(marks.with_columns(is_same), ~pl.col(_SAME) | trust.checked)
             asked += some.height
             if asked <= most:  # to read more one by one is dearer than to read all
                 parts.append(some)
@@ -432,6 +433,12 @@ class _Found:
     is_odd: bool = False
     """Whether a key's text did not find its row, or found several."""
     keys: list[pl.Series] = field(default_factory=list)
+
+
+def _picked(batch: pl.DataFrame, wanted: pl.Series | pl.Expr) -> pl.DataFrame:
+    """Some rows of a batch; where they are few, with texts of their own: a filter's share the batch's memory."""
+    rows = batch.filter(wanted)
+    return rows if rows.height * 2 > batch.height else rows.with_columns(pl.col(pl.String) + "")
 
 
 def _keys(batch: pl.DataFrame, key: Sequence[str]) -> pl.Series:
