@@ -288,7 +288,9 @@ class CapturedLibrary:
             pl.col("key"),
             pl.struct(pl.exclude("key")).struct.json_encode().alias("row"),
         )
-        return JudgedPart(records.height, stopped.height, judged.passed, stopped, judged.findings)
+        # Texts of their own: kept to the end of a library, they would keep the texts of every row judged.
+        stopped, findings = (rows.with_columns(pl.col(pl.String) + "") for rows in (stopped, judged.findings))
+        return JudgedPart(records.height, stopped.height, judged.passed, stopped, findings)
 
     def report(self, parts: Sequence[tuple[pl.DataFrame, pl.DataFrame]]) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Quarantine and findings of all parts together; `n` tells rows of one key, and findings, apart."""

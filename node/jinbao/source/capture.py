@@ -23,7 +23,7 @@ from polars.io.plugins import register_io_source
 from jinbao.model.errors import SourceError
 from jinbao.source.catalogue import TableShape
 from jinbao.source.decode import UNDECODABLE
-from jinbao.source.kept import DELETE, KEY, OP, ROW, UPSERT, Kept, Look
+from jinbao.source.kept import DELETE, KEY, OP, ROW, UPSERT, Kept, Look, picked
 from jinbao.source.known import KNOWN_ROWS_MAX, Among, Known, Seen, of_share, shares
 from jinbao.source.reader import ASKED_ROWS, TOKEN, Snapshot
 from jinbao.trust.digest import encode, quick
@@ -258,7 +258,7 @@ class _Reading:
             nonlocal broken, is_odd
             for batch in self._batches():
                 broken += batch.height - batch.get_column(UNDECODABLE).null_count()
-                changed = _picked(batch, ~known.has(batch))
+                changed = picked(batch, ~known.has(batch))
                 counts[0] += changed.height
                 yield changed.with_columns(pl.lit(UPSERT).alias(OP))
             missing = self._seen.gone(previous)
@@ -303,7 +303,7 @@ class _Reading:
             marks = self._marked(batch)
             self._seen.add(marks)
             is_same = known.has(marks).alias(_SAME)
-            some = _picked(marks.with_columns(is_same), ~pl.col(_SAME) | trust.checked)
+            some = picked(marks.with_columns(is_same), ~pl.col(_SAME) | trust.checked)
             asked += some.height
             if asked <= most:  # to read more one by one is dearer than to read all
                 parts.append(some)
@@ -433,12 +433,6 @@ class _Found:
     is_odd: bool = False
     """Whether a key's text did not find its row, or found several."""
     keys: list[pl.Series] = field(default_factory=list)
-
-
-def _picked(batch: pl.DataFrame, wanted: pl.Series | pl.Expr) -> pl.DataFrame:
-    """Some rows of a batch; where they are few, with texts of their own: a filter's share the batch's memory."""
-    rows = batch.filter(wanted)
-    return rows if rows.height * 2 > batch.height else rows.with_columns(pl.col(pl.String) + "")
 
 
 def _keys(batch: pl.DataFrame, key: Sequence[str]) -> pl.Series:
