@@ -33,9 +33,10 @@ class GrowingSegment:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        self._temporary.unlink(missing_ok=True)
+        try:
+            self._close()
+        finally:
+            self._temporary.unlink(missing_ok=True)
 
     def add(self, part: pl.DataFrame) -> None:
         """Write some rows; all parts have the same columns. Raises SpaceError where the disk is full."""
@@ -47,11 +48,14 @@ class GrowingSegment:
     def keep(self) -> tuple[str, int]:
         """Put it on the shelf, after its last part and one part at least; returns hash and bytes, durable on return."""
         self._flush()
-        assert self._writer is not None, "a flush opens it"
-        with telling_full_disk("segment"):
-            self._writer.close()
-        self._writer = None
+        self._close()
         return self._shelve(self._temporary)
+
+    def _close(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with telling_full_disk("segment"):
+                writer.close()
 
     def _flush(self) -> None:
         if not self._waiting and self._writer is not None:
