@@ -342,6 +342,7 @@ def _build(
             observer=observer,
             now=ports.now_text,
             segment_rows_max=limits.segment_rows_max,
+            beside=ports.beside,
         )
     return OpenZone(
         settings=settings,

@@ -73,8 +73,9 @@ class _First:
     """What is known of a table before its parts: its conversion, and what rules across rows found in its records."""
 
     across: Sequence[Broken]
+    """Of all records, or of those affected."""
     keys: pl.Series
-    """The key text of each record; none if no rule looks across."""
+    """The key text of each record until it is known which are affected; none if no rule looks across."""
     conversion: TableConversion | None
     """Of all items, where all rows are judged."""
 
@@ -105,6 +106,7 @@ class CapturedLibrary:
         self._affected: dict[str, pl.Series] | None = None
         self._last = last
         self._prepare(captures)
+        self._let_go()
 
     def _prepare(self, captures: Captures) -> None:
         """Say which rows are affected, and judge by the rules across rows."""
@@ -120,6 +122,16 @@ class CapturedLibrary:
             traced[table.id] = keys
         if max(map(len, traced.values())) <= AFFECTED_MAX:
             self._affected = traced
+
+    def _let_go(self) -> None:
+        """Forget what rules across rows looked at: all rows of all tables, of which what they found is enough."""
+        self._context = Context(self._period, {})
+        for name, known in self._first.items():
+            across = known.across
+            if self._affected is not None:
+                is_among = known.keys.is_in(self._affected[name].implode())
+                across = [replace(broken, rows=broken.rows.filter(is_among)) for broken in across]
+            self._first[name] = replace(known, across=across, keys=known.keys.clear())
 
     def _traced(self, captures: Captures) -> dict[str, pl.Series] | None:
         """The keys what changed leads to, by table; None if all rows are to be judged."""
@@ -273,9 +285,7 @@ class CapturedLibrary:
         else:
             keys = self._affected[table.id]
             rows = self._wanted(table, keys)
-            is_among = known.keys.is_in(keys.implode())
-            across = [replace(broken, rows=broken.rows.filter(is_among)) for broken in known.across]
-            way = (self._conversion(one, table, rows), across, rows.iter_slices(PART_ROWS))
+            way = (self._conversion(one, table, rows), known.across, rows.iter_slices(PART_ROWS))
         yield from _ahead(lambda part: self._judged(table, *part), _converted(*way))
 
     def _judged(
@@ -288,7 +298,9 @@ class CapturedLibrary:
             pl.col("key"),
             pl.struct(pl.exclude("key")).struct.json_encode().alias("row"),
         )
-        return JudgedPart(records.height, stopped.height, judged.passed, stopped, judged.findings)
+        # Texts of their own: kept to the end of a library, they would keep the texts of every row judged.
+        stopped, findings = (rows.with_columns(pl.col(pl.String) + "") for rows in (stopped, judged.findings))
+        return JudgedPart(records.height, stopped.height, judged.passed, stopped, findings)
 
     def report(self, parts: Sequence[tuple[pl.DataFrame, pl.DataFrame]]) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Quarantine and findings of all parts together; `n` tells rows of one key, and findings, apart."""

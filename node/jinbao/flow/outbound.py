@@ -10,16 +10,18 @@ that records batches, quarantine and the new last-sealed state together.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 
 import polars as pl
 
-from jinbao.flow.comparing import lines_of
 from jinbao.flow.ports import (
+    Beside,
     Capture,
     Captured,
     Index,
     Judge,
+    Judging,
     Ledger,
     Now,
     Observer,
@@ -46,6 +48,10 @@ WRITTEN = declare("outbound.after_write", "all segments of a submission are dura
 SEALED = declare("outbound.after_seal", "a submission is sealed in the journal, nobody fetched it")
 
 
+_Stopped = tuple[pl.DataFrame, pl.DataFrame]
+"""Quarantine and findings of some rows."""
+
+
 class Outbound:
     """Captures, converts, judges and seals; one instance per production zone."""
 
@@ -65,6 +71,7 @@ class Outbound:
         observer: Observer,
         now: Now,
         segment_rows_max: int,
+        beside: Callable[[], Beside],
     ) -> None:
         self._capture, self._judge = capture, judge
         self._index, self._state = index, state
@@ -72,7 +79,7 @@ class Outbound:
         self._standards = tuple(standards)
         self._seal, self._epoch, self._backup = seal, epoch, backup
         self._observer, self._now = observer, now
-        self._segment_rows_max = segment_rows_max
+        self._segment_rows_max, self._beside = segment_rows_max, beside
 
     def step(self, period: str) -> int:
         """One run for a period: capture, then each library; returns how many submissions were sealed.
@@ -109,11 +116,26 @@ class Outbound:
         is_whole = last is None or (last.standard, last.period) != (standard.id, period)
         judged = None if last is None or is_whole else last.judged
         judging = self._judge.judging(standard, period, self._state.captured_tables(), judged)
-        tables, stopped = [], list[tuple[pl.DataFrame, pl.DataFrame]]()
+        with ExitStack() as works:
+            tables, stopped = self._judged(standard, judging, None if is_whole else last, works)
+            return self._conclude(standard, period, run, judging, tables, stopped, is_whole=is_whole)
+
+    def _judged(
+        self, standard: Standard, judging: Judging, last: SealedLibrary | None, works: ExitStack
+    ) -> tuple[list[TableSubmission], list[_Stopped]]:
+        """All tables before the gate, their segments durable; and of each part what the gate stopped and found."""
+        beside = works.enter_context(self._beside())
+        tables, stopped = [], list[_Stopped]()
         for table in standard.tables:
-            before = None if last is None or is_whole else self._before(table, last)
-            affected = judging.affected(table)
-            submission = TableSubmission(table, before, self._shelf, self._segment_rows_max, affected)
+            submission = TableSubmission(
+                table,
+                None if last is None else self._before(table, last),
+                self._shelf,
+                self._segment_rows_max,
+                lines=works.enter_context(self._shelf.growing()),
+                beside=beside,
+                affected=judging.affected(table),
+            )
             carried = judging.carried(table)
             submission.carry(carried[0].height)
             stopped.append(carried)
@@ -122,6 +144,21 @@ class Outbound:
                 stopped.append((part.quarantine, part.findings))
             submission.end()
             tables.append(submission)
+        beside.settle()
+        return tables, stopped
+
+    def _conclude(
+        self,
+        standard: Standard,
+        period: str,
+        run: str,
+        judging: Judging,
+        tables: Sequence[TableSubmission],
+        stopped: Sequence[_Stopped],
+        *,
+        is_whole: bool,
+    ) -> int:
+        """Keep, seal and record what was judged; 1 if a submission was sealed."""
         verdict = Verdict.worst(table.verdict for table in tables)
         kept = [] if verdict is Verdict.REFUSED else [table.kept() for table in tables]
         batches = self._batches(standard, period, run, tables, kept, is_whole=is_whole) if kept else []
@@ -154,7 +191,7 @@ class Outbound:
     def _before(self, table: Table, last: SealedLibrary) -> Before:
         """What was sealed last of a table."""
         sealed = last.tables[table.id]
-        return Before(lines_of(table, self._shelf.read(sealed.segment)), sealed.segment, sealed.digest)
+        return Before(sealed.segment, sealed.digest)
 
     def _batches(
         self,

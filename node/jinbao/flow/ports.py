@@ -177,12 +177,43 @@ class Shelf(Protocol):
         """
         ...
 
+    def growing(self) -> Growing:
+        """A segment that is written part by part."""
+        ...
+
     def read(self, sha256: str) -> pl.DataFrame:
         """A stored segment as columns."""
         ...
 
     def size(self, sha256: str) -> int | None:
         """Bytes of a stored segment, None if it is not there."""
+        ...
+
+    def slices(self, sha256: str, rows: int) -> Iterator[pl.DataFrame]:
+        """A stored segment, at most so many rows at once and in their order; one slice at least."""
+        ...
+
+    def picked(self, sha256: str, columns: Sequence[str], where: pl.Expr) -> pl.DataFrame:
+        """Some columns of some rows of a stored segment, in any order."""
+        ...
+
+
+class Growing(Protocol):
+    """A segment on its way; left as a context without having been kept, it is gone."""
+
+    rows: int
+    """Rows that were added."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def add(self, part: pl.DataFrame) -> None:
+        """Write some rows; all parts have the same columns."""
+        ...
+
+    def keep(self) -> tuple[str, int]:
+        """Put it on the shelf, with one part at least; returns hash and bytes, durable on return."""
         ...
 
 

@@ -1,31 +1,38 @@
 """Submitting: the parts of a table that passed the gate become segments, lines and totals, as they come.
 
-Holds what is not yet a full segment, and the lines of the table; writes to the shelf,
+Holds what is not yet a full segment; the lines of the table grow in a file. Writes to the shelf,
 seals nothing and records nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
-from jinbao.flow.comparing import BUCKET, LEAF, OP, Comparer, leaves_of
-from jinbao.flow.ports import JudgedPart, Shelf
+from jinbao.flow.comparing import BUCKET, LEAF, OP, Comparer, leaves_of, lines_of
+from jinbao.flow.ports import Beside, Growing, JudgedPart, Shelf
 from jinbao.model.acts import ConvertedTable
 from jinbao.model.batch import SegmentRef, TableTotals
 from jinbao.model.finding import Verdict
 from jinbao.model.standard import Table
 from jinbao.quality.gate import key_text
-from jinbao.trust.digest import digest_of_leaves
+from jinbao.trust.digest import BUCKETS, digest_of_leaves, digest_of_shares
+
+LINES_ROWS = 262_144
+"""Lines of before that are read at once."""
+
+SHARE_ROWS = 1 << 20
+"""Lines whose leaves are held and sorted at once, about 100 MB."""
 
 
 @dataclass(frozen=True)
 class Before:
-    """A table as it was sealed last: its lines, the segment they lie in, and the digest of its rows."""
+    """A table as it was sealed last: the segment of its lines, and the digest of its rows."""
 
-    lines: pl.DataFrame
     segment: str
     digest: str
 
@@ -42,22 +49,30 @@ class TableSubmission:
         before: Before | None,
         shelf: Shelf,
         rows_max: int,
+        *,
+        lines: Growing,
+        beside: Beside,
         affected: pl.Series | None = None,
     ) -> None:
         self.table = table
-        self.segments: list[SegmentRef] = []
-        self._stopped = 0
-        self._before = before
+        self._written: dict[int, SegmentRef] = {}
+        self._stopped = self._begun = 0
+        self._before, self._shelf, self._rows_max = before, shelf, rows_max
         self._is_same = before is not None and affected is not None and affected.is_empty()
-        self._lines, mine = _divided(table, before, affected)
-        self._comparer = Comparer(table, mine)
-        self._shelf, self._rows_max = shelf, rows_max
+        self._lines, self._beside = lines, beside
+        self._totals, self._passed = Counter[str](), 0
+        self._comparer = Comparer(table, self._affected_of(affected))
         self._waiting: list[pl.DataFrame] = []
+
+    @property
+    def segments(self) -> list[SegmentRef]:
+        """What is to be sent, in order; after the works beside are done."""
+        return [self._written[at] for at in range(self._begun)]
 
     @property
     def passed(self) -> int:
         """Rows that passed the gate, now or when they were judged last."""
-        return sum(part.height for part in self._lines)
+        return self._passed
 
     @property
     def stopped(self) -> int:
@@ -77,7 +92,7 @@ class TableSubmission:
         """Take in one part; full segments are written."""
         self._stopped += part.stopped
         compared = self._comparer.part(part.passed)
-        self._lines.append(compared.lines)
+        self._take(compared.lines)
         self._send(compared.sent)
 
     def end(self) -> None:
@@ -86,7 +101,7 @@ class TableSubmission:
         if not is_whole:
             self._send(self._comparer.gone())
         rest = self._together()
-        if rest.height or (is_whole and not self.segments):
+        if rest.height or (is_whole and not self._begun):
             self._write(rest)
 
     def kept(self) -> ConvertedTable:
@@ -95,16 +110,42 @@ class TableSubmission:
         if self._before is not None and self._is_same:
             sha256, root = self._before.segment, self._before.digest
         else:
-            lines = pl.concat(self._lines)
-            sha256, _ = self._shelf.write(lines)
-            root = digest_of_leaves([leaves_of(lines)]).root
+            sha256, _ = self._lines.keep()
+            root = digest_of_shares(self._shares(sha256)).root
         return ConvertedTable(self.table.id, sha256, rows, root, rows + stopped, stopped)
 
     def totals(self, kept: ConvertedTable) -> TableTotals:
         """The manifest's line of this table."""
-        return TableTotals(
-            kept.table, kept.rows, kept.digest, control_totals(self.table, pl.concat(self._lines))
-        )
+        totals = {code: self._totals[code] for code in self.table.totals}
+        return TableTotals(kept.table, kept.rows, kept.digest, totals)
+
+    def _affected_of(self, affected: pl.Series | None) -> pl.DataFrame | None:
+        """The lines affected rows are compared with; those that still hold are taken over."""
+        if self._before is None:
+            return None
+        parts = (lines_of(self.table, rows) for rows in self._shelf.slices(self._before.segment, LINES_ROWS))
+        if affected is None:
+            return pl.concat(parts)
+        mine = []
+        for part in parts:
+            is_affected = part.select(key_text(self.table).is_in(affected.implode())).to_series()
+            mine.append(part.filter(is_affected).with_columns(pl.col(pl.String) + ""))
+            self._take(part if self._is_same else part.filter(~is_affected))
+        return pl.concat(mine)
+
+    def _take(self, lines: pl.DataFrame) -> None:
+        """Count lines, and let those that are not kept yet grow."""
+        self._passed += lines.height
+        self._totals.update(control_totals(self.table, lines))
+        if not self._is_same:
+            self._lines.add(lines)
+
+    def _shares(self, sha256: str) -> Iterator[pl.DataFrame]:
+        """Bucket and leaf of all lines, a share of the buckets at a time."""
+        of = min(BUCKETS, 1 + self._passed // SHARE_ROWS)
+        for at in range(of):
+            where = pl.lit(value=True) if of == 1 else pl.col(BUCKET).str.to_integer(base=16) % of == at
+            yield self._shelf.picked(sha256, (BUCKET, LEAF), where)
 
     def _send(self, rows: pl.DataFrame) -> None:
         """Let rows wait until they fill a segment."""
@@ -121,21 +162,16 @@ class TableSubmission:
         return pl.concat(self._waiting).sort(self.table.key)
 
     def _write(self, sent: pl.DataFrame) -> None:
+        """Begin the next segment."""
+        self._beside.begin(partial(self._shelve, self._begun, sent))
+        self._begun += 1
+
+    def _shelve(self, at: int, sent: pl.DataFrame) -> None:
         rows = sent.select(*self.table.columns, OP)
         sha256, size = self._shelf.write(rows)
         root = digest_of_leaves([leaves_of(sent.select(BUCKET, LEAF))]).root
         totals = control_totals(self.table, rows)
-        self.segments.append(SegmentRef(self.table.id, sha256, size, rows.height, root, totals))
-
-
-def _divided(
-    table: Table, before: Before | None, affected: pl.Series | None
-) -> tuple[list[pl.DataFrame], pl.DataFrame | None]:
-    """The lines of before that still hold, and those affected rows are compared with."""
-    if before is None or affected is None:
-        return [], None if before is None else before.lines
-    is_affected = before.lines.select(key_text(table).is_in(affected.implode())).to_series()
-    return [before.lines.filter(~is_affected)], before.lines.filter(is_affected)
+        self._written[at] = SegmentRef(self.table.id, sha256, size, rows.height, root, totals)
 
 
 def control_totals(table: Table, frame: pl.DataFrame) -> Mapping[str, int]:

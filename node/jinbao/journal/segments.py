@@ -12,12 +12,13 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from jinbao.journal.growing import GrowingSegment
 from jinbao.model.batch import SegmentRef
 from jinbao.model.errors import CorruptionError, SpaceError
 from jinbao.model.failpoint import declare, hit
@@ -121,17 +122,35 @@ class SegmentShelf:
 
     def write(self, frame: pl.DataFrame) -> tuple[str, int]:
         """Store columns as a Parquet segment (zstd); returns hash and bytes, durable on return."""
-        with self._lock:
-            self._written += 1
-            temporary = self.temporary(f"write-{os.getpid()}-{self._written}.tmp")
+        temporary = self._numbered()
         # Statistics cost a quarter of a write, and nobody reads them.
         frame.write_parquet(temporary, compression="zstd", compression_level=1, statistics=False)
         hit(WRITTEN)
         return self.add(temporary)
 
+    def growing(self) -> GrowingSegment:
+        """A segment that is written part by part; a context, left with no file but those on the shelf."""
+        return GrowingSegment(self._numbered(), self.add)
+
+    def _numbered(self) -> Path:
+        with self._lock:
+            self._written += 1
+            return self.temporary(f"write-{os.getpid()}-{self._written}.tmp")
+
     def read(self, sha256: str) -> pl.DataFrame:
         """A stored segment as columns."""
         return pl.read_parquet(self.open_path(sha256))
+
+    def slices(self, sha256: str, rows: int) -> Iterator[pl.DataFrame]:
+        """A stored segment, at most so many rows at once and in their order; one slice at least."""
+        lazy = pl.scan_parquet(self.open_path(sha256))
+        for first in range(0, max(lazy.select(pl.len()).collect().item(), 1), rows):
+            yield lazy.slice(first, rows).collect()
+
+    def picked(self, sha256: str, columns: Sequence[str], where: pl.Expr) -> pl.DataFrame:
+        """Some columns of some rows of a stored segment, in any order."""
+        lazy = pl.scan_parquet(self.open_path(sha256)).filter(where).select(columns)
+        return lazy.collect(engine="streaming")
 
     def receive(self, ref: SegmentRef, chunks: Callable[[int], Iterator[bytes]]) -> None:
         """Bring a peer's segment and keep it."""

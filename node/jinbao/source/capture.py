@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import polars_hash as plh
 from polars.io.plugins import register_io_source
@@ -24,7 +23,8 @@ from polars.io.plugins import register_io_source
 from jinbao.model.errors import SourceError
 from jinbao.source.catalogue import TableShape
 from jinbao.source.decode import UNDECODABLE
-from jinbao.source.kept import DELETE, KEY, OP, ROW, UPSERT, Kept, Look
+from jinbao.source.kept import DELETE, KEY, OP, ROW, UPSERT, Kept, Look, picked
+from jinbao.source.known import KNOWN_ROWS_MAX, Among, Known, Seen, of_share, shares
 from jinbao.source.reader import ASKED_ROWS, TOKEN, Snapshot
 from jinbao.trust.digest import encode, quick
 
@@ -128,18 +128,28 @@ def capture_table(
 
     Files are written under `directory`, complete but not yet durable: the caller shelves them.
     """
-    reading = _Reading(snapshot, shape, key, directory, trust)
+    with Seen(directory / f"capture-{shape.name}.seen") as seen:
+        return _compared(_Reading(snapshot, shape, key, directory, trust, seen), previous, trust)
+
+
+def _compared(reading: _Reading, previous: Kept | None, trust: Trust) -> CaptureFiles:
     if previous is None:
         return reading.first()
     if not reading.may_follow(previous):
         return reading.whole(previous)
     folded = reading.fold(previous) if previous.is_long else None
     latest = previous if folded is None else Kept(folded)
-    found = reading.by_token(latest) if trust.token else reading.by_content(latest)
-    if found is not None and not found.lied:
+    found: CaptureFiles | None
+    if latest.rows_max > KNOWN_ROWS_MAX:
+        found = reading.whole(latest, is_kept=False)
+    else:
+        found = reading.by_token(latest) if trust.token else reading.by_content(latest)
+    if found is not None and not found.lied and found.current is None:
         return replace(found, folded=folded)
     if folded is not None:
         folded.unlink()
+    if found is not None and found.current is not None:
+        return found
     # A token that lied once is not believed in this run: everything is compared.
     return reading.whole(previous, lied=0 if found is None else found.lied)
 
@@ -148,9 +158,16 @@ class _Reading:
     """One capture of one table."""
 
     def __init__(
-        self, snapshot: Snapshot, shape: TableShape, key: Sequence[str], directory: Path, trust: Trust
+        self,
+        snapshot: Snapshot,
+        shape: TableShape,
+        key: Sequence[str],
+        directory: Path,
+        trust: Trust,
+        seen: Seen,
     ) -> None:
         self._snapshot, self._shape, self._key, self._trust = snapshot, shape, key, trust
+        self._seen = seen
         self._current = directory / f"capture-{shape.name}.current"
         self._changes = directory / f"capture-{shape.name}.changes"
         self._folded = directory / f"capture-{shape.name}.folded"
@@ -172,86 +189,129 @@ class _Reading:
     def first(self) -> CaptureFiles:
         """Everything, once."""
         rows = self._write(self._current, self._batches())
-        findings = _findings(self._current, pl.read_parquet(self._current, columns=[KEY]))
-        return CaptureFiles(self._current, self._current, rows, rows, 0, findings)
+        doubled = self._doubled() if self._seen.repeats() else 0
+        return CaptureFiles(self._current, self._current, rows, rows, 0, _said(doubled, self._broken(), 0))
 
-    def whole(self, previous: Kept, lied: int = 0) -> CaptureFiles:
-        """Write the table whole, and what of it changed."""
+    def whole(self, previous: Kept, lied: int = 0, *, is_kept: bool = True) -> CaptureFiles:
+        """Write the table whole, and what of it changed; without `is_kept` changes alone stay, where they say it all."""
         rows = self._write(self._current, self._batches())
-        now = pl.read_parquet(self._current, columns=[KEY, ROW])
-        findings = _findings(self._current, now, lied)
-        changed, gone = _difference(now, self._before(previous))
-        if changed.is_empty() and gone.is_empty():
+        changed, gone, doubled = self._difference(previous, rows)
+        findings = _said(doubled, self._broken(), lied)
+        stays: Path | None = self._current
+        if self._schema == previous.schema and not doubled and not is_kept:
+            stays = None
+        if changed is None and gone.is_empty():
             if self._schema == previous.schema and not previous.changes:
+                stays = None
+            if stays is None:
                 self._current.unlink()
-                return CaptureFiles(None, None, rows, 0, 0, findings, lied)
-            return CaptureFiles(self._current, None, rows, 0, 0, findings, lied)
-        deletes = self._deletes(previous, gone.get_column(KEY))
-        written = self._write(self._changes, chain(self._upserts(changed.get_column(KEY)), deletes), OP)
+            return CaptureFiles(stays, None, rows, 0, 0, findings, lied)
+        deletes = self._deletes(previous, gone)
+        written = self._write(self._changes, chain(self._upserts(changed), deletes), OP)
         gone_rows = sum(part.height for part in deletes)
-        counts = (written - gone_rows, gone_rows)
-        return CaptureFiles(self._current, self._changes, rows, *counts, findings, lied)
+        if stays is None:
+            self._current.unlink()
+        return CaptureFiles(stays, self._changes, rows, written - gone_rows, gone_rows, findings, lied)
 
-    def _upserts(self, changed: pl.Series) -> Iterator[pl.DataFrame]:
+    def _difference(self, previous: Kept, rows: int) -> tuple[Among | None, pl.Series, int]:
+        """Keys of the file just written whose rows are new or changed, those gone, and how many rows repeat a key.
+
+        A share at a time: of a table of any size the keys and digests of one share are held.
+        """
+        of = shares(max(rows, previous.rows_max))
+        changed, gone, doubled = list[pl.DataFrame](), [pl.Series(KEY, [], pl.UInt128)], 0
+        for at in range(of):
+            now = pl.scan_parquet(self._current).select(KEY, ROW).filter(of_share(at, of))
+            current = now.collect(engine="streaming")
+            doubled += _doubled(current)
+            before = self._before(previous, of_share(at, of))
+            new, old = _different(current, before)
+            changed.append(new.select(pl.col(KEY)))
+            gone.append(old.get_column(KEY))
+        found = None if all(part.is_empty() for part in changed) else Among(changed)
+        return found, pl.concat(gone), doubled
+
+    def _doubled(self) -> int:
+        """How many rows of the file just written repeat a key."""
+        of = shares(self._seen.rows)
+        keys = pl.scan_parquet(self._current).select(KEY)
+        return sum(_doubled(keys.filter(of_share(at, of)).collect(engine="streaming")) for at in range(of))
+
+    def _broken(self) -> int:
+        """How many rows of the file just written hold bytes that do not decode."""
+        count = pl.scan_parquet(self._current).select(pl.col(UNDECODABLE).count())
+        return int(count.collect(engine="streaming").item())
+
+    def _upserts(self, changed: Among | None) -> Iterator[pl.DataFrame]:
         """Rows of the file just written, by their keys."""
-        look = Look((KEY,), lambda rows: rows.get_column(KEY).is_in(changed.implode()))
-        for rows in Kept(self._current).slices(list(self._schema), GROUP_ROWS, look):
+        if changed is None:
+            return
+        for rows in Kept(self._current).slices(list(self._schema), GROUP_ROWS, Look((KEY,), changed.has)):
             yield rows.with_columns(pl.lit(UPSERT).alias(OP))
 
     def by_content(self, previous: Kept) -> CaptureFiles | None:
         """Read every row and write those that changed; None if a key repeats, which changes cannot say."""
-        known = _Known(previous.lazy([KEY, ROW]).collect())
-        if not known.is_unique:
-            return None
-        counts, broken = [0, 0], 0
-        seen = [pl.Series(KEY, [], pl.UInt128)]
+        known = Known(previous, ROW)
+        counts, broken, is_odd = [0, 0], 0, False
 
         def changes() -> Iterator[pl.DataFrame]:
-            nonlocal broken
+            nonlocal broken, is_odd
             for batch in self._batches():
-                seen.append(batch.get_column(KEY))
                 broken += batch.height - batch.get_column(UNDECODABLE).null_count()
-                changed = batch.filter(known.differing(batch))
+                changed = picked(batch, ~known.has(batch))
                 counts[0] += changed.height
                 yield changed.with_columns(pl.lit(UPSERT).alias(OP))
-            for gone in self._deletes(previous, known.without(pl.concat(seen))):
+            missing = self._seen.gone(previous)
+            is_odd = missing is None
+            for gone in [] if missing is None else self._deletes(previous, missing):
                 counts[1] += gone.height
                 yield gone
 
         self._write(self._changes, changes(), OP)
-        keys = pl.concat(seen)
-        if keys.n_unique() < len(keys):
+        if is_odd:
             self._changes.unlink()
             return None
-        return self._followed(len(keys), (counts[0], counts[1]), _said(0, broken, 0))
+        return self._followed(self._seen.rows, (counts[0], counts[1]), _said(0, broken, 0))
 
     def by_token(self, previous: Kept) -> CaptureFiles | None:
         """Read the tokens, then the rows whose token is another and those to be checked; None if that will not do."""
-        trust = self._trust
-        before = previous.lazy([KEY, ROW, trust.column]).collect()
-        nothing = self._marked(pl.DataFrame(schema=dict.fromkeys([*self._key, TOKEN], pl.String())))
-        tokens = self._snapshot.tokens(self._shape, self._key, trust.token)
-        marks = pl.concat([nothing, *map(self._marked, tokens)])
-        if _repeats(marks) or _repeats(before):
+        asked = self._asked_for(previous)
+        gone = None if asked is None else self._seen.gone(previous)
+        if asked is None or gone is None:
             return None
-        met = marks.join(before, on=KEY, how="left", suffix=_BEFORE, maintain_order="left")
-        is_same = (pl.col(trust.column) == pl.col(f"{trust.column}{_BEFORE}")).fill_null(value=False)
-        asked = met.filter(~is_same | trust.checked)
-        if asked.height > previous.base_rows // 4 + GROUP_ROWS:
-            return None  # to read so many one by one is dearer than to read all
-        gone = before.get_column(KEY).filter(~before.get_column(KEY).is_in(marks.get_column(KEY).implode()))
         found = _Found()
-        self._write(
-            self._changes, self._asked(previous, asked.with_columns(is_same.alias(_SAME)), gone, found), OP
-        )
-        if found.is_odd or (not found.lied and found.touched * _TOUCHED_SHARE > marks.height):
+        self._write(self._changes, self._asked(previous, asked, gone, found), OP)
+        if found.is_odd or (not found.lied and found.touched * _TOUCHED_SHARE > self._seen.rows):
             self._changes.unlink()
             return None
         still = previous.lazy([KEY, UNDECODABLE]).filter(
             pl.col(UNDECODABLE).is_not_null(), ~pl.col(KEY).is_in(pl.concat([*found.keys, gone]).implode())
         )
-        broken = still.select(pl.len()).collect().item() + found.broken
-        return self._followed(marks.height, (found.upserts, found.deletes), _said(0, broken, 0), found.lied)
+        broken = still.select(pl.len()).collect(engine="streaming").item() + found.broken
+        return self._followed(
+            self._seen.rows, (found.upserts, found.deletes), _said(0, broken, 0), found.lied
+        )
+
+    def _asked_for(self, previous: Kept) -> pl.DataFrame | None:
+        """Rows to be read: those whose token is another and those to be checked; None if they are too many."""
+        trust, known = self._trust, Known(previous, self._trust.column)
+        most, asked = previous.base_rows // 4 + GROUP_ROWS, 0
+        nothing = pl.DataFrame(schema=dict.fromkeys([*self._key, TOKEN], pl.String()))
+        parts = [self._marked(nothing).with_columns(pl.lit(value=True).alias(_SAME)).clear()]
+        self._seen.clear()
+        for batch in self._snapshot.tokens(self._shape, self._key, trust.token):
+            marks = self._marked(batch)
+            self._seen.add(marks)
+            is_same = known.has(marks).alias(_SAME)
+            some = picked(marks.with_columns(is_same), ~pl.col(_SAME) | trust.checked)
+            asked += some.height
+            if asked <= most:  # to read more one by one is dearer than to read all
+                parts.append(some)
+        if asked > most:
+            return None
+        found = pl.concat(parts)
+        before = previous.lazy([KEY, ROW]).filter(pl.col(KEY).is_in(found.get_column(KEY).implode()))
+        return found.join(before.collect(engine="streaming"), on=KEY, how="left", maintain_order="left")
 
     def _asked(
         self, previous: Kept, asked: pl.DataFrame, gone: pl.Series, found: _Found
@@ -285,8 +345,12 @@ class _Reading:
         return CaptureFiles(None, self._changes, rows, *counts, findings, lied)
 
     def _batches(self) -> Iterator[pl.DataFrame]:
-        """The table as it is read, every batch in the columns that are kept."""
-        return map(self._named, self._snapshot.batches(self._shape, self._trust.token))
+        """The table as it is read, every batch in the columns that are kept; its keys are seen."""
+        self._seen.clear()
+        for batch in self._snapshot.batches(self._shape, self._trust.token):
+            made = self._named(batch)
+            self._seen.add(made)
+            yield made
 
     def _named(self, batch: pl.DataFrame) -> pl.DataFrame:
         """Add the digests, and the column of undecodable bytes where there is none."""
@@ -314,15 +378,16 @@ class _Reading:
         found = pl.concat([nothing, *parts]).join(asked.select(KEY), on=KEY, how="semi")
         return found if found.height == asked.height else None
 
-    def _before(self, previous: Kept) -> pl.DataFrame:
+    def _before(self, previous: Kept, share: pl.Expr) -> pl.DataFrame:
         """Digests of what was kept; none of its rows if columns or algorithm differ: then every row changed."""
         private = (KEY, ROW)
         names = [c for c in previous.schema if not c.startswith(TOKEN) and c not in private]
         if ROW in previous.schema and names == [
             c for c in self._schema if not c.startswith(TOKEN) and c not in private
         ]:
-            return previous.lazy([KEY, ROW]).collect()
-        return previous.lazy([KEY]).collect().with_columns(pl.lit(None, pl.UInt64).alias(ROW))
+            return previous.lazy([KEY, ROW]).filter(share).collect(engine="streaming")
+        keys = previous.lazy([KEY]).filter(share).collect(engine="streaming")
+        return keys.with_columns(pl.lit(None, pl.UInt64).alias(ROW))
 
     def _deletes(self, previous: Kept, gone: pl.Series) -> list[pl.DataFrame]:
         """The last content of rows that are gone, in the columns of now."""
@@ -370,49 +435,13 @@ class _Found:
     keys: list[pl.Series] = field(default_factory=list)
 
 
-class _Known:
-    """Digests of rows that were kept, sorted once, so that each batch is looked up at a cost of its own size."""
-
-    def __init__(self, rows: pl.DataFrame) -> None:
-        self._rows = rows.select(KEY, ROW, pl.col(KEY).hash(1).alias(_HASH)).sort(_HASH)
-        self._hashes = self._rows.get_column(_HASH).to_numpy()
-        self.is_unique = not _repeats(rows)
-
-    def differing(self, batch: pl.DataFrame) -> pl.Series:
-        """Whether each row is new, or of another content."""
-        if not len(self._hashes):
-            return pl.Series([True]).new_from_index(0, batch.height)
-        hashes = batch.get_column(KEY).hash(1).to_numpy()
-        # Of two keys with one hash, one in 10**19 pairs, the second looks changed: it is written once more.
-        at = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
-        found = self._rows[at]
-        return (found.get_column(KEY) != batch.get_column(KEY)) | (
-            found.get_column(ROW) != batch.get_column(ROW)
-        )
-
-    def without(self, keys: pl.Series) -> pl.Series:
-        """The keys that are not among these."""
-        mine = self._rows.get_column(KEY)
-        return mine.filter(~mine.is_in(keys.implode()))
-
-
-_HASH = "__hash"
-
-
-def _repeats(rows: pl.DataFrame) -> bool:
-    return rows.get_column(KEY).n_unique() < rows.height
-
-
 def _keys(batch: pl.DataFrame, key: Sequence[str]) -> pl.Series:
     """The digest of each row's key."""
     return pl.DataFrame({KEY: encode(batch, key)}).select(plh.col(KEY).nchash.xxh3_128()).to_series()
 
 
-def _findings(current: Path, now: pl.DataFrame, lied: int = 0) -> tuple[str, ...]:
-    """What the operator should know of a table that was read whole."""
-    doubled = now.height - now.get_column(KEY).n_unique()
-    broken = pl.scan_parquet(current).select(pl.col(UNDECODABLE).count()).collect().item()
-    return _said(doubled, broken, lied)
+def _doubled(rows: pl.DataFrame) -> int:
+    return rows.height - rows.get_column(KEY).n_unique()
 
 
 def _said(doubled: int, broken: int, lied: int) -> tuple[str, ...]:
@@ -424,7 +453,7 @@ def _said(doubled: int, broken: int, lied: int) -> tuple[str, ...]:
     return tuple(f"{count} {text}" for count, text in said if count)
 
 
-def _difference(now: pl.DataFrame, before: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _different(now: pl.DataFrame, before: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Keys whose rows are new or changed, and keys that are gone; a key's rows count as one multiset."""
     current, previous = _by_key(now), _by_key(before)
     return current.join(previous, on=[KEY, ROW], how="anti"), previous.join(current, on=KEY, how="anti")

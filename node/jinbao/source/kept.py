@@ -28,12 +28,26 @@ CHANGED_SHARE, CHANGED_ROWS = 4, 32_768
 """Likewise when the changes have a quarter of the base's rows, and so many: what is replaced is read for nothing."""
 
 
+WIDE_ROWS = 65_536
+"""Rows of which all columns are read to pick some: those of a row group."""
+
+
 @dataclass(frozen=True)
 class Look:
     """Which rows are wanted, told by some columns: one truth value for each row of a frame that has them."""
 
     columns: Sequence[str]
     wanted: Callable[[pl.DataFrame], pl.Series]
+
+
+def picked(rows: pl.DataFrame, wanted: pl.Series | pl.Expr) -> pl.DataFrame:
+    """Some rows; where they are few, with texts of their own: those of a filter hold the memory of all rows."""
+    found = rows.filter(wanted)
+    return found if found.height * 2 > rows.height else _own(found)
+
+
+def _own(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(pl.col(pl.String) + "")
 
 
 @dataclass(frozen=True)
@@ -54,12 +68,18 @@ class Kept:
         return int(pl.scan_parquet(self.base).select(pl.len()).collect().item())
 
     @cached_property
+    def rows_max(self) -> int:
+        """Rows of the base and of all changes: at least as many as there are now."""
+        changed = (pl.scan_parquet(file).select(pl.len()).collect().item() for file in self.changes)
+        return self.base_rows + sum(map(int, changed))
+
+    @cached_property
     def is_long(self) -> bool:
         """Whether the changes are so many that they are better put together with the base."""
         if len(self.changes) >= CHANGES_MAX:
             return True
-        rows = sum(pl.scan_parquet(file).select(pl.len()).collect().item() for file in self.changes)
-        return bool(rows > CHANGED_ROWS and rows * CHANGED_SHARE > self.base_rows)
+        rows = self.rows_max - self.base_rows
+        return rows > CHANGED_ROWS and rows * CHANGED_SHARE > self.base_rows
 
     def moved(self, columns: Collection[str] = ()) -> pl.DataFrame:
         """The newest word on every key that changed: KEY, OP and `columns`, in order of time."""
@@ -86,18 +106,15 @@ class Kept:
         lazy, away = pl.scan_parquet(self.base), moved.get_column(KEY).implode()
         private = [] if moved.is_empty() else [KEY]
         for first in range(0, max(self.base_rows, 1), rows):
-            wanted = None
             if look is not None:
                 seen = lazy.select(*private, *look.columns).slice(first, rows).collect()
                 wanted = look.wanted(seen)
                 if private:
                     wanted &= ~seen.get_column(KEY).is_in(away)
-                if not wanted.any():
-                    continue
+                yield from _wanted(lazy.select(columns), first, wanted)
+                continue
             part = lazy.select(*dict.fromkeys([*private, *columns])).slice(first, rows).collect()
-            if wanted is not None:
-                part = part.filter(wanted)
-            elif private:
+            if private:
                 part = part.filter(~pl.col(KEY).is_in(away))
             yield part.select(columns)
         changed = moved.filter(pl.col(OP) == UPSERT)
@@ -117,14 +134,22 @@ class Kept:
         """The rows now of some keys, given as their digests."""
         among = pl.col(KEY).is_in(keys.implode())
         if not self.changes:
-            return pl.scan_parquet(self.base).filter(among).select(columns).collect()
+            return _own(pl.scan_parquet(self.base).filter(among).select(columns).collect())
         moved = self.moved(columns)
         old = among & ~pl.col(KEY).is_in(moved.get_column(KEY).implode())
-        rest = pl.scan_parquet(self.base).filter(old).select(columns).collect()
+        rest = _own(pl.scan_parquet(self.base).filter(old).select(columns).collect())
         return pl.concat([rest, moved.filter(among & (pl.col(OP) == UPSERT)).select(columns)])
 
 
 _AT = "__at"
+
+
+def _wanted(rows: pl.LazyFrame, first: int, wanted: pl.Series) -> Iterator[pl.DataFrame]:
+    """The wanted rows from `first` on, few read at once: many columns of them are large."""
+    for at in range(0, len(wanted), WIDE_ROWS):
+        some = wanted.slice(at, WIDE_ROWS)
+        if some.any():
+            yield picked(rows.slice(first + at, len(some)).collect(), some)
 
 
 def kept(table: CapturedTable, open_path: Callable[[str], Path], until: int | None = None) -> Kept:

@@ -121,6 +121,16 @@ def digest_of_leaves(parts: Iterable[pl.DataFrame]) -> Digest:
     return Digest(joined.height, root_of(buckets), dict(sorted(buckets.items())))
 
 
+def digest_of_shares(shares: Iterable[pl.DataFrame]) -> Digest:
+    """As `digest_of_leaves` of shares that hold whole buckets each: as much memory as the largest takes."""
+    rows, buckets = 0, dict[str, str]()
+    for share in shares:
+        found = digest_of_leaves([share])
+        rows += found.rows
+        buckets |= found.buckets
+    return Digest(rows, root_of(buckets), dict(sorted(buckets.items())))
+
+
 QUICK = f"__row_polars-{pl.__version__}"
 """Column of the quick digest. Private to a zone, and equal only under one id: that of the column engine's version."""
 
