@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# Processes of tests start a hundred times; one that may not keep its compiled modules needs thrice the time for it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 Golden = Callable[[str, str], None]
 """Compare a text with the file of that name under the test module's `golden` directory."""
