@@ -41,3 +41,9 @@ def _compare(path: Path, found: str, *, write: bool) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with tests of real processes: they wait more than they work, so that others run beside them."""
     items.sort(key=lambda item: item.get_closest_marker("processes") is None)
+
+
+def pytest_unconfigure() -> None:
+    """End the database of this process, and remove it: a worker that takes long to exit is killed meanwhile."""
+    if "tests.postgres" in sys.modules:
+        sys.modules["tests.postgres"].end()
