@@ -25,6 +25,7 @@ def runtime_directory() -> None:
     """Give the wheel a directory for its locks, before it is imported: where there is none, it takes any."""
     if "XDG_RUNTIME_DIR" not in os.environ:
         _places.append(Path(tempfile.mkdtemp(prefix="jb-run-")))
+        (_places[-1] / "python_PostgresServer").mkdir()  # the wheel makes none, and would lock all of /tmp
         os.environ["XDG_RUNTIME_DIR"] = str(_places[-1])
 
 

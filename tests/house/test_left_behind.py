@@ -1,0 +1,34 @@
+"""What tests make beside pytest's own directories is gone when they end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.house.tree import ROOT
+
+USES_A_SERVER = "tests/store/test_store.py::test_columns_come_back_as_they_went_in"
+
+
+@pytest.mark.database
+def test_a_worker_that_had_a_database_leaves_no_directory(tmp_path: Path) -> None:
+    """A worker that started a PostgreSQL stops it and removes it, its locks too, before it is told to be quick."""
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "1", "-p", "no:cacheprovider", USES_A_SERVER]
+    alone = {name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"}
+
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=alone | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout
+    left = [path.name for path in tmp_path.iterdir() if not path.name.startswith("pytest-of-")]
+    assert left == []
