@@ -10,6 +10,9 @@ LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --
 # A test that needs a Debian package says so by the marker `parts`; these are the packages.
 PARTS := openssl:openssl promtool:prometheus
 
+# A process that may not keep its compiled modules spends two seconds more on every start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-parts check bench bench-quick bench-parts night wire docs lock clean
 

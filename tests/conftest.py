@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# Processes of tests start a hundred times; one that may not keep its compiled modules needs thrice the time for it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 Golden = Callable[[str, str], None]
 """Compare a text with the file of that name under the test module's `golden` directory."""
@@ -35,3 +41,9 @@ def _compare(path: Path, found: str, *, write: bool) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with tests of real processes: they wait more than they work, so that others run beside them."""
     items.sort(key=lambda item: item.get_closest_marker("processes") is None)
+
+
+def pytest_unconfigure() -> None:
+    """End the database of this process, and remove it: a worker that takes long to exit is killed meanwhile."""
+    if "tests.postgres" in sys.modules:
+        sys.modules["tests.postgres"].end()

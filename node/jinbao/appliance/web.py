@@ -7,8 +7,10 @@ serve the console.
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -53,6 +55,10 @@ class WebPort:
     def stop(self) -> None:
         """End and free the address."""
         if self._server is not None and self._thread is not None:
+            with suppress(OSError):
+                self._server.socket.shutdown(
+                    socket.SHUT_RDWR
+                )  # wakes the thread, which would look up in half a second
             self._server.shutdown()
             self._server.server_close()
             self._thread.join()

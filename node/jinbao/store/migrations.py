@@ -33,6 +33,9 @@ def upgrade(engine: sa.Engine, folders: Sequence[Path]) -> None:
     """Bring the database to the newest revision of every room; does nothing when it is there."""
     config = _config(folders)
     with engine.connect() as connection, connection.begin():
+        found = revisions(connection, folders)
+        if not (found.pending or found.unknown):
+            return
         config.attributes["connection"] = connection
         command.upgrade(config, "heads")
 

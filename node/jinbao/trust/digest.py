@@ -20,7 +20,7 @@ D6  The path of a row is the sorted row hashes of its bucket, and the digests of
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -28,6 +28,8 @@ import polars_hash as plh
 
 BUCKETS = 256
 _BUCKET_NAMES = pl.Series([f"{number:02x}" for number in range(BUCKETS)])
+_AT_ONCE_ROWS = 65_536
+"""Rows whose hex and lines are a few megabytes; sixteen passes over them would cost more than they save."""
 EMPTY_ROOT = hashlib.sha256(b"").hexdigest()
 
 
@@ -113,12 +115,19 @@ def digest_of_leaves(parts: Iterable[pl.DataFrame]) -> Digest:
     in_hex = pl.col("leaf") if joined.schema["leaf"] == pl.String else pl.col("leaf").bin.encode("hex")
     lines = in_hex.sort().str.join("\n")
     buckets: dict[str, str] = {}
-    # A sixteenth at a time: hex and lines of all rows are as large as their content.
-    for first in "0123456789abcdef":
-        some = joined.filter(pl.col("bucket").str.starts_with(first))
+    for some in _parts(joined):
         for bucket, text in some.group_by("bucket").agg(lines).iter_rows():
             buckets[bucket] = _sha256(f"{text}\n")
     return Digest(joined.height, root_of(buckets), dict(sorted(buckets.items())))
+
+
+def _parts(joined: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """All rows in parts of whole buckets: many a sixteenth at a time, whose hex and lines are as large as the rows."""
+    if joined.height <= _AT_ONCE_ROWS:
+        yield joined
+        return
+    for first in "0123456789abcdef":
+        yield joined.filter(pl.col("bucket").str.starts_with(first))
 
 
 def digest_of_shares(shares: Iterable[pl.DataFrame]) -> Digest:
