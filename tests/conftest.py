@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-# Processes of tests start a hundred times; one that may not keep its compiled modules needs thrice the time for it.
+# Processes of tests start a hundred times; one that may not keep its compiled modules needs twice the time for it.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
