@@ -92,7 +92,7 @@ class Province:
             rows_max=1_000_000,
             ahead=ahead,
         )
-        self.seq = 0
+        self.seq, self.head = 0, ""
         self.ledger.record(acts.created(ME, "2" * 32))
 
     def event(self, name: str, **values: Any) -> None:
@@ -111,9 +111,12 @@ class Province:
 
     def _batch(self, kind: Kind, **parts: Any) -> VerifiedBatch:
         self.seq += 1
-        header = Header(STREAM, self.seq, "1" * 32, 1, "", kind, AT, period=PERIOD, standard=PAY.id, **parts)
+        header = Header(
+            STREAM, self.seq, "1" * 32, 1, self.head, kind, AT, period=PERIOD, standard=PAY.id, **parts
+        )
         sealed = SealedBatch("", "", encode_header(header), b"", ())
         batch = VerifiedBatch(sealed, header, head_of(sealed))
+        self.head = batch.head
         self.ledger.record(acts.accepted(batch, ME))
         return batch
 
