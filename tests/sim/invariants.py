@@ -11,7 +11,7 @@ from jinbao.journal.projection import APPLIED
 from jinbao.journal.verify import verify_journal, verify_segments
 from jinbao.model.batch import Header, Kind
 from jinbao.model.receipt import Stage
-from jinbao.model.stream import DOWNWARD, JOURNAL, LINE, TRUST, TRUST_UP, StreamId
+from jinbao.model.stream import CUTS, DOWNWARD, JOURNAL, LINE, TRUST, TRUST_UP, StreamId
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.trust.encoding import decode_header
 
@@ -106,7 +106,7 @@ def _reaches(world: World, stream: StreamId, me: Endpoint) -> bool:
         return _on_path(world, me, origin, stream.audience)
     if stream.audience == LINE:
         above = me.zone is Zone.EXCHANGE and me != origin and topology.in_subtree(origin, me)
-        return above and (origin.zone is Zone.PRODUCTION or stream.topic == TRUST_UP)
+        return above and (origin.zone is Zone.PRODUCTION or stream.topic in {TRUST_UP, CUTS})
     return stream.topic.startswith("published.") and me == Endpoint(origin.node, Zone.DECISION)
 
 

@@ -281,6 +281,7 @@ class World:
         moved |= self.step("attest", endpoint, lambda zone: zone.submissions.attest())
         moved |= self.step("trust", endpoint, _seal_trust)
         moved |= self.step("standby", endpoint, lambda zone: zone.following.step())
+        moved |= self.step("witness", endpoint, lambda zone: zone.cut_sealer.step())
         moved |= self.step("deadlines", endpoint, lambda zone: zone.deadlines.step())
         return self.step("receipts", endpoint, lambda zone: zone.receipts.step()) or moved
 

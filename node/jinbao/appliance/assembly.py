@@ -45,6 +45,7 @@ from jinbao.journal.index import Counter, JournalIndex
 from jinbao.journal.inspector import DecoderProcess, Died, Examiner, Inspector
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.projection import JournalProjection
+from jinbao.journal.scrub import Scrub
 from jinbao.journal.segments import SegmentShelf
 from jinbao.library.attesting import Attesting
 from jinbao.library.room import Library, LibraryProjection
@@ -64,6 +65,7 @@ from jinbao.registry.standards import load_standards
 from jinbao.source.state import SourceState, StateProjection
 from jinbao.standby.cuts import CutProjection, Cuts
 from jinbao.standby.following import JournalHandler
+from jinbao.standby.witnessing import CutSealer, CutsHandler
 from jinbao.store.ahead import SideBySide, ahead
 from jinbao.store.engine import Store
 from jinbao.store.files import Files
@@ -160,6 +162,8 @@ class OpenZone:
     unlock: Callable[[], None]
     cuts: Cuts
     following: JournalSealer
+    cut_sealer: CutSealer
+    scrub: Scrub
     writing: threading.Lock = field(default_factory=threading.Lock)
     """Held while a capture has files on the shelf that no act names yet."""
     shelving: threading.Lock = field(default_factory=threading.Lock)
@@ -307,7 +311,11 @@ def _build(
     cuts = Cuts(store)
     journals = JournalHandler(me=me.node, ledger=ledger, shelf=shelf, inspector=inspector, cut_of=cuts.of)
     of_zone: dict[Zone, list[Handler]] = {
-        Zone.EXCHANGE: [journals, submissions],
+        Zone.EXCHANGE: [
+            journals,
+            CutsHandler(ledger=ledger, witnessed=cuts.witnessed, observer=observer),
+            submissions,
+        ],
         Zone.DECISION: [PackageHandler(ledger, standards, inspector)],
     }
     handlers += of_zone.get(me.zone, [])
@@ -435,6 +443,25 @@ def _build(
             epoch=epoch,
             backup=lambda: trust.topology().backup(me.node),
             now=ports.now_text,
+        ),
+        cut_sealer=CutSealer(
+            index=index,
+            ledger=ledger,
+            cuts=cuts.all,
+            above=lambda: trust.topology().above(me),
+            seal=seal_header,
+            epoch=epoch,
+            now=ports.now_text,
+        ),
+        scrub=Scrub(
+            me,
+            store,
+            shelf,
+            directory / "scrub.json",
+            files=ports.files,
+            now=ports.now,
+            within=timedelta(days=limits.scrub_days),
+            told=observer.event,
         ),
         unlock=unlock,
     )

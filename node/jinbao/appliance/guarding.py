@@ -7,7 +7,7 @@ Two points that are never mixed: `capture_age`, from the source's newest complet
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from jinbao.appliance.assembly import OpenZone, stored_batch
@@ -65,14 +65,19 @@ def age_s(zone: OpenZone, at: str) -> float:
 
 
 def guarded(zone: OpenZone) -> list[Cut]:
-    """The newest cut of every zone that this node protects, by zone; one of nothing where none came yet."""
+    """The newest cut of every zone that this node protects, by zone; one of nothing where none came yet.
+
+    Segments that scrubbing found damaged are missing.
+    """
     row = zone.topology.row(zone.me.node)
     if row is None or zone.me.zone is not Zone.EXCHANGE:
         return []
     nodes = [zone.topology.row(node) for node in row.protects]
     streams = [StreamId(Endpoint(r.node, z), JOURNAL, zone.me.node) for r in nodes if r for z in r.zones]
     known = {cut.stream: cut for cut in zone.cuts.all()}
-    return [known.get(stream, Cut(stream)) for stream in sorted({*streams, *known})]
+    bad = zone.scrub.progress().bad
+    cuts = [known.get(stream, Cut(stream)) for stream in sorted({*streams, *known})]
+    return [replace(c, missing=c.missing + zone.index.named(c.stream, bad)) if bad else c for c in cuts]
 
 
 def copy_of(zone: OpenZone, endpoint: Endpoint, at: int = 0) -> Copy:

@@ -38,6 +38,8 @@ _ALARMS = frozenset(
         "disk_slow",
         "disk_filling",
         "token_lied",
+        "segment_damaged",
+        "backup_went_back",
         "zone_failed",
     }
 )

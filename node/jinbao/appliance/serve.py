@@ -10,7 +10,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -22,8 +22,9 @@ from jinbao.appliance.admin_server import AdminServer
 from jinbao.appliance.assembly import CHINA, OpenZone, open_zone
 from jinbao.appliance.auditing import keep_trail
 from jinbao.appliance.carrying import between
-from jinbao.appliance.guarding import capture_age_s, exposure, guarded
+from jinbao.appliance.guarding import age_s, capture_age_s, exposure, guarded
 from jinbao.appliance.housekeeping import sweep_shelf, watch_disk
+from jinbao.appliance.mending import mend
 from jinbao.appliance.metrics import Sample
 from jinbao.appliance.observers import where_failed
 from jinbao.appliance.questions import Asked, dispatch
@@ -35,6 +36,7 @@ from jinbao.appliance.web import WebPort
 from jinbao.flow.pace import Pace, PaceLimits, Worker
 from jinbao.flow.ports import Peer
 from jinbao.journal.index import JournalIndex, Missing
+from jinbao.journal.scrub import Use
 from jinbao.link.client import LineClient
 from jinbao.link.limits import LinkLimits
 from jinbao.link.server import LineServer
@@ -133,6 +135,8 @@ class ZoneService:
         self._worker("retention", self._retain, interval_s=_RETENTION_S)
         self._worker("trust", self._trusting, interval_s=_TRUST_S)
         self._worker("standby", self._seal_acts)
+        self._worker("witness", self._tell_cuts, interval_s=self.zone.settings.pace.witness_interval_s)
+        self._worker("scrub", self._scrub, interval_s=_MINUTE_S)
         self._worker("renewal", self._renewing, interval_s=_RENEWAL_S)
         self._worker(
             "audit", self._audit, interval_s=min(_MINUTE_S, self.zone.settings.audit.seal_interval_s)
@@ -310,6 +314,33 @@ class ZoneService:
             sweep_shelf(self.zone)
         return False
 
+    def _tell_cuts(self) -> bool:
+        """Seal how far we have the journals we follow; at most once each interval."""
+        if self.zone.cut_sealer.step():
+            self._news()
+        return False
+
+    def _scrub(self) -> bool:
+        """Read again the segments that are due; a pass that ended begins anew at the next round."""
+        self.zone.scrub.step(
+            lambda sha256, size, uses: mend(self.zone, self._holders(uses), sha256, size, uses)
+        )
+        return False
+
+    def _holders(self, uses: Sequence[Use]) -> Iterator[Peer]:
+        """Everyone on the line who may have what names a segment, its origins first; each closed when it was asked."""
+        topology, me = self.zone.topology, self.zone.me
+        origins = {stream.origin.node for stream, _ in uses}
+        line = [
+            e for e in topology.followed(me) if topology.border(me, e) is Border.LINE and topology.address(e)
+        ]
+        for peer in sorted(line, key=lambda e: (e.node not in origins, e)):
+            client = LineClient(self.standing, peer, topology.address(peer), limits=self._limits)
+            try:
+                yield client
+            finally:
+                client.close()
+
     def _seal_acts(self) -> bool:
         """Seal what was recorded for the backup site; news for it."""
         with self.zone.shelving:
@@ -436,6 +467,9 @@ class ZoneService:
     def _present_samples(self) -> Iterable[Sample]:
         """What this process and its disk know."""
         zone, none, now = self.zone, dict[str, str](), time.monotonic()
+        scrubbed = zone.scrub.progress()
+        yield "jinbao_scrub_age_seconds", none, age_s(zone, scrubbed.done_begun_at)
+        yield "jinbao_segments_damaged", none, len(scrubbed.bad)
         mine = zone.identity
         yield "jinbao_certificate_expires_timestamp_seconds", none, mine.until.timestamp()
         for crl in zone.trust.book().crls.values():

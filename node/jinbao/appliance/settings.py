@@ -22,6 +22,7 @@ from jinbao.model.zone import Border, Endpoint, Tier, Zone
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
+Days = Annotated[float, Field(gt=0)]
 
 
 class _Strict(BaseModel):
@@ -99,6 +100,10 @@ class Limits(_Strict):
     headers_max: Positive = Field(
         500, description="Headers per follow answer: small, so that directives are not late."
     )
+    scrub_days: Days = Field(
+        7.0,
+        description="Every segment of a zone is read again within so many days: what rots is found while others have it.",
+    )
     receipts_max: Positive = Field(5_000, description="Receipts sealed in one batch.")
     apply_batches_max: Positive = Field(20_000, description="Accepted batches looked at per apply round.")
     disk_reserve_bytes: Positive = Field(
@@ -158,6 +163,9 @@ class Paces(_Strict):
     follow_wait_s: Seconds = Field(10.0, description="How long a follow call waits for news.")
     interval_s: Seconds = Field(1.0, description="Pause after a round with nothing to do.")
     backoff_max_s: Seconds = Field(60.0, description="Longest pause after failures in a row.")
+    witness_interval_s: Seconds = Field(
+        300.0, description="How often a backup site tells its parent how far it is, if that changed."
+    )
     capture_cron: str = Field(
         "30 1 * * *", description="When capture runs, Asia/Shanghai; empty: only on command."
     )

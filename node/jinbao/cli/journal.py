@@ -80,6 +80,31 @@ def verify(ctx: click.Context, config: Path, zone: str, as_json: bool) -> None:
 
 @journal.command(
     help=t(
+        "How far the pass over all segments is, and what is damaged; a zone reads every segment again within its scrub_days.",
+        "段巡检进度及损坏情况；分区在 scrub_days 天内重读全部段。",
+    ),
+    epilog="jinbao journal scrub --zone production",
+)
+@asking(Zone.EXCHANGE)
+@click.pass_context
+def scrub(ctx: click.Context, config: Path, zone: str, as_json: bool) -> None:
+    """Exit code 3 while something is damaged and not mended."""
+    found = ask(config, zone, "journal.scrub")
+    answer(found, as_json, "damaged", {"segment": t("segment", "段"), "kind": t("kind", "类")})
+    if not as_json:
+        names = {
+            "segments": t("segments read in this pass", "本轮已读段数"),
+            "last_ended_at": t("last whole pass ended", "最近一轮完成于"),
+            "last_segments": t("its segments", "该轮段数"),
+            "last_bytes": t("its bytes", "该轮字节数"),
+            "within_days": t("days for a pass", "每轮天数上限"),
+        }
+        show.pairs(found, names)
+    ctx.exit(3 if found["damaged"] else 0)
+
+
+@journal.command(
+    help=t(
         "Who still needs which bytes, and what may go; --apply removes what nobody needs.",
         "各方仍需的字节数与可删除部分；--apply 执行删除。",
     ),

@@ -30,7 +30,7 @@ NOUNS: dict[str, tuple[str, str, str]] = {
     "database": ("database:database", "databases of the zones: check, migrate, convert", "各分区的数据库：检查、升级、转换"),
     "standby": ("standby:standby", "the backup site: status, rebuild", "灾备：状态、重建"),
     "trust": ("trust:trust", "whom this zone trusts: list, import", "信任：查看、导入"),
-    "journal": ("journal:journal", "the journal: list, show, verify, retention", "流水：列表、查看、校验、保留"),
+    "journal": ("journal:journal", "the journal: list, show, verify, scrub, retention", "流水：列表、查看、校验、巡检、保留"),
     "quarantine": ("quarantine:quarantine", "rows the gate stopped, and why", "被隔离的记录及原因"),
     "library": ("library:library", "stored records: list, show, count, export, digest", "交换库：列表、查看、计数、导出、摘要"),
     "evidence": ("evidence:evidence", "proof of what became of a record: export, verify, list", "一条记录的证据：导出、核验、列表"),

@@ -36,9 +36,10 @@ def standby() -> None:
 @asking(Zone.EXCHANGE)
 @click.pass_context
 def status(ctx: click.Context, config: Path, zone: str, as_json: bool) -> None:
-    """Exit code 3 where a protected zone cannot be built again."""
+    """Exit code 3 where a protected zone cannot be built again, or a backup has less than it said."""
     found = ask(config, zone, "standby.status")
     broken = [line for line in found["protected"] if not line["restorable_to"] or line["held"]]
+    broken += [line for line in found["witnessed"] if line["went_back_at"]]
     if as_json:
         show.as_json(found)
     else:
@@ -55,7 +56,7 @@ def _show(found: dict[str, Any]) -> None:
             "{backup} 落后本分区流水 {rpo_s} 秒、{rpo_rows} 条记录、{rpo_bytes} 字节",
         )
         show.result(text.format(**{k: unknown if v is None else v for k, v in own.items()}))
-    elif not found["protected"]:
+    elif not found["protected"] and not found["witnessed"]:
         show.result(t("nobody protects this zone", "本分区没有灾备"))
     if own["capture_age_s"] is not None:
         text = t(
@@ -71,9 +72,20 @@ def _show(found: dict[str, Any]) -> None:
             "capture_age_s": t("source captured, s ago", "来源采集于（秒前）"),
             "seen_s_ago": t("seen, s ago", "上次应答（秒前）"),
             "missing": t("missing segments", "缺失段"),
+            "verified_at": t("all read again by", "最近全部重读"),
             "held": t("held", "暂停原因"),
         }
         show.table(found["protected"], columns)
+
+    if found["witnessed"]:
+        columns = {
+            "backup": t("backup", "灾备"),
+            "zone": t("said it has of", "声明已取得"),
+            "batch": t("batch", "批次"),
+            "at": t("at", "时间"),
+            "went_back_at": t("HAD LESS at", "少于先前声明，于"),
+        }
+        show.table(found["witnessed"], columns)
 
 
 @standby.command(

@@ -217,6 +217,13 @@ class JournalIndex:
         with self._store.read() as connection:
             return Overview(*(int(connection.execute(query).scalar_one()) for query in counts))
 
+    def named(self, stream: StreamId, hashes: Collection[str]) -> int:
+        """How many of these segments batches of a stream name."""
+        mine = SEGMENT.c.stream == str(stream), SEGMENT.c.sha256.in_(hashes)
+        query = sa.select(sa.func.count(sa.distinct(SEGMENT.c.sha256))).where(*mine)
+        with self._store.read() as connection:
+            return int(connection.scalar(query) or 0)
+
     def recorded_after(self, lsn: int) -> tuple[int, int]:
         """Rows and bytes of the batches recorded after an act, those of acts apart."""
         query = sa.select(sa.func.sum(HEADER.c.rows), sa.func.sum(HEADER.c.bytes)).where(

@@ -104,6 +104,7 @@ class JournalProjection:
             "refused": self._moved,
             "skipped": self._moved,
             "followed": self._moved,
+            "witnessed": self._moved,
             "packaged": self._moved,
             "held": self._held,
             "released": self._released,

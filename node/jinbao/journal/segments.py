@@ -65,6 +65,7 @@ class SegmentShelf:
     def __init__(self, root: Path, files: Files) -> None:
         self.root = root
         self.incoming = root / "incoming"
+        self.damaged = root / "damaged"
         self._files = files
         self._lock = threading.Lock()
         self._written = 0
@@ -224,6 +225,19 @@ class SegmentShelf:
         """Forget a segment nothing refers to any more."""
         discard(self._files, self.path(sha256))
 
+    def lay_aside(self, sha256: str) -> Path | None:
+        """Take a file that is not what its name says off the shelf, and keep it for a person; where, if there is one."""
+        path = self.path(sha256)
+        if not path.is_file():
+            return None
+        self._files.make_directory(self.damaged)
+        number = sum(1 for _ in self.damaged.glob(f"{sha256}*"))
+        aside = self.damaged / f"{sha256}.{number}"
+        self._files.rename(path, aside)
+        self._files.sync_directory(self.damaged)
+        self._files.sync_directory(path.parent)
+        return aside
+
     def stored(self) -> Iterator[str]:
         """Hashes on the shelf, by name only."""
         for path in sorted(self.root.glob("[0-9a-f][0-9a-f]/*.parquet")):
@@ -233,7 +247,8 @@ class SegmentShelf:
     def strays(self) -> Iterator[Path]:
         """Files that lie where no segment can: nothing here put them there or will read them."""
         for path in sorted(self.root.rglob("*")):
-            if path.is_file() and self.incoming not in path.parents and not self._is_place(path):
+            apart = {self.incoming, self.damaged} & set(path.parents)
+            if path.is_file() and not apart and not self._is_place(path):
                 yield path
 
     def _is_place(self, path: Path) -> bool:

@@ -210,6 +210,25 @@ def followed(
     )
 
 
+def witnessed(
+    *, stream: StreamId, seq: int, head: str, cuts: Sequence[tuple[str, int, str]], went_back: Sequence[str]
+) -> Act:
+    """A backup site said up to where it has each journal: the stream of acts, seq and head of its newest batch.
+
+    `went_back` names the streams of which it has less than it said before, or another batch at the same place.
+    """
+    return Act(
+        "witnessed",
+        {
+            "stream": str(stream),
+            "seq": seq,
+            "head": head,
+            "cuts": [list(cut) for cut in cuts],
+            "went_back": list(went_back),
+        },
+    )
+
+
 def trust_learned(documents: Sequence[TrustDocument], peer: str) -> Act:
     """Proved trust documents came; `peer` is who brought them, empty for an operator of this zone."""
     rows = [asdict(d) | {"kind": str(d.kind), "body": _bytes(d.body)} for d in documents]

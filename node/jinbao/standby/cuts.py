@@ -1,7 +1,7 @@
 """Cuts: up to which act the journal of each protected zone is here, chained and with what it names.
 
 A cut is the zone's own signed batch of acts. It is restorable when every segment that a rebuild
-opens is on the shelf. A projection of the acts `followed`.
+opens is on the shelf. A parent keeps what backups said of theirs. Projections of the acts `followed` and `witnessed`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from jinbao.model.acts import Act
 from jinbao.model.stream import StreamId
-from jinbao.standby.tables import CUT, METADATA
+from jinbao.standby.tables import CUT, METADATA, WITNESS
 from jinbao.store.engine import Store, Transaction
 from jinbao.store.projection import Recorded
 from jinbao.store.stage import Stage
@@ -37,9 +37,9 @@ class Cut:
 
 
 class CutProjection:
-    """Reads `followed`."""
+    """Reads `followed` and `witnessed`."""
 
-    kinds = frozenset({"followed"})
+    kinds = frozenset({"followed", "witnessed"})
     tables = tuple(METADATA.sorted_tables)
 
     def stage(self, store: Store, act: Act) -> tuple[Stage, ...]:
@@ -48,11 +48,38 @@ class CutProjection:
         return ()
 
     def project(self, tx: Transaction, recorded: Recorded, stages: tuple[Stage, ...]) -> None:
-        """The cut of a stream is the newest one."""
+        """The cut of a stream is the newest one; of what a backup said the most stands, and when it had less."""
         del stages
         body = recorded.act.body
+        if recorded.act.kind == "witnessed":
+            self._witnessed(tx, recorded)
+            return
         tx.execute(CUT.delete().where(CUT.c.stream == body["stream"]))
         tx.execute(CUT.insert(), {column.name: body[column.name] for column in CUT.columns})
+
+    def _witnessed(self, tx: Transaction, recorded: Recorded) -> None:
+        body = recorded.act.body
+        backup = StreamId.parse(body["stream"]).origin.node
+        for stream, seq, head in body["cuts"]:
+            place = sa.and_(WITNESS.c.stream == stream, WITNESS.c.backup == backup)
+            if stream in body["went_back"]:
+                tx.execute(WITNESS.update().where(place).values(went_back_at=recorded.at))
+                continue
+            tx.execute(WITNESS.delete().where(place))
+            row = {"stream": stream, "backup": backup, "seq": seq, "head": head, "at": recorded.at}
+            tx.execute(WITNESS.insert(), row | {"went_back_at": ""})
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """What a backup said it has of a journal: the most it ever said, `at` what time here, and when it last had less."""
+
+    stream: StreamId
+    backup: str
+    seq: int
+    head: str
+    at: str
+    went_back_at: str = ""
 
 
 class Cuts:
@@ -72,4 +99,13 @@ class Cuts:
         return [
             Cut(StreamId.parse(r.stream), r.seq, r.head, r.lsn, r.hash, r.at, r.captured_at, r.missing)
             for r in rows
+        ]
+
+    def witnessed(self) -> list[Witness]:
+        """What backups below said of the journals they follow, by stream and backup."""
+        query = sa.select(WITNESS).order_by(WITNESS.c.stream, WITNESS.c.backup)
+        with self._store.read() as connection:
+            rows = connection.execute(query).all()
+        return [
+            Witness(StreamId.parse(r.stream), r.backup, r.seq, r.head, r.at, r.went_back_at) for r in rows
         ]

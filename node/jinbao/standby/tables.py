@@ -1,10 +1,21 @@
-"""Tables of the standby room: up to where the journal of each protected zone is here, whole."""
+"""Tables of the standby room: how far each protected journal is here, and how far backups below said they are."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
 METADATA = sa.MetaData()
+
+WITNESS = sa.Table(
+    "standby_witness",
+    METADATA,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("backup", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("head", sa.Text, nullable=False),
+    sa.Column("at", sa.Text, nullable=False),
+    sa.Column("went_back_at", sa.Text, nullable=False),
+)
 
 CUT = sa.Table(
     "standby_cut",

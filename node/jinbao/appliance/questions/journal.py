@@ -84,6 +84,24 @@ def verify(asked: Asked, _arguments: NoArguments) -> Body:
     }
 
 
+@question("journal.scrub", arguments=NoArguments)
+def scrub(asked: Asked, _arguments: NoArguments) -> Body:
+    """How far the pass over all segments is, what the last whole one read, and what is damaged and not mended."""
+    progress = asked.zone.scrub.progress()
+    return {
+        "zone": str(asked.zone.me),
+        "begun_at": progress.begun_at,
+        "segments": progress.objects,
+        "bytes": progress.bytes,
+        "last_begun_at": progress.done_begun_at,
+        "last_ended_at": progress.done_at,
+        "last_segments": progress.done_objects,
+        "last_bytes": progress.done_bytes,
+        "damaged": [{"segment": sha256, "kind": kind} for sha256, kind in sorted(progress.bad.items())],
+        "within_days": asked.zone.settings.limits.scrub_days,
+    }
+
+
 @question("journal.retention", kind="act", role=Role.SYSTEM, arguments=Sweep)
 def retention(asked: Asked, arguments: Sweep) -> Body:
     """Bytes by who still needs them, and what may go; with `apply`, what may go is removed."""

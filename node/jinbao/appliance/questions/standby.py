@@ -27,7 +27,7 @@ class OneProtected(Arguments):
 
 @question("standby.status", arguments=NoArguments)
 def status(asked: Asked, _arguments: NoArguments) -> Body:
-    """What would be lost with this zone now, and each zone this node protects with its newest cut. Null: unknown."""
+    """What would be lost with this zone now, each zone it protects, and what backups below said. Null: unknown."""
     zone = asked.zone
     lost = exposure(zone)
     own: Body = {"backup": lost.backup if lost else "", "rpo_s": None, "rpo_rows": None, "rpo_bytes": None}
@@ -35,7 +35,18 @@ def status(asked: Asked, _arguments: NoArguments) -> Body:
         own |= {"rpo_s": round(lost.rpo_s, 1), "rpo_rows": lost.rows, "rpo_bytes": lost.bytes}
     captured = capture_age_s(zone)
     own["capture_age_s"] = round(captured, 1) if captured is not None and math.isfinite(captured) else None
-    return {"zone": str(zone.me), "own": own, "protected": [_line(asked, cut) for cut in guarded(zone)]}
+    witnessed = [
+        {
+            "zone": str(w.stream.origin),
+            "backup": w.backup,
+            "batch": w.seq,
+            "at": w.at,
+            "went_back_at": w.went_back_at,
+        }
+        for w in zone.cuts.witnessed()
+    ]
+    protected = [_line(asked, cut) for cut in guarded(zone)]
+    return {"zone": str(zone.me), "own": own, "protected": protected, "witnessed": witnessed}
 
 
 def _line(asked: Asked, cut: Cut) -> Body:
@@ -51,6 +62,7 @@ def _line(asked: Asked, cut: Cut) -> Body:
         "acts": cut.lsn,
         "restorable_to": "" if cut.missing else cut.at,
         "missing": cut.missing,
+        "verified_at": zone.scrub.progress().done_begun_at,
         "captured_at": cut.captured_at,
         "capture_age_s": round(captured, 1) if math.isfinite(captured) else None,
         "seen_s_ago": contact.seconds_ago if contact else None,

@@ -23,3 +23,13 @@ def upgrade() -> None:
         sa.Column("missing", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("stream"),
     )
+    op.create_table(
+        "standby_witness",
+        sa.Column("stream", sa.Text(), nullable=False),
+        sa.Column("backup", sa.Text(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("head", sa.Text(), nullable=False),
+        sa.Column("at", sa.Text(), nullable=False),
+        sa.Column("went_back_at", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("stream", "backup"),
+    )

@@ -1,0 +1,183 @@
+"""Scrubbing 巡检: every segment that is named here is read again within so many days, and mended from a peer if it rotted.
+
+Goes through the shelf in the order of hashes, a little at each step, and goes on where it was after a
+restart. What is not what was written is laid aside, never deleted, and asked for anew. Says nothing of the
+database: `verify` does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from jinbao.journal.retention import passes_by
+from jinbao.journal.segments import SegmentShelf
+from jinbao.journal.tables import SEGMENT
+from jinbao.model.stream import StreamId
+from jinbao.model.zone import Endpoint
+from jinbao.store.engine import Store
+from jinbao.store.files import Files, seal
+
+STEP_BYTES_MAX = 256 << 20
+"""Most that is read in one step, whatever is due: a fifth of a second of the disk."""
+
+PAUSE_MAX = timedelta(hours=1)
+"""A zone that was stopped for longer does not catch up at once."""
+
+_PAGE = 200
+
+Use = tuple[StreamId, int]
+"""A batch that names a segment: its stream and seq."""
+
+Mend = Callable[[str, int, Sequence[Use]], bool]
+"""Brings a segment of this hash and so many bytes from whoever has it; whether it did."""
+
+
+Told = Callable[..., None]
+"""Told what was found: the name of a fact, and its values by name."""
+
+
+@dataclass
+class Progress:
+    """Where the pass under way is, by hash, and what the last whole one found. Moments are UTC, RFC 3339, or empty.
+
+    `bad` are segments known to be damaged and not mended, with their kind of damage.
+    """
+
+    begun_at: str = ""
+    looked_at: str = ""
+    after: str = ""
+    objects: int = 0
+    bytes: int = 0
+    bad: dict[str, str] = field(default_factory=dict)
+    done_at: str = ""
+    done_begun_at: str = ""
+    done_objects: int = 0
+    done_bytes: int = 0
+
+
+class Scrub:
+    """The scrubbing of one zone's shelf; `place` is the file that says how far it is."""
+
+    def __init__(
+        self,
+        me: Endpoint,
+        store: Store,
+        shelf: SegmentShelf,
+        place: Path,
+        *,
+        files: Files,
+        now: Callable[[], datetime],
+        within: timedelta,
+        told: Told,
+    ) -> None:
+        self._me, self._store, self._shelf, self._place = me, store, shelf, place
+        self._files, self._now, self._within, self._told = files, now, within, told
+
+    def progress(self) -> Progress:
+        """How far it is; at the beginning where the file is not there or says nothing."""
+        try:
+            return Progress(**json.loads(self._place.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return Progress()
+
+    def step(self, mend: Mend) -> bool:
+        """Read what is due since the last step; whether a pass ended. Damage is told, laid aside, mended if it can be."""
+        progress, now = self.progress(), self._now()
+        if not progress.begun_at:
+            progress.begun_at = _text(now)
+        left = self._due(progress, now)
+        ended = False
+        for sha256, size, uses in self._named(progress.after):
+            if left <= 0:
+                break
+            self._look(progress, sha256, size, uses, mend)
+            left -= max(size, 1)
+        else:
+            ended = True
+        progress.looked_at = _text(now)
+        self._write(self._ended(progress, now) if ended else progress)
+        return ended
+
+    def _due(self, progress: Progress, now: datetime) -> int:
+        """Bytes to be read now, so that all of them are within the time; one segment's at least."""
+        if not progress.looked_at:
+            return 1
+        since = min(max(now - datetime.fromisoformat(progress.looked_at), timedelta()), PAUSE_MAX)
+        stored = sa.select(SEGMENT.c.sha256, SEGMENT.c.bytes).distinct().subquery()
+        with self._store.read() as connection:
+            total = int(connection.scalar(sa.select(sa.func.sum(stored.c.bytes))) or 0)
+        # A pass that takes three quarters of the time leaves room for a day that the zone is stopped.
+        return min(max(1, int(total * (since / (self._within * 0.75)))), STEP_BYTES_MAX)
+
+    def _named(self, after: str) -> Iterator[tuple[str, int, list[Use]]]:
+        """Segments by hash with the batches that name them, but for those that only pass by and are gone."""
+        while page := self._page(after):
+            for sha256, (size, uses) in page.items():
+                after = sha256
+                if self._shelf.has(sha256) or not all(passes_by(self._me, stream) for stream, _ in uses):
+                    yield sha256, size, uses
+
+    def _page(self, after: str) -> dict[str, tuple[int, list[Use]]]:
+        hashes = (
+            sa.select(SEGMENT.c.sha256)
+            .where(SEGMENT.c.sha256 > after)
+            .distinct()
+            .order_by(SEGMENT.c.sha256)
+            .limit(_PAGE)
+        )
+        query = sa.select(SEGMENT.c.sha256, SEGMENT.c.bytes, SEGMENT.c.stream, SEGMENT.c.seq).where(
+            SEGMENT.c.sha256.in_(hashes)
+        )
+        found: dict[str, tuple[int, list[Use]]] = {}
+        with self._store.read() as connection:
+            for row in connection.execute(query.order_by(SEGMENT.c.sha256, SEGMENT.c.stream, SEGMENT.c.seq)):
+                uses = found.setdefault(row.sha256, (row.bytes, []))[1]
+                uses.append((StreamId.parse(row.stream), row.seq))
+        return found
+
+    def _look(self, progress: Progress, sha256: str, size: int, uses: Sequence[Use], mend: Mend) -> None:
+        damage = self._shelf.examine(sha256, size)
+        progress.after = sha256
+        progress.objects += 1
+        progress.bytes += size
+        if damage is None:
+            progress.bad.pop(sha256, None)
+            return
+        self._shelf.lay_aside(sha256)
+        is_mended = mend(sha256, size, uses)
+        self._told(
+            "segment_damaged", segment=sha256, kind=damage.kind, detail=damage.detail, mended=is_mended
+        )
+        if is_mended:
+            progress.bad.pop(sha256, None)
+            self._told("segment_mended", segment=sha256)
+        else:
+            progress.bad[sha256] = damage.kind
+
+    def _ended(self, progress: Progress, now: datetime) -> Progress:
+        self._told(
+            "shelf_scrubbed", segments=progress.objects, bytes=progress.bytes, damaged=len(progress.bad)
+        )
+        return Progress(
+            looked_at=progress.looked_at,
+            bad=progress.bad,
+            done_at=_text(now),
+            done_begun_at=progress.begun_at,
+            done_objects=progress.objects,
+            done_bytes=progress.bytes,
+        )
+
+    def _write(self, progress: Progress) -> None:
+        temporary = self._place.with_suffix(".tmp")
+        temporary.write_text(json.dumps(asdict(progress), indent=1) + "\n", encoding="utf-8")
+        seal(self._files, temporary, self._place)
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")
