@@ -113,8 +113,6 @@ def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scrubbing]:
     opened.store.close()
 
 
-@pytest.mark.fault_row(13)
-@pytest.mark.fault_row(14)
 @settings(max_examples=30, deadline=None)
 @given(
     which=st.integers(0, 4), place=st.integers(0), kind=st.sampled_from(["altered", "truncated", "missing"])

@@ -1,4 +1,4 @@
-"""A copy that was put back to an older one is seen from outside, and so is a zone that was (fault rows 16 and 56)."""
+"""A copy that was put back to an older one is seen from outside, and so is a zone that was."""
 
 from __future__ import annotations
 
@@ -60,7 +60,6 @@ def test_the_parent_knows_how_far_the_backup_is(guarded: MakeWorld) -> None:
         assert [line["zone"] for line in told] == sorted(map(str, PROTECTED))
 
 
-@pytest.mark.fault_row(56)
 def test_a_backup_put_back_to_an_older_copy_is_held_by_its_parent(guarded: MakeWorld) -> None:
     """An old copy in the backup's place says less than its parent holds: its stream is held as a rollback."""
     with guarded(4) as world:
@@ -90,7 +89,6 @@ def saying(world: World, lines: Callable[[Sequence[Cut]], Sequence[Cut]]) -> Non
     world.apply(MINISTRY)
 
 
-@pytest.mark.fault_row(56)
 @pytest.mark.parametrize("alter", [{"seq": 1}, {"head": "f" * 64}], ids=["fewer", "another"])
 def test_less_than_was_said_is_told(guarded: MakeWorld, alter: dict[str, object]) -> None:
     """A backup with fewer batches of a journal, or with another at the same place, is told until it has more again."""
@@ -126,12 +124,13 @@ def test_the_word_is_given_once(guarded: MakeWorld) -> None:
 
         saying(world, lambda _: many)
         assert zone.index.head(WORD).seq == before + 3
-        assert len(world.zones[MINISTRY].cuts.witnessed()) == 450 + len([e for e in PROTECTED if e.zone is not Zone.EXCHANGE])
+        assert len(world.zones[MINISTRY].cuts.witnessed()) == 450 + len(
+            [e for e in PROTECTED if e.zone is not Zone.EXCHANGE]
+        )
         with pytest.raises(AssertionError):
             saying(world, lambda _: many)
 
 
-@pytest.mark.fault_row(16)
 def test_a_zone_put_back_to_an_older_copy_is_held_by_its_backup(guarded: MakeWorld) -> None:
     """A protected zone that has fewer acts than its backup saw is held as a rollback, and the copy stays as it was."""
     with guarded(4) as world:

@@ -1,0 +1,137 @@
+"""`jinbao standby`: the operator sees the distance, builds a zone again, and is told what is in the way."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Say
+from tests.cli.harness import Net, spawn
+from tests.postgres import fresh_database
+from tests.sim.world import Plan
+
+from jinbao.appliance.restoring import MARK
+from jinbao.model.failpoint import ENVIRONMENT
+
+BACKUP, CITY = "140000-backup", "140100"
+
+
+@pytest.fixture(scope="module")
+def net(guarded_plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Net:
+    """A network with a backup site after a first submission; every zone is stopped."""
+    directory = tmp_path_factory.mktemp("standby") / "net"
+    shutil.copytree(guarded_plan.directory, directory, symlinks=True)
+    for config in directory.glob("*/node.toml"):
+        text = config.read_text(encoding="utf-8")
+        old = next(line for line in text.splitlines() if line.startswith("topology_file")).split('"')[1]
+        config.write_text(text.replace(str(Path(old).parent), str(directory)), encoding="utf-8")
+    return Net(directory)
+
+
+def test_the_backup_says_what_can_be_built(net: Net, say: Say) -> None:
+    """Every protected zone is a line with its moment; all of them have one, so the exit code is 0; JSON says the same."""
+    said = say("standby", "status", "--config", net.config(BACKUP))
+    body = json.loads(say("standby", "status", "--json", "--config", net.config(BACKUP)).out)
+
+    assert said.code == 0
+    assert f"{CITY}/production" in said.out
+    assert [line["zone"] for line in body["protected"]] == sorted(line["zone"] for line in body["protected"])
+    assert len(body["protected"]) == 5
+    assert all(line["restorable_to"] for line in body["protected"])
+    assert "可重建到" in say("standby", "status", "--config", net.config(BACKUP), lang="zh").out
+
+
+def test_a_stopped_zone_does_not_claim_to_be_protected(net: Net, say: Say) -> None:
+    """Of a zone that does not run nobody knows what the backup has: it says unknown, and the capture's age apart."""
+    said = say("standby", "status", "--zone", "production", "--config", net.config(CITY))
+
+    assert said.code == 0
+    assert f"{BACKUP} is behind this zone's journal by unknown s" in said.out
+    assert "the source was captured" in said.out
+
+
+@pytest.mark.database
+def test_a_zone_is_built_from_the_command_line(net: Net, say: Say, tmp_path: Path) -> None:
+    """A zone is built on either database with as many acts as the backup has, and its journal is whole."""
+    url, target = fresh_database(), tmp_path / "built" / "exchange"
+    first = say(
+        "standby",
+        "rebuild",
+        f"{CITY}/exchange",
+        "--to",
+        str(target),
+        "--json",
+        "--config",
+        net.config(BACKUP),
+    )
+    second = say(
+        *("standby", "rebuild", f"{CITY}/exchange", "--to", str(tmp_path / "other"), "--database", url),
+        *("--json", "--config", net.config(BACKUP)),
+    )
+
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    one, two = json.loads(first.out), json.loads(second.out)
+    assert (one["acts"], one["hash"], one["tables"]) == (two["acts"], two["hash"], two["tables"])
+    assert one["tables"]["journal_act"] == one["acts"] > 20
+    shutil.copytree(net.directory / CITY / "exchange" / "identity", target / "identity", symlinks=True)
+    config = Path(net.config(CITY))
+    text = config.read_text(encoding="utf-8").replace(str(net.directory / CITY), str(tmp_path / "built"))
+    (tmp_path / "built.toml").write_text(text, encoding="utf-8")
+    verified = say("journal", "verify", "--config", str(tmp_path / "built.toml"))
+    assert verified.code == 0, verified.out
+
+
+@pytest.mark.processes
+def test_a_killed_command_goes_on_when_it_is_given_again(net: Net, say: Say, tmp_path: Path) -> None:
+    """Killed among the segments, the command given again ends as if nothing had been."""
+    target = tmp_path / "zone"
+    arguments = (
+        "standby",
+        "rebuild",
+        f"{CITY}/production",
+        "--to",
+        str(target),
+        "--config",
+        net.config(BACKUP),
+    )
+    killed = spawn(*arguments, **{ENVIRONMENT: "rebuild.after_segment:3"})
+    assert killed.code == -signal.SIGKILL, killed.err
+    assert (target / MARK).exists()
+
+    again = say(*arguments, "--json")
+
+    assert again.code == 0, again.err
+    assert not (target / MARK).exists()
+    assert json.loads(again.out)["tables"]["source_captured"]
+
+
+@pytest.mark.parametrize(
+    ("zone", "code", "text"),
+    [
+        ("140999/exchange", 2, "one that has a copy here"),
+        ("nowhere", 2, "NODE/ZONE"),
+        (f"{CITY}/exchange", 1, "an empty one"),
+    ],
+)
+def test_what_is_in_the_way_is_said(
+    net: Net, say: Say, tmp_path: Path, zone: str, code: int, text: str
+) -> None:
+    """A zone without a copy and a place with something in it are named, with what would do."""
+    (tmp_path / "photo").write_text("mine")
+
+    said = say("standby", "rebuild", zone, "--to", str(tmp_path), "--config", net.config(BACKUP))
+
+    assert said.code == code
+    assert text in said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["photo"]
+
+
+def test_scrubbing_is_shown(net: Net, say: Say) -> None:
+    """Before the first pass the command says so by empty lines, and by exit code 0: nothing is known to be damaged."""
+    said = say("journal", "scrub", "--json", "--config", net.config(BACKUP))
+
+    assert said.code == 0
+    assert json.loads(said.out)["last_ended_at"] == ""
