@@ -22,6 +22,7 @@ from jinbao.store.projection import Recorded
 
 CITY, PROVINCE = "140100", "140000"
 PRODUCTION = Endpoint(CITY, Zone.PRODUCTION)
+BACKUP = Endpoint("140000-backup", Zone.EXCHANGE)
 EXCHANGE, ABOVE = Endpoint(CITY, Zone.EXCHANGE), Endpoint(PROVINCE, Zone.EXCHANGE)
 STREAM = StreamId(PRODUCTION, "pension_macro")
 
@@ -59,6 +60,7 @@ def live(world: World) -> None:
     _operator(world)
     _sweep(world)
     _trail(world)
+    _drills(world)
     _left_open(world)
 
 
@@ -117,6 +119,14 @@ def _sweep(world: World) -> None:
     """What nobody needs is removed from every shelf."""
     for zone in world.zones.values():
         dispatch(Asked(zone), "journal.retention", {"apply": True})
+
+
+def _drills(world: World) -> None:
+    """The backup site had a drill that went well, and one that did not."""
+    zone = {"zone": str(EXCHANGE), "restored_to": "2024-11-05T00:00:00.000Z", "wrong": []}
+    for wrong in ([], ["act 7: altered"]):
+        report = {"node": CITY, "seconds": 1.5, "zones": [zone | {"wrong": wrong}]}
+        dispatch(Asked(world.zones[BACKUP]), "standby.drilled", {"report": report})
 
 
 def _trail(world: World) -> None:

@@ -12,6 +12,7 @@ from tests.cli.conftest import Say
 from tests.cli.harness import Net, spawn
 from tests.postgres import fresh_database
 from tests.sim.world import Plan
+from tests.standby.network import standby_net
 
 from jinbao.appliance.restoring import MARK
 from jinbao.model.failpoint import ENVIRONMENT
@@ -22,13 +23,7 @@ BACKUP, CITY = "140000-backup", "140100"
 @pytest.fixture(scope="module")
 def net(guarded_plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Net:
     """A network with a backup site after a first submission; every zone is stopped."""
-    directory = tmp_path_factory.mktemp("standby") / "net"
-    shutil.copytree(guarded_plan.directory, directory, symlinks=True)
-    for config in directory.glob("*/node.toml"):
-        text = config.read_text(encoding="utf-8")
-        old = next(line for line in text.splitlines() if line.startswith("topology_file")).split('"')[1]
-        config.write_text(text.replace(str(Path(old).parent), str(directory)), encoding="utf-8")
-    return Net(directory)
+    return standby_net(guarded_plan, tmp_path_factory.mktemp("standby") / "net")
 
 
 def test_the_backup_says_what_can_be_built(net: Net, say: Say) -> None:

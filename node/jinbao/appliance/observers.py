@@ -40,6 +40,7 @@ _ALARMS = frozenset(
         "token_lied",
         "segment_damaged",
         "backup_went_back",
+        "drill_failed",
         "zone_failed",
     }
 )

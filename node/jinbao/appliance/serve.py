@@ -22,6 +22,7 @@ from jinbao.appliance.admin_server import AdminServer
 from jinbao.appliance.assembly import CHINA, OpenZone, open_zone
 from jinbao.appliance.auditing import keep_trail
 from jinbao.appliance.carrying import between
+from jinbao.appliance.drill_process import Drilling
 from jinbao.appliance.guarding import age_s, capture_age_s, exposure, guarded
 from jinbao.appliance.housekeeping import sweep_shelf, watch_disk
 from jinbao.appliance.mending import mend
@@ -92,6 +93,7 @@ class ZoneService:
         self.parts: list[Part] = []
         self._drop = TrustDrop(zone.trust)
         self._seal_due = 0.0
+        self.drilling = Drilling(zone.settings, zone.me.zone, zone.observer)
         self._disk_full_in_s = math.inf
         self._scheduler = BackgroundScheduler(timezone=CHINA)
         self._limits = LinkLimits(
@@ -145,7 +147,9 @@ class ZoneService:
             self._follow(neighbour)
         if self.zone.outbound is not None:
             self._worker("capture", self._capture, interval_s=_ON_DEMAND_S)
-            self._schedule()
+        if self.zone.settings.role == "backup":
+            self._worker("drill", self.drilling.step, interval_s=_ON_DEMAND_S)
+        self._schedule()
         for worker in self.workers.values():
             worker.start()
         for part in self.parts:
@@ -280,13 +284,26 @@ class ZoneService:
         return bool(fresh)
 
     def _schedule(self) -> None:
-        cron = self.zone.settings.pace.capture_cron
-        if cron:
-            trigger = CronTrigger.from_crontab(cron, timezone=CHINA)
-            self._scheduler.add_job(
-                self.capture_now, trigger, coalesce=True, max_instances=1, misfire_grace_time=None
+        """What runs by the calendar: captures where there is a source, drills at a backup site."""
+        pace = self.zone.settings.pace
+        jobs = [
+            (name, cron, job)
+            for name, cron, job in (
+                ("capture", pace.capture_cron, self.capture_now),
+                ("drill", pace.drill_cron, self.drill_now),
             )
+            if cron and name in self.workers
+        ]
+        for _, cron, job in jobs:
+            trigger = CronTrigger.from_crontab(cron, timezone=CHINA)
+            self._scheduler.add_job(job, trigger, coalesce=True, max_instances=1, misfire_grace_time=None)
+        if jobs:
             self._scheduler.start()
+
+    def drill_now(self) -> None:
+        """Drill every protected node, as soon as a drill under way is done."""
+        self.drilling.ask()
+        self.workers["drill"].wake()
 
     def _is_capture_due(self) -> bool:
         """Whether a run was asked for and not made, or was cut off before every library was judged."""
@@ -459,6 +476,14 @@ class ZoneService:
             if cut.at and not cut.missing:
                 moment = datetime.fromisoformat(cut.at).timestamp()
                 yield "jinbao_standby_restorable_to_timestamp_seconds", labels, moment
+        drills = {drill.node: drill for drill in zone.cuts.drills()}
+        for node in dict.fromkeys(cut.stream.origin.node for cut in guarded(zone)):
+            labels, drill = {"node": node}, drills.get(node)
+            yield "jinbao_standby_drill_ok", labels, float(drill is not None and drill.ok)
+            good = datetime.fromisoformat(drill.good_at).timestamp() if drill and drill.good_at else 0.0
+            yield "jinbao_standby_drill_success_timestamp_seconds", labels, good
+            if drill is not None:
+                yield "jinbao_standby_drill_seconds", labels, drill.seconds
         for protected in zone.topology.protected(zone.me):
             known = self.following.get(protected)
             seen = time.monotonic() - known.last_contact if known and known.last_contact else math.inf
@@ -501,6 +526,7 @@ class ZoneService:
         self.stopped.set()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
+        self.drilling.stop()
         for worker in self.workers.values():
             worker.ask_to_stop()
         for known in self.following.values():

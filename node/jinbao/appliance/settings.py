@@ -166,6 +166,10 @@ class Paces(_Strict):
     witness_interval_s: Seconds = Field(
         300.0, description="How often a backup site tells its parent how far it is, if that changed."
     )
+    drill_cron: str = Field(
+        "0 3 * * 0",
+        description="When a backup site drills every node it protects, Asia/Shanghai; empty: only on command.",
+    )
     capture_cron: str = Field(
         "30 1 * * *", description="When capture runs, Asia/Shanghai; empty: only on command."
     )

@@ -17,8 +17,8 @@ _TELL_EVERY = 500
 
 @click.group(
     help=t(
-        "The backup site: what would be lost now, up to when each protected zone can be built again, and building it.",
-        "灾备：此刻会丢失什么、各被保护分区可重建到何时，以及重建。",
+        "The backup site: what would be lost now, up to when each protected zone can be built again, building it, drills.",
+        "灾备：此刻会丢失什么、各被保护分区可重建到何时，重建与演练。",
     ),
     epilog="jinbao standby status",
 )
@@ -36,10 +36,11 @@ def standby() -> None:
 @asking(Zone.EXCHANGE)
 @click.pass_context
 def status(ctx: click.Context, config: Path, zone: str, as_json: bool) -> None:
-    """Exit code 3 where a protected zone cannot be built again, or a backup has less than it said."""
+    """Exit code 3 where a protected zone cannot be built again, a drill went wrong, or a backup has less than it said."""
     found = ask(config, zone, "standby.status")
     broken = [line for line in found["protected"] if not line["restorable_to"] or line["held"]]
     broken += [line for line in found["witnessed"] if line["went_back_at"]]
+    broken += [drill for drill in found["drills"] if not drill["ok"]]
     if as_json:
         show.as_json(found)
     else:
@@ -77,6 +78,17 @@ def _show(found: dict[str, Any]) -> None:
         }
         show.table(found["protected"], columns)
 
+    if found["drills"]:
+        columns = {
+            "node": t("drilled node", "已演练节点"),
+            "at": t("at", "时间"),
+            "ok": t("went well", "成功"),
+            "seconds": t("seconds", "秒"),
+            "restored_to": t("built up to", "重建至"),
+            "wrong": t("wrong", "错误"),
+            "good_at": t("last went well", "最近成功"),
+        }
+        show.table(found["drills"], columns)
     if found["witnessed"]:
         columns = {
             "backup": t("backup", "灾备"),
@@ -145,3 +157,108 @@ def rebuild(protected: str, directory: Path, database: str, at: int, config: Pat
         "{zone} 截至第 {acts} 条流水已重建于 {directory}，段 {bytes} 字节，用时 {seconds} 秒；密钥从未离开原分区，不在其中",
     )
     show.result(text.format(**asdict(found)))
+
+
+@standby.command(
+    help=t(
+        "Build a protected node again where it can reach nobody, open it, hold it against its own signed word, and sign the report.",
+        "在隔离环境中重建被保护节点，打开并与其自身签封核对，签发演练报告。",
+    ),
+    epilog="jinbao standby drill --node 140100 | jinbao standby drill --all",
+)
+@click.option(
+    "--node",
+    default="",
+    help=t("the node; the one that waits longest if not named", "节点；缺省为等待最久者"),
+)
+@click.option(
+    "--all", "every", is_flag=True, help=t("every protected node, one after the other", "逐个演练全部节点")
+)
+@click.option(
+    "--at",
+    "moment",
+    default="",
+    help=t("as it was at this moment, UTC; now if not named", "按此时刻（UTC）重建；缺省为最新"),
+)
+@config_option
+@json_option
+@click.pass_context
+def drill(ctx: click.Context, node: str, every: bool, moment: str, config: Path, as_json: bool) -> None:
+    """Exit code 1 if anything is wrong: a red drill is a red backup."""
+    from jinbao.appliance.settings import load
+
+    settings = load(config)
+    found = ask(config, str(Zone.EXCHANGE), "standby.status")
+    reports = [
+        _drilled(chosen, moment, config, settings, as_json=as_json)
+        for chosen in _chosen(found, node, every=every)
+    ]
+    if as_json:
+        show.as_json({"ok": all(r["ok"] for r in reports), "reports": reports})
+    else:
+        for report in reports:
+            _show_report(report)
+    ctx.exit(0 if all(r["ok"] for r in reports) else 1)
+
+
+def _chosen(found: dict[str, Any], node: str, *, every: bool) -> list[str]:
+    """The nodes to drill: the one named, all, or the one whose last drill is the oldest."""
+    from jinbao.model.errors import UsageError
+
+    nodes = list(dict.fromkeys(line["zone"].partition("/")[0] for line in found["protected"] if line["acts"]))
+    if not nodes or (node and node not in nodes):
+        raise UsageError(
+            "--node", expected=" or ".join(nodes) or "a backup site that has a copy", got=node or "none"
+        )
+    last = {drill["node"]: drill["at"] for drill in found["drills"]}
+    if every:
+        return nodes
+    return [node or min(nodes, key=lambda name: last.get(name, ""))]
+
+
+def _drilled(node: str, moment: str, config: Path, settings: Any, *, as_json: bool) -> dict[str, Any]:
+    """Drill one node in a directory of the backup's own zone, and have the report signed."""
+    import tempfile
+
+    from jinbao.appliance.drilling import drill as run
+    from jinbao.appliance.restoring import read_copy
+
+    home = settings.directory(Zone.EXCHANGE)
+    with tempfile.TemporaryDirectory(prefix="drill-", dir=home) as scratch:
+        copies = []
+        for line in ask(config, str(Zone.EXCHANGE), "standby.status")["protected"]:
+            if line["zone"].startswith(f"{node}/") and line["acts"]:
+                lines = Path(scratch) / line["zone"].replace("/", "-")
+                said = ask_for_file(lines, config, str(Zone.EXCHANGE), "standby.copy", protected=line["zone"])
+                copy = read_copy(lines, Path(said["shelf"]))
+                copies.append(copy.until(moment) if moment else copy)
+
+        def tell(zone: str) -> None:
+            if not as_json:
+                show.talk(f"· {zone}")
+
+        report = run(copies, settings, Path(scratch) / "place", tell)
+    body = report.body()
+    ask(config, str(Zone.EXCHANGE), "standby.drilled", report=body)
+    return body
+
+
+def _show_report(report: dict[str, Any]) -> None:
+    columns = {
+        "zone": t("zone", "分区"),
+        "acts": t("acts", "流水条数"),
+        "restored_to": t("built up to", "重建至"),
+        "captured_at": t("source captured", "来源采集于"),
+        "rows": t("rows", "行数"),
+        "bytes": t("bytes", "字节"),
+        "libraries": t("libraries held against their word", "已核对交换库"),
+        "rebuild_s": t("built in, s", "重建用时（秒）"),
+        "open_s": t("opened and asked in, s", "打开并问答用时（秒）"),
+    }
+    show.table(report["zones"], columns)
+    for zone in report["zones"]:
+        for line in zone["wrong"]:
+            show.result(f"  - {zone['zone']}: {line}")
+    good = t("{node}: all well, {seconds} s", "{node}：全部正确，用时 {seconds} 秒")
+    bad = t("{node}: NOT well, {seconds} s", "{node}：有错误，用时 {seconds} 秒")
+    show.result((good if report["ok"] else bad).format(**report))

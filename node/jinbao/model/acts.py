@@ -103,6 +103,15 @@ def accepted(batch: VerifiedBatch, peer: Endpoint) -> Act:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedReport:
+    """Signature over a text in a suite, with the signer's chain, leaf first, DER."""
+
+    suite: str
+    signature: bytes
+    certificates: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentUse:
     """One segment of a submission, in the order it is applied."""
 
@@ -225,6 +234,25 @@ def witnessed(
             "head": head,
             "cuts": [list(cut) for cut in cuts],
             "went_back": list(went_back),
+        },
+    )
+
+
+def drilled(
+    *, node: str, milliseconds: int, restored_to: str, wrong: int, report: str, signed: SealedReport
+) -> Act:
+    """A protected node was built again from its copy for a drill; `report` is what came of it, as it was signed."""
+    return Act(
+        "drilled",
+        {
+            "node": node,
+            "milliseconds": milliseconds,
+            "restored_to": restored_to,
+            "wrong": wrong,
+            "report": report,
+            "suite": signed.suite,
+            "signature": _bytes(signed.signature),
+            "certificates": [_bytes(c) for c in signed.certificates],
         },
     )
 

@@ -1,7 +1,8 @@
 """Cuts: up to which act the journal of each protected zone is here, chained and with what it names.
 
 A cut is the zone's own signed batch of acts. It is restorable when every segment that a rebuild
-opens is on the shelf. A parent keeps what backups said of theirs. Projections of the acts `followed` and `witnessed`.
+opens is on the shelf. A parent keeps what backups said of theirs, a backup what drills gave. Projections
+of the acts `followed`, `witnessed` and `drilled`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 
 from jinbao.model.acts import Act
 from jinbao.model.stream import StreamId
-from jinbao.standby.tables import CUT, METADATA, WITNESS
+from jinbao.standby.tables import CUT, DRILL, METADATA, WITNESS
 from jinbao.store.engine import Store, Transaction
 from jinbao.store.projection import Recorded
 from jinbao.store.stage import Stage
@@ -37,9 +38,9 @@ class Cut:
 
 
 class CutProjection:
-    """Reads `followed` and `witnessed`."""
+    """Reads `followed`, `witnessed` and `drilled`."""
 
-    kinds = frozenset({"followed", "witnessed"})
+    kinds = frozenset({"followed", "witnessed", "drilled"})
     tables = tuple(METADATA.sorted_tables)
 
     def stage(self, store: Store, act: Act) -> tuple[Stage, ...]:
@@ -51,8 +52,8 @@ class CutProjection:
         """The cut of a stream is the newest one; of what a backup said the most stands, and when it had less."""
         del stages
         body = recorded.act.body
-        if recorded.act.kind == "witnessed":
-            self._witnessed(tx, recorded)
+        if recorded.act.kind != "followed":
+            (self._witnessed if recorded.act.kind == "witnessed" else self._drilled)(tx, recorded)
             return
         tx.execute(CUT.delete().where(CUT.c.stream == body["stream"]))
         tx.execute(CUT.insert(), {column.name: body[column.name] for column in CUT.columns})
@@ -68,6 +69,36 @@ class CutProjection:
             tx.execute(WITNESS.delete().where(place))
             row = {"stream": stream, "backup": backup, "seq": seq, "head": head, "at": recorded.at}
             tx.execute(WITNESS.insert(), row | {"went_back_at": ""})
+
+    def _drilled(self, tx: Transaction, recorded: Recorded) -> None:
+        body, mine = recorded.act.body, DRILL.c.node == recorded.act.body["node"]
+        good_at = (
+            recorded.at if not body["wrong"] else tx.execute(sa.select(DRILL.c.good_at).where(mine)).scalar()
+        )
+        row = {name: body[name] for name in ("node", "milliseconds", "restored_to", "wrong")}
+        tx.execute(DRILL.delete().where(mine))
+        tx.execute(DRILL.insert(), row | {"at": recorded.at, "good_at": good_at or "", "lsn": recorded.lsn})
+
+
+@dataclass(frozen=True, slots=True)
+class Drilled:
+    """The newest drill of a node: when, how long it took, how much was wrong, and when one last went well.
+
+    `lsn` is the act that holds its signed report.
+    """
+
+    node: str
+    at: str
+    seconds: float
+    restored_to: str
+    wrong: int
+    good_at: str
+    lsn: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was wrong."""
+        return not self.wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +129,15 @@ class Cuts:
             rows = connection.execute(sa.select(CUT).order_by(CUT.c.stream)).all()
         return [
             Cut(StreamId.parse(r.stream), r.seq, r.head, r.lsn, r.hash, r.at, r.captured_at, r.missing)
+            for r in rows
+        ]
+
+    def drills(self) -> list[Drilled]:
+        """The newest drill of every node that was drilled, by node."""
+        with self._store.read() as connection:
+            rows = connection.execute(sa.select(DRILL).order_by(DRILL.c.node)).all()
+        return [
+            Drilled(r.node, r.at, r.milliseconds / 1000, r.restored_to, r.wrong, r.good_at, r.lsn)
             for r in rows
         ]
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jinbao.flow.following import ACTS_TABLE, lsn_of, of_frame
@@ -54,6 +54,22 @@ class Copy:
                 next_step="jinbao standby status",
             )
         return self.at or held
+
+    def until(self, moment: str) -> Copy:
+        """The same copy up to the last act recorded at a moment or before it, by the zone's clock: UTC, RFC 3339.
+
+        Raises UsageError if there is none.
+        """
+        last = 0
+        for entry in self.entries():
+            if entry.at > moment:
+                break
+            last = entry.lsn
+        if not last:
+            raise UsageError(
+                f"copy of {self.stream.origin}", expected="a moment after its first act", got=moment
+            )
+        return replace(self, at=last)
 
     def objects(self) -> dict[str, SegmentRef]:
         """Every segment the batches name, acts and all, by hash; those of later acts too."""

@@ -17,6 +17,18 @@ WITNESS = sa.Table(
     sa.Column("went_back_at", sa.Text, nullable=False),
 )
 
+DRILL = sa.Table(
+    "standby_drill",
+    METADATA,
+    sa.Column("node", sa.Text, primary_key=True),
+    sa.Column("at", sa.Text, nullable=False),
+    sa.Column("milliseconds", sa.BigInteger, nullable=False),
+    sa.Column("restored_to", sa.Text, nullable=False),
+    sa.Column("wrong", sa.BigInteger, nullable=False),
+    sa.Column("good_at", sa.Text, nullable=False),
+    sa.Column("lsn", sa.BigInteger, nullable=False),
+)
+
 CUT = sa.Table(
     "standby_cut",
     METADATA,

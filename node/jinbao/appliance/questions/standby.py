@@ -6,17 +6,22 @@ import json
 import math
 import os
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from jinbao.appliance.guarding import age_s, capture_age_s, copy_of, exposure, guarded
 from jinbao.appliance.questions.registry import Answer, Arguments, Asked, Body, question
 from jinbao.appliance.questions.status import NoArguments
+from jinbao.model import acts
 from jinbao.model.acts import envelope_json
 from jinbao.model.audit import Role
 from jinbao.model.errors import UsageError
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.standby.cuts import Cut
+
+REPORT_CHARACTERS_MAX = 500_000
+"""A report has a line for each zone, and at most some twenty for what is wrong with it."""
 
 
 class OneProtected(Arguments):
@@ -46,7 +51,14 @@ def status(asked: Asked, _arguments: NoArguments) -> Body:
         for w in zone.cuts.witnessed()
     ]
     protected = [_line(asked, cut) for cut in guarded(zone)]
-    return {"zone": str(zone.me), "own": own, "protected": protected, "witnessed": witnessed}
+    drills = [asdict(drill) | {"ok": drill.ok} for drill in zone.cuts.drills()]
+    return {
+        "zone": str(zone.me),
+        "own": own,
+        "protected": protected,
+        "witnessed": witnessed,
+        "drills": drills,
+    }
 
 
 def _line(asked: Asked, cut: Cut) -> Body:
@@ -68,6 +80,46 @@ def _line(asked: Asked, cut: Cut) -> Body:
         "seen_s_ago": contact.seconds_ago if contact else None,
         "held": held[2] if held else "",
     }
+
+
+class OneReport(Arguments):
+    """What came of a drill, as `drilling.Report` gives it."""
+
+    report: dict[str, Any]
+
+
+def signed_over(report: str) -> bytes:
+    """The bytes a report's signature is over: a word that no other signature begins with, LF, and the report."""
+    return f"jinbao-drill-v1\n{report}".encode()
+
+
+@question("standby.drilled", kind="act", role=Role.SYSTEM, arguments=OneReport)
+def drilled(asked: Asked, arguments: OneReport) -> Body:
+    """Sign and record what came of a drill of a node this one protects."""
+    zone, report = asked.zone, arguments.report
+    row = zone.topology.row(zone.me.node)
+    node = str(report.get("node", ""))
+    if row is None or node not in row.protects:
+        raise UsageError("report", expected="a node that is protected here", got=node[:40] or "none")
+    text = json.dumps(report, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    zones = report.get("zones") or []
+    if len(text) > REPORT_CHARACTERS_MAX or not zones or not all(isinstance(z, dict) for z in zones):
+        raise UsageError(
+            "report", expected=f"zones, in at most {REPORT_CHARACTERS_MAX} characters", got=len(text)
+        )
+    wrong = sum(len(z.get("wrong") or []) for z in zones)
+    mine = zone.identity
+    act = acts.drilled(
+        node=node,
+        milliseconds=round(float(report.get("seconds") or 0.0) * 1000),
+        restored_to=min(str(z.get("restored_to", "")) for z in zones),
+        wrong=wrong,
+        report=text,
+        signed=acts.SealedReport(mine.suite, mine.sign(signed_over(text)), tuple(mine.certificates)),
+    )
+    zone.ledger.record(act)
+    zone.observer.event("node_drilled", node=node, ok=not wrong, seconds=report.get("seconds"), wrong=wrong)
+    return {"node": node, "ok": not wrong, "wrong": wrong}
 
 
 @question("standby.copy", kind="act", role=Role.SYSTEM, arguments=OneProtected)

@@ -33,3 +33,14 @@ def upgrade() -> None:
         sa.Column("went_back_at", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("stream", "backup"),
     )
+    op.create_table(
+        "standby_drill",
+        sa.Column("node", sa.Text(), nullable=False),
+        sa.Column("at", sa.Text(), nullable=False),
+        sa.Column("milliseconds", sa.BigInteger(), nullable=False),
+        sa.Column("restored_to", sa.Text(), nullable=False),
+        sa.Column("wrong", sa.BigInteger(), nullable=False),
+        sa.Column("good_at", sa.Text(), nullable=False),
+        sa.Column("lsn", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("node"),
+    )
