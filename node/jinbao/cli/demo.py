@@ -205,6 +205,8 @@ def _show(result: dict[str, Any]) -> None:
                 "rpo_s": t("journal not at the backup, s", "流水未到灾备（秒）"),
                 "capture_age_s": t("source captured, s ago", "来源采集于（秒前）"),
                 "restorable_to": t("can be built up to", "可重建到"),
+                "drill_ok": t("drill went well", "演练成功"),
+                "drill_s": t("drill, s", "演练用时（秒）"),
             },
         )
     for found in result["differences"]:

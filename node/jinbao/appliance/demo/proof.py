@@ -23,7 +23,7 @@ def conclude(network: DemoNetwork, seconds: float) -> dict[str, Any]:
     standby = guarded(network)
     ok = (
         bool(proof["tables"])
-        and all(line["restorable_to"] for line in standby)
+        and all(line["restorable_to"] and line["drill_ok"] for line in standby)
         and not proof["damage"]
         and all(t["digest_equal"] and not t["missed"] and not t["false_alarms"] for t in proof["tables"])
     )
@@ -44,29 +44,30 @@ def conclude(network: DemoNetwork, seconds: float) -> dict[str, Any]:
 def guarded(network: DemoNetwork) -> list[dict[str, Any]]:
     """Each protected node: what would be lost of its journal now, the age of its capture, and up to when it can be built.
 
-    The worst of its zones counts. Empty without a backup site.
+    The worst of its zones counts; then what a drill of it gave, which reads all of its copy. Empty without a backup site.
     """
     network.guard()
+    network.drill()
     lines: dict[str, dict[str, Any]] = {}
     for node in network.backups():
-        for line in network.ask(Endpoint(node, Zone.EXCHANGE), "standby.status")["protected"]:
-            endpoint = Endpoint.parse(line["zone"])
-            own = network.ask(endpoint, "standby.status")["own"]
-            found = lines.setdefault(
-                endpoint.node,
-                {
-                    "node": endpoint.node,
-                    "rpo_s": 0.0,
-                    "capture_age_s": None,
-                    "restorable_to": line["restorable_to"],
-                },
+        status = network.ask(Endpoint(node, Zone.EXCHANGE), "standby.status")
+        drills = {drill["node"]: drill for drill in status["drills"]}
+        for line in status["protected"]:
+            name = Endpoint.parse(line["zone"]).node
+            found = lines.setdefault(name, _new_line(name, drills[name]))
+            own = network.ask(Endpoint.parse(line["zone"]), "standby.status")["own"]
+            found["rpo_s"] = max(found["rpo_s"], own["rpo_s"])
+            found["restorable_to"] = min(
+                found["restorable_to"] or line["restorable_to"], line["restorable_to"]
             )
-            unknown = found["rpo_s"] is None or own["rpo_s"] is None
-            found["rpo_s"] = None if unknown else max(found["rpo_s"], own["rpo_s"])
-            found["restorable_to"] = min(found["restorable_to"], line["restorable_to"])
             if own["capture_age_s"] is not None:
                 found["capture_age_s"] = own["capture_age_s"]
     return list(lines.values())
+
+
+def _new_line(node: str, drill: dict[str, Any]) -> dict[str, Any]:
+    found = {"node": node, "rpo_s": 0.0, "capture_age_s": None, "restorable_to": ""}
+    return found | {"verified": drill["ok"], "drill_ok": drill["ok"], "drill_s": drill["seconds"]}
 
 
 def verify(network: DemoNetwork) -> dict[str, Any]:
