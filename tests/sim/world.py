@@ -321,7 +321,7 @@ class World:
             if self.armed is not None and self.rng.random() < 0.1:
                 self.armed = None
             if self.armed is None and self.rng.random() < 0.12:
-                name = self.rng.choice(["", *sorted(failpoint.FAILPOINTS)])
+                name = self.rng.choice(["", *steps_failpoints()])
                 hits = self.rng.randint(1, 3 if name else 30)
                 self.arm(name, hits=hits, power=self.rng.random() < 0.5)
             match self.rng.choices(_ACTIONS, _WEIGHTS)[0]:
@@ -384,6 +384,11 @@ class World:
         for endpoint in self.zones:
             if to_all or endpoint.node == node:
                 self.restart(endpoint)
+
+
+def steps_failpoints() -> list[str]:
+    """Failpoints of a zone's steps; those of a rebuild are declared only where one may be made."""
+    return sorted(name for name in failpoint.FAILPOINTS if not name.startswith("rebuild."))
 
 
 def _seal_trust(zone: OpenZone) -> bool:
