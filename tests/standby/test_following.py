@@ -245,6 +245,7 @@ def test_storms_leave_the_backup_whole(guarded: MakeWorld) -> None:
     crashes = 0
     for seed in (11, 12):
         with guarded(seed) as world:
+            world.arm(hits=5, power=seed == 12)
             world.storm(100)
             world.settle()
 
