@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tests.sim.world import World
 
-from jinbao.appliance.assembly import OpenZone, stored_batch
+from jinbao.appliance.assembly import OpenZone
+from jinbao.appliance.guarding import copy_of as guarded_copy
+from jinbao.model.batch import SegmentRef
 from jinbao.model.stream import JOURNAL, StreamId
 from jinbao.model.zone import Border, Endpoint, Zone
 from jinbao.standby.rebuilding import Copy
@@ -40,7 +42,9 @@ def bring(world: World, endpoint: Endpoint) -> None:
 
 def copy_of(backup: OpenZone, endpoint: Endpoint, at: int = 0) -> Copy:
     """A zone's copy as the backup has it."""
-    stream = journal_of(endpoint)
-    cut = backup.cuts.of(stream)
-    held = [stored_batch(sealed) for sealed in backup.index.batches(stream)]
-    return Copy(stream, [batch for batch in held if batch.header.seq <= cut.seq], backup.shelf, at)
+    return guarded_copy(backup, endpoint, at)
+
+
+def objects_of(copy: Copy) -> dict[str, SegmentRef]:
+    """Every segment of a copy, by hash."""
+    return {ref.sha256: ref for ref in copy.objects()}

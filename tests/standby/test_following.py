@@ -21,12 +21,13 @@ from jinbao.flow.following import (
     of_frame,
     to_frame,
 )
-from jinbao.journal.retention import REBUILD
+from jinbao.journal.retention import REBUILD, plan
 from jinbao.journal.verify import verify_journal
 from jinbao.model import acts
 from jinbao.model.acts import Entry
 from jinbao.model.batch import Header, Kind
 from jinbao.model.errors import UnacceptableError
+from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.trust.encoding import decode_header
 
@@ -232,6 +233,23 @@ def test_files_wait_for_the_backup_and_then_go(guarded: MakeWorld) -> None:
             line.needed_by for line in retention_plan(world.zones[BACKUP]) if line.sha256 == first[0]
         } == {(REBUILD,)}
         assert verify(world, endpoint) == []
+
+
+def test_a_backup_that_left_is_waited_for_no_more(guarded: MakeWorld) -> None:
+    """Once the topology names another backup, or none, files wait for the old one no longer."""
+    endpoint = PROTECTED[0]
+    with guarded(1) as world:
+        first = act_of_many(world, endpoint, 2)
+        world.step("standby", endpoint, lambda zone: zone.following.step())
+        zone, rows = world.zones[endpoint], world.plan.topology.rows
+        without = replace(world.plan.topology, rows=tuple(row for row in rows if not row.protects))
+
+        def who(topology: Topology) -> set[str]:
+            lines = plan(zone.me, zone.store, zone.shelf, topology, ())
+            return {need for line in lines if line.sha256 == first[0] for need in line.needed_by}
+
+        assert who(world.plan.topology) == {BACKUP.node}
+        assert who(without) == set()
 
 
 def verify(world: World, endpoint: Endpoint) -> list[str]:

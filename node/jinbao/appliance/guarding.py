@@ -7,10 +7,12 @@ Two points that are never mixed: `capture_age`, from the source's newest complet
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from jinbao.appliance.assembly import OpenZone, stored_batch
+from jinbao.model.batch import VerifiedBatch
 from jinbao.model.errors import UsageError
 from jinbao.model.stream import JOURNAL, StreamId
 from jinbao.model.zone import Endpoint, Zone
@@ -87,5 +89,18 @@ def copy_of(zone: OpenZone, endpoint: Endpoint, at: int = 0) -> Copy:
     if not cut.lsn:
         have = ", ".join(str(c.stream.origin) for c in zone.cuts.all()) or "none"
         raise UsageError("zone", expected=f"one that has a copy here: {have}", got=endpoint)
-    batches = [stored_batch(sealed) for sealed in zone.index.batches(stream)]
-    return Copy(stream, [b for b in batches if b.header.seq <= cut.seq], zone.shelf, at)
+    return Copy(stream, _Batches(zone, cut), zone.shelf, cut.lsn, at)
+
+
+class _Batches:
+    """The batches up to a cut, read anew and page by page by whoever goes through them."""
+
+    def __init__(self, zone: OpenZone, cut: Cut) -> None:
+        self._zone, self._cut = zone, cut
+
+    def __iter__(self) -> Iterator[VerifiedBatch]:
+        for sealed in self._zone.index.read_through(self._cut.stream):
+            batch = stored_batch(sealed)
+            yield batch
+            if batch.head == self._cut.head:
+                return

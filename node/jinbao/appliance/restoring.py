@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -23,8 +24,10 @@ from jinbao.appliance.settings import Settings
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.segments import SegmentShelf, require_space
 from jinbao.model.acts import envelope_of
+from jinbao.model.batch import VerifiedBatch
 from jinbao.model.errors import LocalError, UsageError
 from jinbao.model.places import tiers_directory
+from jinbao.model.stream import StreamId
 from jinbao.registry.standards import load_standards
 from jinbao.standby.rebuilding import Copy, Tell, lay, replay
 from jinbao.store.files import Files
@@ -62,11 +65,22 @@ class Place:
         )
 
 
-def read_copy(lines: Path, shelf: Path, at: int = 0) -> Copy:
-    """A copy from its batches as `standby.copy` wrote them, over the backup's shelf; the backup verified each."""
-    texts = lines.read_text(encoding="utf-8").splitlines()
-    batches = [stored_batch(envelope_of(json.loads(text))) for text in texts]
-    return Copy(batches[0].header.stream, batches, SegmentShelf(shelf, Files()), at)
+class _Lines:
+    """Batches as lines of a file, read anew by whoever goes through them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[VerifiedBatch]:
+        with self._path.open(encoding="utf-8") as file:
+            for line in file:
+                yield stored_batch(envelope_of(json.loads(line)))
+
+
+def read_copy(lines: Path, said: Mapping[str, Any], at: int = 0) -> Copy:
+    """A copy from the answer of `standby.copy` and the lines that came with it; the backup verified each batch."""
+    shelf = SegmentShelf(Path(said["shelf"]), Files())
+    return Copy(StreamId.parse(said["stream"]), _Lines(lines), shelf, said["acts"], at)
 
 
 def rebuild(copy: Copy, settings: Settings, place: Place, tell: Tell) -> Rebuilt:
@@ -87,7 +101,7 @@ def rebuild(copy: Copy, settings: Settings, place: Place, tell: Tell) -> Rebuilt
             next_step="jinbao standby status",
         )
     _begin(copy, place, files)
-    require_space(place.directory, reserve_bytes, sum(ref.bytes for ref in copy.objects().values()))
+    require_space(place.directory, reserve_bytes, copy.size()[1])
     shelf = SegmentShelf(place.directory / "segments", files)
     size = lay(copy, shelf, tell)
     libraries, projections = projections_of(standards, shelf)

@@ -145,7 +145,7 @@ def rebuild(protected: str, directory: Path, database: str, at: int, config: Pat
     with tempfile.TemporaryDirectory(prefix="jinbao-") as scratch:
         lines = Path(scratch) / "copy"
         said = ask_for_file(lines, config, str(Zone.EXCHANGE), "standby.copy", protected=protected)
-        copy = read_copy(lines, Path(said["shelf"]), at)
+        copy = read_copy(lines, said, at)
     found = build(copy, settings, Place(directory.absolute(), database), tell)
     if as_json:
         show.as_json(asdict(found))
@@ -230,7 +230,7 @@ def _drilled(node: str, moment: str, config: Path, settings: Any, *, as_json: bo
             if line["zone"].startswith(f"{node}/") and line["acts"]:
                 lines = Path(scratch) / line["zone"].replace("/", "-")
                 said = ask_for_file(lines, config, str(Zone.EXCHANGE), "standby.copy", protected=line["zone"])
-                copy = read_copy(lines, Path(said["shelf"]))
+                copy = read_copy(lines, said)
                 copies.append(copy.until(moment) if moment else copy)
 
         def tell(zone: str) -> None:

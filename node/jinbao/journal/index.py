@@ -6,7 +6,7 @@ Reads only. What a peer may see is asked of the topology, for every call anew.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,20 @@ class JournalIndex:
         """Every sealed batch held of one stream, in the order it was recorded."""
         query = sa.select(HEADER.c.envelope).where(HEADER.c.stream == str(stream)).order_by(HEADER.c.lsn)
         return [envelope_of(json.loads(row.envelope)) for row in self._rows(query)]
+
+    def read_through(self, stream: StreamId) -> Iterator[SealedBatch]:
+        """As `batches`, a page at a time."""
+        after = 0
+        while True:
+            query = sa.select(HEADER.c.envelope, HEADER.c.lsn).where(
+                HEADER.c.stream == str(stream), HEADER.c.lsn > after
+            )
+            rows = self._rows(query.order_by(HEADER.c.lsn).limit(_PAGE))
+            if not rows:
+                return
+            for row in rows:
+                yield envelope_of(json.loads(row.envelope))
+            after = rows[-1].lsn
 
     def places(self, stream: StreamId) -> list[tuple[int, Kind, str]]:
         """Seq, kind and head of every batch held of a stream's newest incarnation, in order."""

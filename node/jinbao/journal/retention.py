@@ -69,7 +69,7 @@ def plan(
         uses = named.get(sha256, [])
         own = [use for use in uses if not passes_by(me, use[0])]
         waiting = {who for use in own for who in _waiting(me, topology, *use, signed)}
-        waiting |= {s.audience for s, seq in uses if passes_by(me, s) and journals.get(s, 0) < seq}
+        waiting |= {s.audience for s, seq in uses if _awaits(me, topology, s) and journals.get(s, 0) < seq}
         needed = (*sorted(waiting), *([REBUILD] if own else []))
         if not own:
             needed += (NEXT_RUN,) if sha256 in wanted else ()
@@ -82,6 +82,11 @@ def plan(
 def passes_by(me: Endpoint, stream: StreamId) -> bool:
     """Whether a stream is of acts that only another node keeps: here nothing is built from its segments."""
     return stream.topic == JOURNAL and stream.audience != me.node
+
+
+def _awaits(me: Endpoint, topology: Topology, stream: StreamId) -> bool:
+    """Whether a stream of acts waits for the node that protects its origin now; one that did once asks no more."""
+    return passes_by(me, stream) and topology.backup(stream.origin.node) == stream.audience
 
 
 def _named(store: Store) -> dict[str, list[tuple[StreamId, int]]]:

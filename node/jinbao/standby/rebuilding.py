@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jinbao.flow.following import ACTS_TABLE, lsn_of, of_frame
+from jinbao.flow.following import ACTS_TABLE, of_frame
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.segments import SegmentShelf
 from jinbao.model.acts import Act, Entry
@@ -35,25 +35,28 @@ Tell = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Copy:
-    """One zone's copy: its batches of acts in order, on a shelf. `at` is the last act to build, 0 for all."""
+    """One zone's copy: its batches of acts in order, which may be read again and again, on a shelf.
+
+    The batches hold acts up to `held`; `at` is the last one to build, 0 for all.
+    """
 
     stream: StreamId
-    batches: Sequence[VerifiedBatch]
+    batches: Iterable[VerifiedBatch]
     shelf: SegmentShelf
+    held: int
     at: int = 0
 
     @property
     def acts(self) -> int:
         """How many acts there are to build."""
-        held = lsn_of(self.batches[-1].header) if self.batches else 0
-        if self.at > held:
+        if self.at > self.held:
             raise UsageError(
                 f"copy of {self.stream.origin}",
-                expected=f"an act up to {held}",
+                expected=f"an act up to {self.held}",
                 got=self.at,
                 next_step="jinbao standby status",
             )
-        return self.at or held
+        return self.at or self.held
 
     def until(self, moment: str) -> Copy:
         """The same copy up to the last act recorded at a moment or before it, by the zone's clock: UTC, RFC 3339.
@@ -71,9 +74,22 @@ class Copy:
             )
         return replace(self, at=last)
 
-    def objects(self) -> dict[str, SegmentRef]:
-        """Every segment the batches name, acts and all, by hash; those of later acts too."""
-        return {ref.sha256: ref for batch in self.batches for ref in batch.header.segments}
+    def objects(self) -> Iterator[SegmentRef]:
+        """Every segment the batches name, acts and all, once each; those of later acts too."""
+        seen: set[bytes] = set()
+        for batch in self.batches:
+            for ref in batch.header.segments:
+                name = bytes.fromhex(ref.sha256)
+                if name not in seen:
+                    seen.add(name)
+                    yield ref
+
+    def size(self) -> tuple[int, int]:
+        """How many segments there are, and their bytes."""
+        count = total = 0
+        for ref in self.objects():
+            count, total = count + 1, total + ref.bytes
+        return count, total
 
     def entries(self) -> Iterator[Entry]:
         """The acts up to the last one wanted, chained from the first.
@@ -103,15 +119,13 @@ def lay(copy: Copy, target: SegmentShelf, tell: Tell) -> int:
 
     Raises CorruptionError for one that is missing or altered; what was laid stays, and a later call goes on.
     """
-    objects = sorted(copy.objects().items())
-    total = 0
-    for done, (sha256, ref) in enumerate(objects):
-        tell(done, len(objects))
-        if not target.has(sha256) or target.examine(sha256, ref.bytes) is not None:
-            if target.has(sha256):
-                target.remove(sha256)
-            _lay_one(copy.shelf.open_path(sha256), ref, target)
-        total += ref.bytes
+    count, total = copy.size()
+    for done, ref in enumerate(copy.objects()):
+        tell(done, count)
+        if not target.has(ref.sha256) or target.examine(ref.sha256, ref.bytes) is not None:
+            if target.has(ref.sha256):
+                target.remove(ref.sha256)
+            _lay_one(copy.shelf.open_path(ref.sha256), ref, target)
         hit(LAID)
     return total
 

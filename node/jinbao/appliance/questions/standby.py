@@ -131,13 +131,15 @@ def copy(asked: Asked, arguments: OneProtected) -> Answer:
         raise UsageError("zone", expected="NODE/ZONE", got=arguments.protected[:80]) from exc
     found = copy_of(asked.zone, endpoint)
     descriptor, name = tempfile.mkstemp(prefix="copy-", dir=asked.zone.shelf.incoming)
+    batches = 0
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         for batch in found.batches:
             file.write(json.dumps(envelope_json(batch.sealed)) + "\n")
+            batches += 1
     body: dict[str, Any] = {
         "zone": str(endpoint),
         "acts": found.acts,
-        "batches": len(found.batches),
+        "batches": batches,
         "stream": str(found.stream),
         "shelf": str(asked.zone.shelf.root),
         "hash": asked.zone.cuts.of(found.stream).hash,
