@@ -145,8 +145,7 @@ def rebuild(protected: str, directory: Path, database: str, at: int, config: Pat
     with tempfile.TemporaryDirectory(prefix="jinbao-") as scratch:
         lines = Path(scratch) / "copy"
         said = ask_for_file(lines, config, str(Zone.EXCHANGE), "standby.copy", protected=protected)
-        copy = read_copy(lines, said, at)
-    found = build(copy, settings, Place(directory.absolute(), database), tell)
+        found = build(read_copy(lines, said, at), settings, Place(directory.absolute(), database), tell)
     if as_json:
         show.as_json(asdict(found))
         return
