@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.journal.parts import EXCHANGE, LIBRARY, Journal, open_journal
 
+from jinbao.journal import segments
 from jinbao.journal.scrub import PAUSE_MAX, Scrub, Use
 from jinbao.journal.segments import hash_of
 from jinbao.journal.verify import verify_journal
@@ -190,7 +193,21 @@ def test_a_restart_goes_on_where_it_was(scrubbing: Scrubbing) -> None:
     assert scrubbing.scrub.progress().done_objects == 5
 
 
-@pytest.mark.parametrize("junk", ["", "{", "[]", '{"unknown": 1}', "null"])
+@pytest.mark.parametrize(
+    "junk",
+    [
+        "",
+        "{",
+        "[]",
+        '{"unknown": 1}',
+        "null",
+        '{"looked_at": "yesterday"}',
+        '{"looked_at": "2024-11-05"}',
+        '{"bad": null}',
+        '{"after": 3}',
+        '{"bytes": "many"}',
+    ],
+)
 def test_a_broken_note_begins_anew(scrubbing: Scrubbing, junk: str) -> None:
     """The file that says how far it is may be anything: the pass begins at the first segment, and ends."""
     scrubbing.place.write_text(junk)
@@ -204,3 +221,34 @@ def test_a_clock_that_goes_back_reads_no_less(scrubbing: Scrubbing) -> None:
     scrubbing.run(2, timedelta())
 
     assert scrubbing.run(8, -timedelta(days=400)) >= 1
+
+
+def test_a_file_that_cannot_be_read_is_damage(scrubbing: Scrubbing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bad sector is told as a segment that cannot be read, laid aside and mended like any other damage."""
+    victim = scrubbing.paths()[1]
+    honest = segments.hash_of
+
+    def broken(path: Path) -> tuple[str, int]:
+        if path == victim:
+            raise OSError(errno.EIO, "Input/output error")
+        return honest(path)
+
+    monkeypatch.setattr(segments, "hash_of", broken)
+    for _ in range(25):
+        scrubbing.scrub.step(scrubbing.mend)
+        scrubbing.now += PAUSE_MAX
+        if scrubbing.asked:
+            break
+
+    found = [values for name, values in scrubbing.told if name == "segment_damaged"]
+    assert [(one["segment"], one["kind"]) for one in found] == [(victim.stem, "unreadable")]
+    assert scrubbing.asked
+
+
+def test_what_is_named_no_more_is_no_damage(scrubbing: Scrubbing) -> None:
+    """A segment that was damaged and is not named any more is forgotten when the next pass ends."""
+    scrubbing.place.write_text(json.dumps({"bad": {"e" * 64: "missing"}}))
+
+    scrubbing.run(25, PAUSE_MAX)
+
+    assert scrubbing.scrub.progress().bad == {}

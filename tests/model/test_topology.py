@@ -101,3 +101,18 @@ def test_a_province_certifies_its_cities_and_nobody_else() -> None:
     assert tree.root == "100000"
     assert issuers.pop("140100") == "140000"
     assert set(issuers.values()) == {"100000"}
+
+
+def test_backups_protect_no_backup_and_nobody_twice() -> None:
+    """A topology in which backups protect each other, or two protect one node, does not exist."""
+    ministry = row("100000", "", Tier.MINISTRY, UPPER)
+    nodes = [ministry, row("140000", "100000", Tier.PROVINCE, UPPER)]
+    first = replace(row("140000-backup", "100000", Tier.PROVINCE, UPPER), protects=("140000",))
+    second = replace(row("140100-backup", "100000", Tier.PROVINCE, UPPER), protects=("140000",))
+    over = replace(second, protects=("140000-backup",))
+
+    Topology("jinbao.test", 1, (*nodes, first))
+    with pytest.raises(ValueError, match="expected one backup, got 140000-backup and 140100-backup"):
+        Topology("jinbao.test", 1, (*nodes, first, second))
+    with pytest.raises(ValueError, match="expected nodes that protect none, got 140000-backup"):
+        Topology("jinbao.test", 1, (*nodes, first, over))

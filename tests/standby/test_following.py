@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from dataclasses import replace
 
 import polars as pl
@@ -11,6 +12,7 @@ from tests.sim.conftest import MakeWorld
 from tests.sim.world import World
 from tests.standby.following import BACKUP, CITY, PROTECTED, PROVINCE, bring, copy_of, journal_of
 
+from jinbao.appliance.guarding import exposure
 from jinbao.appliance.housekeeping import retention_plan, sweep_shelf
 from jinbao.flow import following
 from jinbao.flow.following import (
@@ -21,6 +23,7 @@ from jinbao.flow.following import (
     of_frame,
     to_frame,
 )
+from jinbao.journal.ledger import act_hash
 from jinbao.journal.retention import REBUILD, plan
 from jinbao.journal.verify import verify_journal
 from jinbao.model import acts
@@ -275,3 +278,151 @@ def test_storms_leave_the_backup_whole(guarded: MakeWorld) -> None:
                 rest = [entry for entry in own[len(copied) :] if entry.kind != "sealed"]
                 assert rest == [], seed
     assert crashes
+
+
+NOT_AN_ACT = [
+    {"body": "not json"},
+    {"body": "{}", "kind": "applied"},
+    {"body": '{"sha256":["../../x"]}', "kind": "receipts_kept"},
+    {"body": '{"quarantine":7,"findings":""}', "kind": "converted"},
+    {"at": "yesterday"},
+    {"at": "2024-11-05T00:00:00"},
+]
+
+
+@pytest.mark.parametrize("alter", NOT_AN_ACT)
+def test_acts_that_are_none_hold_their_zone_and_nobody_else(
+    guarded: MakeWorld, alter: dict[str, str]
+) -> None:
+    """A zone that chains what no zone records is held as unacceptable; the backup goes on with all others."""
+    endpoint, other = PROTECTED[1], PROTECTED[3]
+    with guarded(1) as world:
+        zone, cuts = world.zones[endpoint], world.zones[BACKUP].cuts
+        zone.ledger.record(acts.paused(Endpoint(PROVINCE, Zone.EXCHANGE), "a test"))
+        world.zones[other].ledger.record(acts.paused(Endpoint(CITY, Zone.EXCHANGE), "a test"))
+        before = cuts.of(journal_of(endpoint)), cuts.of(journal_of(other))
+
+        class Chained(Forging):
+            """Altered, and hashed again as if it had been recorded so."""
+
+            def entries(self, after: int, limit: int, bytes_max: int) -> list[Entry]:
+                found = super().entries(after, limit, bytes_max)
+                last, previous = found[-1], self._zone.ledger.entries(found[-1].lsn - 2, 1, 1)[0]
+                digest = act_hash(previous.hash, last.lsn, last.kind, last.body, last.at)
+                return [*found[:-1], replace(last, hash=digest)]
+
+        sealer = JournalSealer(
+            index=zone.index,
+            ledger=zone.ledger,
+            recorded=Chained(world, endpoint, dict(alter)),
+            shelf=zone.shelf,
+            seal=zone.seal,
+            epoch=lambda: 1,
+            backup=lambda: BACKUP.node,
+            now=zone.ports.now_text,
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(JournalSealer, "_objects", lambda _self, _entry, _stream: iter(()))
+            sealer.step()
+        world.zones[other].following.step()
+        bring(world, endpoint)
+        bring(world, other)
+
+        held = world.zones[BACKUP].index.held()
+        assert [(stream, code) for stream, (_, code, _) in held.items()] == [
+            (journal_of(endpoint), "unacceptable")
+        ]
+        assert cuts.of(journal_of(endpoint)) == before[0]
+        assert cuts.of(journal_of(other)).lsn > before[1].lsn
+
+
+def test_a_long_backlog_ends(guarded: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a backlog of more batches than a page holds acts, what is recorded next is sealed and counted."""
+    endpoint = PROTECTED[1]
+    with guarded(1) as world:
+        monkeypatch.setattr(following, "ACTS_MAX", 4)
+        zone, peer = world.zones[endpoint], Endpoint(PROVINCE, Zone.EXCHANGE)
+        for _ in range(20):
+            zone.ledger.record(acts.paused(peer, "a test"), acts.resumed(peer))
+        while zone.following.step():
+            pass
+        assert zone.following.waiting(journal_of(endpoint), zone.index.head(journal_of(endpoint)).seq) is None
+
+        zone.ledger.record(acts.paused(peer, "the last"))
+        while zone.following.step():
+            pass
+        bring(world, endpoint)
+
+        kinds = [entry.kind for entry in copy_of(world.zones[BACKUP], endpoint).entries()]
+        assert kinds[-1] == "paused" or "paused" in kinds[-6:]
+        exposed = exposure(zone)
+        bring(world, endpoint)
+        assert exposed is not None
+        assert exposure(zone) == replace(exposed, rpo_s=0.0, rows=0, bytes=0)
+
+
+def test_a_backup_that_lost_its_disk_begins_again(guarded: MakeWorld) -> None:
+    """After every zone swept its shelf, a backup with an empty directory gets every act again, and builds from it."""
+    with guarded(1) as world:
+        act_of_many(world, PROTECTED[0], 2)
+        act_of_many(world, PROTECTED[0], 2)
+        world.settle()
+        world.settle()
+        world.now = world.now.replace(year=world.now.year + 50)
+        for endpoint in PROTECTED:
+            sweep_shelf(world.zones[endpoint])
+        world.now = world.now.replace(year=world.now.year - 50)
+        before = {cut.stream: cut.lsn for cut in world.zones[BACKUP].cuts.all()}
+        home = world.settings[BACKUP.node].directory(Zone.EXCHANGE)
+        world.zones[BACKUP].close()
+        for path in home.iterdir():
+            if path.name != "identity":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        world.open(BACKUP)
+        world.settle()
+
+        after = {cut.stream: cut for cut in world.zones[BACKUP].cuts.all()}
+        assert not world.zones[BACKUP].index.held()
+        assert {stream: cut.lsn >= before[stream] for stream, cut in after.items()} == dict.fromkeys(
+            before, True
+        )
+        assert [cut.missing for cut in after.values()] == [0] * len(PROTECTED)
+
+
+def test_a_mark_of_another_past_frees_nothing(guarded: MakeWorld) -> None:
+    """A backup that reports a mark of an incarnation the zone does not have is one of whom nothing is known."""
+    endpoint = PROTECTED[1]
+    with guarded(1) as world:
+        zone, stream = world.zones[endpoint], journal_of(endpoint)
+        real = zone.index.head(stream)
+        zone.counter.headers(BACKUP, [real], 10)
+        assert zone.counter.journals[stream] == real
+
+        zone.counter.headers(BACKUP, [replace(real, incarnation="e" * 32)], 10)
+        assert zone.counter.journals[stream].seq == 0
+
+
+def test_a_zone_created_anew_is_followed_from_its_first_act(guarded: MakeWorld) -> None:
+    """Once an operator re-based its stream, the acts of a zone that lost its store are cut from act 1, alone."""
+    endpoint = PROTECTED[1]
+    with guarded(1) as world:
+        home = world.settings[CITY].directory(Zone.EXCHANGE)
+        world.zones[endpoint].close()
+        for path in home.iterdir():
+            if path.name not in {"identity", "carrier"}:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        world.open(endpoint)
+        zone, backup = world.zones[endpoint], world.zones[BACKUP]
+        zone.ledger.record(acts.paused(Endpoint(PROVINCE, Zone.EXCHANGE), "a test"))
+        zone.following.step()
+        bring(world, endpoint)
+        assert journal_of(endpoint) in backup.index.held()
+
+        backup.ledger.record(
+            acts.rebased(journal_of(endpoint), zone.index.incarnation(), 1, 0, "", "a new disk")
+        )
+        bring(world, endpoint)
+
+        copied = list(copy_of(backup, endpoint).entries())
+        assert copied == entries(world, endpoint)[: len(copied)]
+        assert backup.cuts.of(journal_of(endpoint)).lsn == len(copied) >= 2

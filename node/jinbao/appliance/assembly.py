@@ -313,7 +313,7 @@ def _build(
     of_zone: dict[Zone, list[Handler]] = {
         Zone.EXCHANGE: [
             journals,
-            CutsHandler(ledger=ledger, witnessed=cuts.witnessed, observer=observer),
+            CutsHandler(ledger=ledger, witnessed=cuts.witnessed, topology=trust.topology, observer=observer),
             submissions,
         ],
         Zone.DECISION: [PackageHandler(ledger, standards, inspector)],

@@ -6,6 +6,7 @@ what a drill does.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,7 +17,10 @@ from jinbao.appliance.settings import Settings
 from jinbao.flow.ports import Observer
 from jinbao.model.zone import Zone
 
-RED = 1
+CONFIG = "drill.toml"
+"""The settings a drill is started with; there while it runs."""
+
+RED = 3
 """Exit code of a drill that found something wrong: told by its report."""
 
 _SAID_CHARACTERS = 400
@@ -46,6 +50,7 @@ class Drilling:
             self._process = self._start()
         _, said = self._process.communicate()
         code, self._process = self._process.returncode, None
+        (self._directory / CONFIG).unlink(missing_ok=True)
         if code not in {0, RED} and not self._stopped:
             self._observer.event("drill_failed", exit_code=code, said=said.strip()[-_SAID_CHARACTERS:])
         return self._asked.is_set()
@@ -77,9 +82,17 @@ class Drilling:
 
     def _config(self) -> Path:
         """The settings this zone runs with, readable by this account alone."""
-        path = self._directory / "drill.toml"
+        path = self._directory / CONFIG
         path.touch(mode=0o600)
-        path.write_text(
-            to_toml(self._settings.model_dump(mode="json", exclude_defaults=True)), encoding="utf-8"
-        )
+        body = self._settings.model_dump(mode="json", exclude_defaults=True)
+        # A zone whose settings are all defaults is one all the same.
+        body["zones"] = self._settings.model_dump(mode="json", exclude_none=True)["zones"]
+        path.write_text(to_toml(body), encoding="utf-8")
         return path
+
+
+def sweep_drills(directory: Path) -> None:
+    """Remove what a killed drill left in a zone's directory: a node's data, and settings."""
+    for left in directory.glob("drill-*"):
+        shutil.rmtree(left)
+    (directory / CONFIG).unlink(missing_ok=True)

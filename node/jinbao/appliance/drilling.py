@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jinbao.appliance.assembly import OpenZone, Ports, open_zone
+from jinbao.appliance.observers import where_failed
 from jinbao.appliance.questions import Asked, dispatch
 from jinbao.appliance.restoring import Place, rebuild
 from jinbao.appliance.settings import Settings
@@ -36,7 +37,7 @@ DRILL = 999_999_999
 
 TRUST_DOMAIN = "drill.jinbao"
 _LIFE = timedelta(hours=1)
-_DAMAGE_MAX = 20
+_WRONG_MAX = 20
 """Things that are told of one zone; a copy that is broken is broken in many places."""
 
 Tell = Callable[[str], None]
@@ -117,13 +118,17 @@ def _drill_zone(copy: Copy, backup: Settings, mine: Settings, directory: Path) -
         found.open_s = round(time.monotonic() - began, 2)
     except JinbaoError as exc:
         found.wrong.append(str(exc))
+    except Exception as exc:  # noqa: BLE001  # a copy on which our own code breaks is a red drill, not none
+        found.wrong.append(where_failed(exc))
+    more = len(found.wrong) - _WRONG_MAX
+    found.wrong[_WRONG_MAX:] = [f"and {more} more"] if more > 0 else []
     return found
 
 
 def _question(zone: OpenZone, found: ZoneDrill) -> None:
     """Hold the zone against its own signed word, and ask it what an operator would."""
     damage = verify_journal(zone.store, zone.shelf)
-    found.wrong += [f"{one.thing}: {one.kind}: {one.detail}" for one in damage[:_DAMAGE_MAX]]
+    found.wrong += [f"{one.thing}: {one.kind}: {one.detail}" for one in damage]
     for library in zone.standards:
         newest: dict[str, dict[str, Any]] = {}
         for row in zone.library.submissions(library):
@@ -163,7 +168,7 @@ def _drilled_settings(copies: Sequence[Copy], settings: Settings, directory: Pat
         data_directory=directory / "node",
         topology_file=file,
         standards_directory=settings.standards_directory,
-        zones={zone: {"border": Border.CARRIER, "http": "127.0.0.1:1"} for zone in zones},
+        zones={zone: {"border": Border.CARRIER, "http": "127.0.0.1:1"} for zone in {*zones, Zone.EXCHANGE}},
     )
 
 

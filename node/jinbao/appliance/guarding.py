@@ -78,7 +78,7 @@ def guarded(zone: OpenZone) -> list[Cut]:
     streams = [StreamId(Endpoint(r.node, z), JOURNAL, zone.me.node) for r in nodes if r for z in r.zones]
     known = {cut.stream: cut for cut in zone.cuts.all()}
     bad = zone.scrub.progress().bad
-    cuts = [known.get(stream, Cut(stream)) for stream in sorted({*streams, *known})]
+    cuts = [known.get(stream, Cut(stream)) for stream in sorted(streams)]
     return [replace(c, missing=c.missing + zone.index.named(c.stream, bad)) if bad else c for c in cuts]
 
 
@@ -99,7 +99,7 @@ class _Batches:
         self._zone, self._cut = zone, cut
 
     def __iter__(self) -> Iterator[VerifiedBatch]:
-        for sealed in self._zone.index.read_through(self._cut.stream):
+        for sealed in self._zone.index.read_through(self._cut.stream, self._cut.since):
             batch = stored_batch(sealed)
             yield batch
             if batch.head == self._cut.head:

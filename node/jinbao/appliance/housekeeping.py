@@ -29,7 +29,7 @@ def retention_plan(zone: OpenZone) -> list[Line]:
         zone.topology,
         in_use,
         settled_before=settled,
-        journals={stream: mark.seq for stream, mark in zone.counter.journals.items()},
+        journals={stream: mark.seq for stream, mark in dict(zone.counter.journals).items()},
     )
 
 

@@ -30,7 +30,7 @@ from jinbao.model.places import tiers_directory
 from jinbao.model.stream import StreamId
 from jinbao.registry.standards import load_standards
 from jinbao.standby.rebuilding import Copy, Tell, lay, replay
-from jinbao.store.files import Files
+from jinbao.store.files import Files, seal
 
 MARK = "rebuilding"
 """Name of the file that says what a directory is becoming."""
@@ -121,7 +121,7 @@ def _begin(copy: Copy, place: Place, files: Files) -> None:
     """Mark an empty directory, or go on in one that has the mark of the same zone."""
     directory, mark = place.directory, place.directory / MARK
     said = f"{copy.stream}\n"
-    if directory.is_dir() and any(directory.iterdir()):
+    if directory.is_dir() and any(p.suffix != ".tmp" for p in directory.iterdir()):
         if not mark.is_file() or mark.read_text(encoding="utf-8") != said:
             raise LocalError(
                 f"directory {directory}",
@@ -134,6 +134,5 @@ def _begin(copy: Copy, place: Place, files: Files) -> None:
                 path.unlink()
         return
     files.make_directory(directory)
-    mark.write_text(said, encoding="utf-8")
-    files.sync(mark)
-    files.sync_directory(directory)
+    mark.with_suffix(".tmp").write_text(said, encoding="utf-8")
+    seal(files, mark.with_suffix(".tmp"), mark)

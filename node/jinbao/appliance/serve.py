@@ -22,7 +22,7 @@ from jinbao.appliance.admin_server import AdminServer
 from jinbao.appliance.assembly import CHINA, OpenZone, open_zone
 from jinbao.appliance.auditing import keep_trail
 from jinbao.appliance.carrying import between
-from jinbao.appliance.drill_process import Drilling
+from jinbao.appliance.drill_process import Drilling, sweep_drills
 from jinbao.appliance.guarding import age_s, capture_age_s, exposure, guarded
 from jinbao.appliance.housekeeping import sweep_shelf, watch_disk
 from jinbao.appliance.mending import mend
@@ -148,6 +148,7 @@ class ZoneService:
         if self.zone.outbound is not None:
             self._worker("capture", self._capture, interval_s=_ON_DEMAND_S)
         if self.zone.settings.role == "backup":
+            sweep_drills(self.zone.settings.directory(self.zone.me.zone))
             self._worker("drill", self.drilling.step, interval_s=_ON_DEMAND_S)
         self._schedule()
         for worker in self.workers.values():

@@ -183,9 +183,14 @@ def rebuild(protected: str, directory: Path, database: str, at: int, config: Pat
 @json_option
 @click.pass_context
 def drill(ctx: click.Context, node: str, every: bool, moment: str, config: Path, as_json: bool) -> None:
-    """Exit code 1 if anything is wrong: a red drill is a red backup."""
+    """Exit code 3 if anything is wrong: a red drill is a red backup."""
+    import signal
+
     from jinbao.appliance.settings import load
 
+    signal.signal(
+        signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )  # and nothing is left behind
     settings = load(config)
     found = ask(config, str(Zone.EXCHANGE), "standby.status")
     reports = [
@@ -197,7 +202,7 @@ def drill(ctx: click.Context, node: str, every: bool, moment: str, config: Path,
     else:
         for report in reports:
             _show_report(report)
-    ctx.exit(0 if all(r["ok"] for r in reports) else 1)
+    ctx.exit(0 if all(r["ok"] for r in reports) else 3)
 
 
 def _chosen(found: dict[str, Any], node: str, *, every: bool) -> list[str]:
@@ -219,14 +224,17 @@ def _drilled(node: str, moment: str, config: Path, settings: Any, *, as_json: bo
     """Drill one node in a directory of the backup's own zone, and have the report signed."""
     import tempfile
 
+    from jinbao.appliance.drilling import ZoneDrill
     from jinbao.appliance.drilling import drill as run
     from jinbao.appliance.restoring import read_copy
 
     home = settings.directory(Zone.EXCHANGE)
     with tempfile.TemporaryDirectory(prefix="drill-", dir=home) as scratch:
-        copies = []
+        copies, without = [], list[str]()
         for line in ask(config, str(Zone.EXCHANGE), "standby.status")["protected"]:
-            if line["zone"].startswith(f"{node}/") and line["acts"]:
+            if line["zone"].startswith(f"{node}/") and not line["acts"]:
+                without.append(line["zone"])
+            elif line["zone"].startswith(f"{node}/"):
                 lines = Path(scratch) / line["zone"].replace("/", "-")
                 said = ask_for_file(lines, config, str(Zone.EXCHANGE), "standby.copy", protected=line["zone"])
                 copy = read_copy(lines, said)
@@ -237,6 +245,9 @@ def _drilled(node: str, moment: str, config: Path, settings: Any, *, as_json: bo
                 show.talk(f"· {zone}")
 
         report = run(copies, settings, Path(scratch) / "place", tell)
+    for zone in without:
+        report.zones.append(ZoneDrill(zone, wrong=["there is no copy of it"]))
+    report.ok = report.ok and not without
     body = report.body()
     ask(config, str(Zone.EXCHANGE), "standby.drilled", report=body)
     return body

@@ -36,6 +36,9 @@ ACTS_BYTES_MAX = 4 << 20
 OBJECTS_MAX = 900
 """Segments one batch names, of the thousand a header may."""
 
+ACTS_ROWS_MAX = 100_000
+"""Pieces of all acts of one batch: two hundred times ours, and what a reader has room for."""
+
 PIECE_CHARACTERS = 16_000
 """An act's text is cut into cells of so many characters: less than the 64 KiB a peer takes, whatever they are."""
 
@@ -81,9 +84,9 @@ class JournalSealer:
         if stream is None:
             return False
         last = self._index.head(stream)
-        found = self._recorded.entries(self.covered(stream, last.seq), ACTS_MAX, ACTS_BYTES_MAX)
-        if not any(is_news(entry, stream) for entry in found):
+        if self.waiting(stream, last.seq) is None:
             return False
+        found = self._recorded.entries(self.covered(stream, last.seq), ACTS_MAX, ACTS_BYTES_MAX)
         chosen, objects = self._chosen(found, stream)
         frame = to_frame(chosen)
         sha256, size = self._shelf.write(frame)
@@ -113,8 +116,13 @@ class JournalSealer:
 
     def waiting(self, stream: StreamId, seq: int) -> Entry | None:
         """The oldest act that batches up to `seq` do not hold, seals of such batches apart."""
-        found = self._recorded.entries(self.covered(stream, seq), ACTS_MAX, ACTS_BYTES_MAX)
-        return next((entry for entry in found if is_news(entry, stream)), None)
+        after = self.covered(stream, seq)
+        while found := self._recorded.entries(after, ACTS_MAX, ACTS_BYTES_MAX):
+            news = next((entry for entry in found if is_news(entry, stream)), None)
+            if news is not None:
+                return news
+            after = found[-1].lsn  # a backlog leaves as many seals in a row as it took batches
+        return None
 
     def _chosen(self, found: Sequence[Entry], stream: StreamId) -> tuple[list[Entry], list[SegmentRef]]:
         """As many of the acts as one batch has room for the segments of, or one that has more; and those segments."""

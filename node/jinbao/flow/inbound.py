@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
+from jinbao.flow.following import OBJECT_TABLE
 from jinbao.flow.holding import ClockWatch, Holder
 from jinbao.flow.ports import Beside, Index, Ledger, Now, Observer, Peer, Shelf, VerifyBatch
 from jinbao.model import acts
-from jinbao.model.batch import SealedBatch, Shortfall, VerifiedBatch
+from jinbao.model.batch import SealedBatch, SegmentRef, Shortfall, VerifiedBatch
 from jinbao.model.errors import CorruptionError, JinbaoError, PeerError, UnacceptableError
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.quoting import quoted
@@ -205,14 +206,23 @@ class Inbound:
                 raise UnacceptableError(place, expected=most, got=ref.bytes)
         keeps: list[Callable[[], None]] = []
         try:
-            keeps.extend(
-                self._shelf.bring(ref, lambda offset, r=ref: peer.fetch(header.stream, header.seq, r, offset))  # type: ignore[misc]
-                for ref in header.segments
-            )
+            for ref in header.segments:
+                keeps += self._bring(peer, batch, ref)
         except JinbaoError:
             _keep_all(keeps)  # what came whole stays: the next round goes on after it
             raise
         return keeps
+
+    def _bring(self, peer: Peer, batch: VerifiedBatch, ref: SegmentRef) -> list[Callable[[], None]]:
+        """Bring one segment. What acts name may be gone where they were recorded: nothing needs it any more."""
+        header = batch.header
+        try:
+            return [self._shelf.bring(ref, lambda offset: peer.fetch(header.stream, header.seq, ref, offset))]
+        except CorruptionError:
+            if header.stream.topic != JOURNAL or ref.table != OBJECT_TABLE:
+                raise
+            self._observer.event("object_gone", stream=str(header.stream), seq=header.seq, segment=ref.sha256)
+            return []
 
     def _accept(self, peer: Peer, batch: VerifiedBatch) -> None:
         header = batch.header

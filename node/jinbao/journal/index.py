@@ -147,9 +147,8 @@ class JournalIndex:
         query = sa.select(HEADER.c.envelope).where(HEADER.c.stream == str(stream)).order_by(HEADER.c.lsn)
         return [envelope_of(json.loads(row.envelope)) for row in self._rows(query)]
 
-    def read_through(self, stream: StreamId) -> Iterator[SealedBatch]:
-        """As `batches`, a page at a time."""
-        after = 0
+    def read_through(self, stream: StreamId, after: int = 0) -> Iterator[SealedBatch]:
+        """As `batches`, a page at a time; those recorded after an act."""
         while True:
             query = sa.select(HEADER.c.envelope, HEADER.c.lsn).where(
                 HEADER.c.stream == str(stream), HEADER.c.lsn > after
@@ -371,7 +370,9 @@ class Counter:
         known = {mark.stream: mark for mark in marks}
         for stream, mark in known.items():
             if stream.topic == JOURNAL and self._may_see(caller, stream):
-                self.journals[stream] = mark
+                # A mark of another past, of a zone that was created anew, says nothing of what is here.
+                here = self._index.place(stream, mark.incarnation, mark.seq)
+                self.journals[stream] = mark if here is not None and here.head == mark.head else Mark(stream)
         found: list[SealedBatch] = []
         heads = [h for h in self._index.streams() if self._may_see(caller, h.stream)]
         behind = []

@@ -60,14 +60,17 @@ def plan(
     A file no act names and that was written or used after `settled_before` (seconds since 1970)
     may be one whose act comes next: it stays.
     """
-    named, signed = _named(store), _signed(store)
+    named, signed, acts = _named(store), _signed(store), _acts(store)
     wanted = set(in_use)
     lines = []
     for sha256 in shelf.stored():
-        found = shelf.path(sha256).stat()
+        try:
+            found = shelf.path(sha256).stat()
+        except FileNotFoundError:  # laid aside or swept meanwhile
+            continue
         size = found.st_size
         uses = named.get(sha256, [])
-        own = [use for use in uses if not passes_by(me, use[0])]
+        own = [use for use in uses if not passes_by(me, use[0]) or sha256 in acts]
         waiting = {who for use in own for who in _waiting(me, topology, *use, signed)}
         waiting |= {s.audience for s, seq in uses if _awaits(me, topology, s) and journals.get(s, 0) < seq}
         needed = (*sorted(waiting), *([REBUILD] if own else []))
@@ -77,6 +80,10 @@ def plan(
         stream, seq = uses[-1] if uses else ("", 0)
         lines.append(Line(sha256, size, str(stream), seq, needed))
     return lines
+
+
+ACTS_TABLE = "acts"
+"""Table of a segment of acts in the header that names it."""
 
 
 def passes_by(me: Endpoint, stream: StreamId) -> bool:
@@ -97,6 +104,15 @@ def _named(store: Store) -> dict[str, list[tuple[StreamId, int]]]:
         for row in connection.execute(query):
             named.setdefault(row.sha256, []).append((StreamId.parse(row.stream), row.seq))
     return named
+
+
+def _acts(store: Store) -> set[str]:
+    """Segments of acts: small, and what a backup that lost its disk begins with again."""
+    query = sa.select(SEGMENT.c.sha256).where(
+        SEGMENT.c.stream.like(f"%/{JOURNAL}/%"), SEGMENT.c.table == ACTS_TABLE
+    )
+    with store.read() as connection:
+        return set(connection.execute(query).scalars())
 
 
 def _signed(store: Store) -> dict[tuple[str, str], int]:

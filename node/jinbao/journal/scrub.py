@@ -46,7 +46,7 @@ Told = Callable[..., None]
 class Progress:
     """Where the pass under way is, by hash, and what the last whole one found. Moments are UTC, RFC 3339, or empty.
 
-    `bad` are segments known to be damaged and not mended, with their kind of damage.
+    `bad` are segments known to be damaged and not mended, with their kind of damage; `found` those of this pass.
     """
 
     begun_at: str = ""
@@ -59,6 +59,19 @@ class Progress:
     done_begun_at: str = ""
     done_objects: int = 0
     done_bytes: int = 0
+    found: dict[str, str] = field(default_factory=dict)
+
+    def require(self) -> None:
+        """Raise ValueError or TypeError unless every field is what it says."""
+        for moment in (self.begun_at, self.looked_at, self.done_at, self.done_begun_at):
+            if moment and datetime.fromisoformat(moment).tzinfo is None:
+                msg = f"expected a time in UTC, got {moment}"
+                raise ValueError(msg)
+        numbers = self.objects, self.bytes, self.done_objects, self.done_bytes
+        texts = self.after, *self.bad, *self.bad.values(), *self.found, *self.found.values()
+        if not all(type(n) is int for n in numbers) or not all(type(text) is str for text in texts):
+            msg = "expected numbers and texts"
+            raise TypeError(msg)
 
 
 class Scrub:
@@ -82,9 +95,11 @@ class Scrub:
     def progress(self) -> Progress:
         """How far it is; at the beginning where the file is not there or says nothing."""
         try:
-            return Progress(**json.loads(self._place.read_text(encoding="utf-8")))
+            found = Progress(**json.loads(self._place.read_text(encoding="utf-8")))
+            found.require()
         except (OSError, ValueError, TypeError):
             return Progress()
+        return found
 
     def step(self, mend: Mend) -> bool:
         """Read what is due since the last step; whether a pass ended. Damage is told, laid aside, mended if it can be."""
@@ -158,15 +173,15 @@ class Scrub:
             progress.bad.pop(sha256, None)
             self._told("segment_mended", segment=sha256)
         else:
-            progress.bad[sha256] = damage.kind
+            progress.bad[sha256] = progress.found[sha256] = damage.kind
 
     def _ended(self, progress: Progress, now: datetime) -> Progress:
         self._told(
-            "shelf_scrubbed", segments=progress.objects, bytes=progress.bytes, damaged=len(progress.bad)
+            "shelf_scrubbed", segments=progress.objects, bytes=progress.bytes, damaged=len(progress.found)
         )
         return Progress(
             looked_at=progress.looked_at,
-            bad=progress.bad,
+            bad=progress.found,  # what was damaged before and is named no more is no damage
             done_at=_text(now),
             done_begun_at=progress.begun_at,
             done_objects=progress.objects,

@@ -43,7 +43,7 @@ def hash_of(path: Path) -> tuple[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """One thing that is not what was written; `kind` is missing, truncated, altered, swapped or stray."""
+    """One thing that is not what was written; `kind` is missing, unreadable, truncated, altered, swapped or stray."""
 
     thing: str
     kind: str
@@ -274,7 +274,12 @@ class SegmentShelf:
             return Damage(
                 f"segment {sha256}", "missing", f"expected {size} bytes at {path.name}, got no file"
             )
-        got, got_size = hash_of(path)
+        try:
+            got, got_size = hash_of(path)
+        except OSError as exc:
+            return Damage(
+                f"segment {sha256}", "unreadable", f"expected {size} bytes, got {exc.strerror or exc}"
+            )
         if got == sha256:
             return None
         if self.has(got):

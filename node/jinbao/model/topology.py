@@ -62,6 +62,7 @@ class Topology:
             raise ValueError(msg)
         for row in self.rows:
             self._check_names(row)
+            self._check_protects(row)
         for row in self.rows:
             self._check_way_up(row)
 
@@ -72,6 +73,16 @@ class Topology:
         if row.parent and row.parent not in self.by_node:
             msg = f"topology: node {row.node}: expected a known parent, got {row.parent!r}"
             raise ValueError(msg)
+
+    def _check_protects(self, row: NodeRow) -> None:
+        for node in row.protects:
+            other = self.by_node.get(node)
+            if other is not None and other.protects:
+                msg = f"topology: backup {row.node}: expected nodes that protect none, got {node}"
+                raise ValueError(msg)
+            if self.backup(node) != row.node:
+                msg = f"topology: node {node}: expected one backup, got {self.backup(node)} and {row.node}"
+                raise ValueError(msg)
 
     def _check_way_up(self, row: NodeRow) -> None:
         seen: set[str] = set()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from jinbao.model.acts import Act
-from jinbao.model.stream import StreamId
+from jinbao.model.stream import JOURNAL, StreamId
 from jinbao.standby.tables import CUT, DRILL, METADATA, WITNESS
 from jinbao.store.engine import Store, Transaction
 from jinbao.store.projection import Recorded
@@ -24,7 +24,8 @@ class Cut:
     """The newest moment a zone can be built again at: its act `lsn` with the chain's `hash` there.
 
     `at` is when that act was recorded, `captured_at` when the zone's newest capture was (empty for
-    none), both by the zone's clock; `missing` counts segments a rebuild opens that are not here.
+    none), both by the zone's clock; `missing` counts segments a rebuild opens that are not here. `since` is our own
+    act by which the stream was re-based: batches before it are of a zone that was created anew.
     """
 
     stream: StreamId
@@ -35,12 +36,13 @@ class Cut:
     at: str = ""
     captured_at: str = ""
     missing: int = 0
+    since: int = 0
 
 
 class CutProjection:
-    """Reads `followed`, `witnessed` and `drilled`."""
+    """Reads `followed`, `witnessed`, `drilled`, and `rebased` of a stream of acts."""
 
-    kinds = frozenset({"followed", "witnessed", "drilled"})
+    kinds = frozenset({"followed", "witnessed", "drilled", "rebased"})
     tables = tuple(METADATA.sorted_tables)
 
     def stage(self, store: Store, act: Act) -> tuple[Stage, ...]:
@@ -52,11 +54,28 @@ class CutProjection:
         """The cut of a stream is the newest one; of what a backup said the most stands, and when it had less."""
         del stages
         body = recorded.act.body
-        if recorded.act.kind != "followed":
-            (self._witnessed if recorded.act.kind == "witnessed" else self._drilled)(tx, recorded)
+        match recorded.act.kind:
+            case "witnessed":
+                self._witnessed(tx, recorded)
+            case "drilled":
+                self._drilled(tx, recorded)
+            case "rebased":
+                self._rebased(tx, recorded)
+            case _:
+                mine = CUT.c.stream == body["stream"]
+                since = tx.execute(sa.select(CUT.c.since).where(mine)).scalar() or 0
+                tx.execute(CUT.delete().where(mine))
+                row = {column.name: body[column.name] for column in CUT.columns if column.name != "since"}
+                tx.execute(CUT.insert(), row | {"since": since})
+
+    def _rebased(self, tx: Transaction, recorded: Recorded) -> None:
+        """The zone was created anew: its acts begin at 1 again, and what came before is no part of them."""
+        stream = StreamId.parse(recorded.act.body["stream"])
+        if stream.topic != JOURNAL:
             return
-        tx.execute(CUT.delete().where(CUT.c.stream == body["stream"]))
-        tx.execute(CUT.insert(), {column.name: body[column.name] for column in CUT.columns})
+        tx.execute(CUT.delete().where(CUT.c.stream == str(stream)))
+        nothing = {"seq": 0, "head": "", "lsn": 0, "hash": "", "at": "", "captured_at": "", "missing": 0}
+        tx.execute(CUT.insert(), nothing | {"stream": str(stream), "since": recorded.lsn})
 
     def _witnessed(self, tx: Transaction, recorded: Recorded) -> None:
         body = recorded.act.body
@@ -128,7 +147,17 @@ class Cuts:
         with self._store.read() as connection:
             rows = connection.execute(sa.select(CUT).order_by(CUT.c.stream)).all()
         return [
-            Cut(StreamId.parse(r.stream), r.seq, r.head, r.lsn, r.hash, r.at, r.captured_at, r.missing)
+            Cut(
+                StreamId.parse(r.stream),
+                r.seq,
+                r.head,
+                r.lsn,
+                r.hash,
+                r.at,
+                r.captured_at,
+                r.missing,
+                r.since,
+            )
             for r in rows
         ]
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 
-from jinbao.flow.following import ACTS_TABLE, COLUMNS, lsn_of, needed, of_frame
+import polars as pl
+
+from jinbao.flow.following import ACTS_ROWS_MAX, ACTS_TABLE, COLUMNS, lsn_of, needed, of_frame
 from jinbao.flow.ports import Inspector, Ledger, Shelf
 from jinbao.journal.ledger import act_hash
 from jinbao.model import acts
@@ -17,8 +20,10 @@ from jinbao.model.acts import Entry
 from jinbao.model.batch import VerifiedBatch
 from jinbao.model.errors import UnacceptableError, UnprovableError
 from jinbao.model.failpoint import declare, hit
+from jinbao.model.quoting import quoted
 from jinbao.model.stream import JOURNAL, StreamId
 from jinbao.standby.cuts import Cut
+from jinbao.trust.bounds import hash_text
 
 CUT_BEFORE = declare("standby.before_cut", "a batch of acts is accepted and chained, no cut says so")
 CUT_AFTER = declare("standby.after_cut", "a cut is recorded, the next batch is not looked at")
@@ -71,12 +76,20 @@ class JournalHandler:
     def _cut(self, cut: Cut, batch: VerifiedBatch) -> Cut:
         header, lsn, digest = batch.header, cut.lsn, cut.hash
         at, captured_at, missing = cut.at, cut.captured_at, cut.missing
-        for entry in entries_of(batch, self._shelf, self._inspector):
-            lsn, digest = chained(lsn, digest, entry, header.seq)
-            at = entry.at
-            captured_at = entry.at if entry.kind == "captured" else captured_at
-            named = needed(entry.kind, json.loads(entry.body))
-            missing += sum(self._shelf.size(sha256) is None for sha256 in named)
+        try:
+            for entry in entries_of(batch, self._shelf, self._inspector):
+                lsn, digest = chained(lsn, digest, entry, header.seq)
+                at = _moment(entry.at)
+                captured_at = at if entry.kind == "captured" else captured_at
+                named = map(hash_text, needed(entry.kind, json.loads(entry.body)))
+                missing += sum(self._shelf.size(sha256) is None for sha256 in named)
+        except _UNREADABLE as exc:
+            raise UnacceptableError(
+                f"{header.stream}#{header.seq}: act {lsn}",
+                expected="one that a zone records",
+                got=quoted(str(exc)) or type(exc).__name__,
+                seq=header.seq,
+            ) from exc
         if lsn != lsn_of(header):
             raise UnprovableError(
                 f"{header.stream}#{header.seq}",
@@ -87,12 +100,25 @@ class JournalHandler:
         return Cut(header.stream, header.seq, batch.head, lsn, digest, at, captured_at, missing)
 
 
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, pl.exceptions.PolarsError)
+"""What reading an act may raise that its zone chained, and that is none: the zone is to be held, not we to end."""
+
+
+def _moment(at: str) -> str:
+    """A time with its zone, as it stands; raises ValueError for any other text."""
+    if datetime.fromisoformat(at).tzinfo is None:
+        msg = f"expected a time in UTC, got {at}"
+        raise ValueError(msg)
+    return at
+
+
 def entries_of(batch: VerifiedBatch, shelf: Shelf, inspector: Inspector) -> Iterator[Entry]:
     """The acts of a batch, in order. Raises UnacceptableError, with the batch's seq, for any it cannot hold."""
     for ref in batch.header.segments:
         if ref.table != ACTS_TABLE:
             continue
-        objection = inspector.objection(ref, COLUMNS)
+        many = f"{ref.rows} rows" if ref.rows > ACTS_ROWS_MAX else ""
+        objection = many or inspector.objection(ref, COLUMNS)
         if objection:
             place = f"{batch.header.stream}#{batch.header.seq}"
             raise UnacceptableError(place, expected="acts", got=objection, seq=batch.header.seq)

@@ -11,7 +11,9 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from jinbao.flow.following import ACTS_TABLE, of_frame
@@ -63,9 +65,9 @@ class Copy:
 
         Raises UsageError if there is none.
         """
-        last = 0
+        last, until = 0, _utc(moment)
         for entry in self.entries():
-            if entry.at > moment:
+            if datetime.fromisoformat(entry.at) > until:
                 break
             last = entry.lsn
         if not last:
@@ -112,6 +114,15 @@ class Copy:
                         return
                     lsn, digest = chained(lsn, digest, entry, batch.header.seq)
                     yield entry
+
+
+def _utc(text: str) -> datetime:
+    """A moment with its zone; raises UsageError for any other text."""
+    with suppress(ValueError):
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is not None:
+            return found
+    raise UsageError("--at", expected="a moment as 2024-11-05T00:10:00Z", got=text[:40])
 
 
 def lay(copy: Copy, target: SegmentShelf, tell: Tell) -> int:

@@ -40,4 +40,5 @@ CUT = sa.Table(
     sa.Column("at", sa.Text, nullable=False),
     sa.Column("captured_at", sa.Text, nullable=False),
     sa.Column("missing", sa.BigInteger, nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False),
 )

@@ -16,6 +16,7 @@ from jinbao.model import acts
 from jinbao.model.batch import Kind, Manifest, TableTotals, VerifiedBatch
 from jinbao.model.errors import UnacceptableError
 from jinbao.model.stream import CUTS, JOURNAL, StreamId
+from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.standby.cuts import Cut, Witness
 from jinbao.trust.encoding import decode_header
@@ -85,19 +86,26 @@ class CutsHandler:
         *,
         ledger: Ledger,
         witnessed: Callable[[], Sequence[Witness]],
+        topology: Callable[[], Topology],
         observer: Observer,
     ) -> None:
         self._ledger, self._witnessed, self._observer = ledger, witnessed, observer
+        self._topology = topology
 
     def wants(self, stream: StreamId) -> bool:
-        """The word of any backup below."""
-        return stream.topic == CUTS
+        """The word of any backup below, and of nobody else."""
+        return stream.topic == CUTS and bool(self._protected(stream.origin))
+
+    def _protected(self, backup: Endpoint) -> frozenset[str]:
+        row = self._topology().row(backup.node)
+        return frozenset(row.protects) if row is not None and backup.zone is Zone.EXCHANGE else frozenset()
 
     def apply(self, stream: StreamId, batches: Sequence[VerifiedBatch]) -> bool:
         """Record each manifest's lines; raises UnacceptableError for one that is none of cuts."""
         for batch in batches:
             known = {w.stream: w for w in self._witnessed() if w.backup == stream.origin.node}
-            lines = [(_stream(line, batch), line.rows, line.digest) for line in _lines(batch)]
+            protected = self._protected(stream.origin)
+            lines = [(_stream(line, batch, protected), line.rows, line.digest) for line in _lines(batch)]
             went_back = [
                 str(journal)
                 for journal, seq, head in lines
@@ -135,11 +143,13 @@ def _name(stream: StreamId) -> str:
     return f"z{stream.origin.node}_{stream.origin.zone}"
 
 
-def _stream(line: TableTotals, batch: VerifiedBatch) -> StreamId:
+def _stream(line: TableTotals, batch: VerifiedBatch, protected: frozenset[str]) -> StreamId:
     """The stream of acts a line speaks of: that of a zone, for the backup that says it."""
     found = _NAME.fullmatch(line.table)
-    if found is None:
+    if found is None or found[1] not in protected:
         place = f"{batch.header.stream}#{batch.header.seq}"
-        raise UnacceptableError(place, expected="the name of a zone", got=line.table, seq=batch.header.seq)
+        raise UnacceptableError(
+            place, expected="a zone that it protects", got=line.table, seq=batch.header.seq
+        )
     origin = Endpoint(found[1], Zone(found[2]))
     return StreamId(origin, JOURNAL, batch.header.stream.origin.node)

@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("at", sa.Text(), nullable=False),
         sa.Column("captured_at", sa.Text(), nullable=False),
         sa.Column("missing", sa.BigInteger(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("stream"),
     )
     op.create_table(
