@@ -214,8 +214,15 @@ def deadlocked(server: OwnServer, library: Applied) -> None:
 
 
 def cancelled(server: OwnServer, library: Applied) -> None:
-    """An administrator cancels the writer's statement."""
-    _locked(server, library, lambda _, pids: server.run(f"SELECT pg_cancel_backend({pids[0]})"))
+    """An administrator cancels the writer's statement; the lock is held until its transaction is over."""
+
+    def cancel(_session: object, pids: list[int]) -> None:
+        begun = f"SELECT xact_start FROM pg_stat_activity WHERE pid = {pids[0]}"
+        before = list(server.run(begun))
+        server.run(f"SELECT pg_cancel_backend({pids[0]})")
+        await_(lambda: list(server.run(begun)) != before)
+
+    _locked(server, library, cancel)
 
 
 def locked_out(server: OwnServer, library: Applied) -> None:
