@@ -26,6 +26,11 @@ RED = 3
 _SAID_CHARACTERS = 400
 
 
+def drill_command(config: Path) -> list[str]:
+    """The command line that drills every node which the backup of these settings protects."""
+    return [sys.executable, "-m", "jinbao.cli.main", "standby", "drill", "--all", "--config", str(config)]
+
+
 class Drilling:
     """At most one process; `ask` is owed one run, `stop` ends it."""
 
@@ -64,16 +69,7 @@ class Drilling:
 
     def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(  # noqa: S603  # our own interpreter and module
-            [
-                sys.executable,
-                "-m",
-                "jinbao.cli.main",
-                "standby",
-                "drill",
-                "--all",
-                "--config",
-                str(self._config()),
-            ],
+            drill_command(self._config()),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

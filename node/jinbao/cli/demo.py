@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal
 import click
 
 from jinbao.cli import show
+from jinbao.cli.asking import end_tidily
 from jinbao.cli.words import t
 
 Backend = Literal["sqlite", "postgresql"]
@@ -117,7 +117,7 @@ def _run(
 ) -> int:
     from jinbao.appliance.demo import run_demo
 
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    end_tidily()
     shown: list[dict[str, Any]] = []
 
     def conclude(network: Any, result: dict[str, Any]) -> None:

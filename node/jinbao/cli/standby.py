@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from jinbao.cli import show
-from jinbao.cli.asking import ask, ask_for_file, asking, config_option, json_option
+from jinbao.cli.asking import ask, ask_for_file, asking, config_option, end_tidily, json_option
 from jinbao.cli.words import t
 from jinbao.model.zone import Zone
 
@@ -77,7 +77,6 @@ def _show(found: dict[str, Any]) -> None:
             "held": t("held", "暂停原因"),
         }
         show.table(found["protected"], columns)
-
     if found["drills"]:
         columns = {
             "node": t("drilled node", "已演练节点"),
@@ -184,13 +183,9 @@ def rebuild(protected: str, directory: Path, database: str, at: int, config: Pat
 @click.pass_context
 def drill(ctx: click.Context, node: str, every: bool, moment: str, config: Path, as_json: bool) -> None:
     """Exit code 3 if anything is wrong: a red drill is a red backup."""
-    import signal
-
     from jinbao.appliance.settings import load
 
-    signal.signal(
-        signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
-    )  # and nothing is left behind
+    end_tidily()
     settings = load(config)
     found = ask(config, str(Zone.EXCHANGE), "standby.status")
     reports = [

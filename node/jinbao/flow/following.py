@@ -20,14 +20,11 @@ from jinbao.model.acts import Entry, envelope_of
 from jinbao.model.batch import Header, Kind, SegmentRef
 from jinbao.model.errors import UnacceptableError
 from jinbao.model.failpoint import declare, hit
-from jinbao.model.stream import JOURNAL, StreamId
+from jinbao.model.stream import ACTS_TABLE, JOURNAL, OBJECT_TABLE, StreamId
 from jinbao.trust.encoding import decode_header
 
 SEAL_BEFORE = declare("following.before_seal", "acts are in a durable segment, no batch names it")
 SEALED = declare("following.after_seal", "acts are sealed for the backup site, nobody fetched them")
-
-ACTS_TABLE, OBJECT_TABLE = "acts", "object"
-"""Tables of a batch's segments: the acts themselves, and what they name."""
 
 ACTS_MAX = 500
 ACTS_BYTES_MAX = 4 << 20

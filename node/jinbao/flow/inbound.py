@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from jinbao.flow.following import OBJECT_TABLE
 from jinbao.flow.holding import ClockWatch, Holder
 from jinbao.flow.ports import Beside, Index, Ledger, Now, Observer, Peer, Shelf, VerifyBatch
 from jinbao.model import acts
@@ -22,7 +21,7 @@ from jinbao.model.errors import CorruptionError, JinbaoError, PeerError, Unaccep
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.quoting import quoted
 from jinbao.model.receipt import REASON_CHARACTERS_MAX, Receipt, Stage
-from jinbao.model.stream import DOWNWARD, JOURNAL, Mark, StreamId
+from jinbao.model.stream import DOWNWARD, JOURNAL, OBJECT_TABLE, Mark, StreamId
 from jinbao.model.zone import Endpoint
 from jinbao.trust.verify import check_short
 

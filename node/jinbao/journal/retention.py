@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from jinbao.journal.segments import SegmentShelf
 from jinbao.journal.tables import RECEIPT, SEGMENT
 from jinbao.model.receipt import Stage
-from jinbao.model.stream import JOURNAL, StreamId
+from jinbao.model.stream import ACTS_TABLE, JOURNAL, StreamId
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint
 from jinbao.store.engine import Store
@@ -80,10 +80,6 @@ def plan(
         stream, seq = uses[-1] if uses else ("", 0)
         lines.append(Line(sha256, size, str(stream), seq, needed))
     return lines
-
-
-ACTS_TABLE = "acts"
-"""Table of a segment of acts in the header that names it."""
 
 
 def passes_by(me: Endpoint, stream: StreamId) -> bool:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import polars as pl
 
-from jinbao.flow.following import ACTS_ROWS_MAX, ACTS_TABLE, COLUMNS, lsn_of, needed, of_frame
+from jinbao.flow.following import ACTS_ROWS_MAX, COLUMNS, lsn_of, needed, of_frame
 from jinbao.flow.ports import Inspector, Ledger, Shelf
 from jinbao.journal.ledger import act_hash
 from jinbao.model import acts
@@ -21,7 +21,7 @@ from jinbao.model.batch import VerifiedBatch
 from jinbao.model.errors import UnacceptableError, UnprovableError
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.quoting import quoted
-from jinbao.model.stream import JOURNAL, StreamId
+from jinbao.model.stream import ACTS_TABLE, JOURNAL, StreamId
 from jinbao.standby.cuts import Cut
 from jinbao.trust.bounds import hash_text
 

@@ -16,14 +16,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from jinbao.flow.following import ACTS_TABLE, of_frame
+from jinbao.flow.following import of_frame
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.segments import SegmentShelf
 from jinbao.model.acts import Act, Entry
 from jinbao.model.batch import SegmentRef, VerifiedBatch
 from jinbao.model.errors import CorruptionError, UsageError
 from jinbao.model.failpoint import declare, hit
-from jinbao.model.stream import StreamId
+from jinbao.model.stream import ACTS_TABLE, StreamId
 from jinbao.standby.following import chained
 from jinbao.store.projection import Recorded
 

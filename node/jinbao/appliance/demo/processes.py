@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from jinbao.appliance.admin_client import ask, is_running
 from jinbao.appliance.demo.databases import Databases, SqliteDatabases, with_all_rights
-from jinbao.appliance.drill_process import RED
+from jinbao.appliance.drill_process import RED, drill_command
 from jinbao.appliance.network import BACKUP, DEMO_NODES, PlannedNode, make_network
 from jinbao.appliance.settings import Settings, load
 from jinbao.model.errors import JinbaoError, LocalError
@@ -154,19 +154,12 @@ class DemoNetwork:
     def drill(self) -> None:
         """Have every backup site drill every node it protects, as its calendar does; a red drill is in its own words."""
         for node in self.backups():
-            config = self.directory / node / "node.toml"
-            command = [
-                sys.executable,
-                "-m",
-                "jinbao.cli.main",
-                "standby",
-                "drill",
-                "--all",
-                "--config",
-                str(config),
-            ]
             ended = subprocess.run(  # noqa: S603  # our own interpreter and module
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+                drill_command(self.directory / node / "node.toml"),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if ended.returncode not in {0, RED}:
                 raise LocalError(

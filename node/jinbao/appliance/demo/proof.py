@@ -56,7 +56,8 @@ def guarded(network: DemoNetwork) -> list[dict[str, Any]]:
             name = Endpoint.parse(line["zone"]).node
             found = lines.setdefault(name, _new_line(name, drills[name]))
             own = network.ask(Endpoint.parse(line["zone"]), "standby.status")["own"]
-            found["rpo_s"] = max(found["rpo_s"], own["rpo_s"])
+            is_known = found["rpo_s"] is not None and own["rpo_s"] is not None
+            found["rpo_s"] = max(found["rpo_s"], own["rpo_s"]) if is_known else None
             found["restorable_to"] = min(
                 found["restorable_to"] or line["restorable_to"], line["restorable_to"]
             )
