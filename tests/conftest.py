@@ -9,12 +9,19 @@ from pathlib import Path
 
 import pytest
 
+import jinbao  # before anything of a test: what it says to the libraries' processes is read when they are loaded
+
 # Processes of tests start a hundred times; one that may not keep its compiled modules needs twice the time for it.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 Golden = Callable[[str, str], None]
 """Compare a text with the file of that name under the test module's `golden` directory."""
+
+
+def pytest_report_header() -> str:
+    """Which release is tested."""
+    return f"jinbao {jinbao.__version__} of {Path(jinbao.__file__).parent}"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

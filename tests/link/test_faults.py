@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -293,3 +297,16 @@ def test_a_waiting_call_is_ended_from_another_thread(
         waiting.join(2)
 
         assert act in str(told[0])
+
+
+def test_programs_start_by_a_plain_fork_while_the_line_works(network: Network) -> None:
+    """A program that is started by fork, as one of another account is, never dies of the line's own threads."""
+    with crossing(network, Window()) as (_, client), ThreadPoolExecutor(2) as starting:
+        starts = [
+            starting.submit(subprocess.run, [sys.executable, "-Sc", ""], preexec_fn=os.getpid, check=True)
+            for _ in range(100)
+        ]
+        while not all(start.done() for start in starts):
+            client.headers([], 1, 0.0)
+
+        assert {start.result().returncode for start in starts} == {0}
