@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from jinbao.appliance.database.dumping import dump, tables_of
 from jinbao.appliance.database.filling import Rooms, filling, now_text
 from jinbao.appliance.database.usable import database_url, shown
 from jinbao.appliance.settings import Settings
+from jinbao.authority.copy_keys import Opens, load_copy_key, zone_opens
+from jinbao.authority.private_files import read_secret
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.segments import SegmentShelf, require_space
 from jinbao.model.acts import envelope_of
@@ -29,6 +31,7 @@ from jinbao.model.errors import LocalError, UsageError
 from jinbao.model.places import tiers_directory
 from jinbao.model.stream import StreamId
 from jinbao.registry.standards import load_standards
+from jinbao.standby.objects import Opener
 from jinbao.standby.rebuilding import Copy, Tell, lay, replay
 from jinbao.store.files import Files, seal
 
@@ -77,10 +80,24 @@ class _Lines:
                 yield stored_batch(envelope_of(json.loads(line)))
 
 
-def read_copy(lines: Path, said: Mapping[str, Any], at: int = 0) -> Copy:
-    """A copy from the answer of `standby.copy` and the lines that came with it; the backup verified each batch."""
+def read_copy(lines: Path, said: Mapping[str, Any], opens: Opens | None, at: int = 0) -> Copy:
+    """A copy from the answer of `standby.copy` and the lines that came with it; the backup verified each batch.
+
+    `opens` gives the keys of whose segments are encrypted; without it none of those can be read.
+    """
     shelf = SegmentShelf(Path(said["shelf"]), Files())
-    return Copy(StreamId.parse(said["stream"]), _Lines(lines), shelf, said["acts"], at)
+    opener = Opener(opens, Path(said["rings"]))
+    return Copy(StreamId.parse(said["stream"]), _Lines(lines), shelf, said["acts"], at, opener)
+
+
+def opens_of(key: Path, passphrases: Sequence[Path], purposes: Sequence[str]) -> Opens:
+    """What a key file or the directory of a zone's own keys opens; as `load_copy_key` and `read_secret` raise.
+
+    `purposes` are what the key may be used for now.
+    """
+    if key.is_dir():
+        return zone_opens(key)
+    return load_copy_key(key, [read_secret(path) for path in passphrases], purposes).key
 
 
 def rebuild(copy: Copy, settings: Settings, place: Place, tell: Tell) -> Rebuilt:

@@ -49,6 +49,8 @@ from jinbao.store.files import telling_full_disk
 
 _STOP_S = 15.0
 _RETENTION_S = 3600.0
+_GIVEN_S = 3600.0
+"""How long a ciphertext stays that nobody asks for: a fetch that broke off goes on from it."""
 _TRUST_S = 5.0
 """How soon a renewed identity and a document laid down by hand are noticed; what peers bring is at once."""
 _RENEWAL_S = 60.0
@@ -327,6 +329,7 @@ class ZoneService:
 
     def _retain(self) -> bool:
         """Remove files nobody needs any more, as often as the interval says."""
+        self.zone.giver.sweep(time.time() - _GIVEN_S)
         self._disk_full_in_s = watch_disk(self.zone)
         if not self.zone.writing.locked():  # else a capture is under way: next time
             sweep_shelf(self.zone)

@@ -1,35 +1,40 @@
 """A protected zone built again from its copy: its segments laid down, its acts replayed, the chain compared.
 
 The copy is the zone's own sealed batches of acts and what they name, as they lie on the backup's
-shelf. Every file is hashed on its way and every act is chained, so that what comes out is what the
-zone signed, or nothing. Opens no database: where rows go is said by the store that is handed in.
+shelf: ciphertext, opened with a key that is handed in. Every file is hashed on its way and every act is
+chained, so that what comes out is what the zone signed, or nothing. Opens no database: where rows go
+is said by the store that is handed in.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 
-from jinbao.flow.following import of_frame
+import polars as pl
+
+from jinbao.flow.following import ACTS_ROWS_MAX, cut_of, of_frame
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.segments import SegmentShelf
 from jinbao.model.acts import Act, Entry
 from jinbao.model.batch import SegmentRef, VerifiedBatch
-from jinbao.model.errors import CorruptionError, UsageError
+from jinbao.model.errors import CorruptionError, UnprovableError, UsageError
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.stream import ACTS_TABLE, StreamId
 from jinbao.standby.following import chained
+from jinbao.standby.objects import PLAIN, Opener
 from jinbao.store.projection import Recorded
 
 LAID = declare("rebuild.after_segment", "some segments of a copy are laid down, no act is replayed")
 
-_BLOCK = 1 << 20
+ACTS_SEGMENT_BYTES_MAX = 64 << 20
+"""Bytes of one segment of acts: sixteen times what a batch of ours holds before it is compressed."""
 
 Tell = Callable[[int, int], None]
 """Told what is done, and how much there is in all."""
@@ -39,7 +44,7 @@ Tell = Callable[[int, int], None]
 class Copy:
     """One zone's copy: its batches of acts in order, which may be read again and again, on a shelf.
 
-    The batches hold acts up to `held`; `at` is the last one to build, 0 for all.
+    The batches hold acts up to `held`; `at` is the last one to build, 0 for all. `opener` reads what is encrypted.
     """
 
     stream: StreamId
@@ -47,6 +52,7 @@ class Copy:
     shelf: SegmentShelf
     held: int
     at: int = 0
+    opener: Opener = PLAIN
 
     @property
     def acts(self) -> int:
@@ -94,26 +100,59 @@ class Copy:
         return count, total
 
     def entries(self) -> Iterator[Entry]:
-        """The acts up to the last one wanted, chained from the first.
+        """The acts up to the last one wanted, chained from the first and held against each batch's cut.
 
         Raises UnprovableError for an act that does not follow, CorruptionError for a segment that is
-        not what its batch names.
+        not what its batch names, and what the opener raises.
         """
         lsn, digest = 0, ""
         for batch in self.batches:
             for ref in batch.header.segments:
                 if ref.table != ACTS_TABLE:
                     continue
-                damage = self.shelf.examine(ref.sha256, ref.bytes)
-                if damage is not None:
-                    raise CorruptionError(
-                        damage.thing, expected="the bytes its zone sealed", got=damage.detail
-                    )
-                for entry in of_frame(self.shelf.read(ref.sha256)):
+                for entry in self._acts(ref):
                     if lsn == self.acts:
                         return
                     lsn, digest = chained(lsn, digest, entry, batch.header.seq)
                     yield entry
+            said = cut_of(batch.header)
+            if (said.lsn, said.hash) != (lsn, digest):
+                raise UnprovableError(
+                    f"{batch.header.stream}#{batch.header.seq}: cut",
+                    expected=f"act {said.lsn} with hash {said.hash[:12]}",
+                    got=f"act {lsn} with hash {digest[:12]}",
+                    seq=batch.header.seq,
+                )
+
+    def blocks(self, ref: SegmentRef) -> Iterator[bytes]:
+        """A segment in clear, piece by piece; raises CorruptionError at its end if it is not what its name says."""
+        got = hashlib.sha256()
+        for block in self.opener.blocks(self.shelf.open_path(ref.sha256)):
+            got.update(block)
+            yield block
+        if got.hexdigest() != ref.sha256:
+            raise CorruptionError(
+                f"segment {ref.sha256[:12]}",
+                expected="the bytes its zone sealed",
+                got=f"others, with SHA-256 {got.hexdigest()[:12]}",
+                next_step="jinbao journal verify at the backup site",
+            )
+
+    def _acts(self, ref: SegmentRef) -> list[Entry]:
+        """The acts of one segment. Raises UnprovableError for one that no zone of ours would write."""
+        if ref.rows > ACTS_ROWS_MAX or ref.bytes > ACTS_SEGMENT_BYTES_MAX:
+            raise UnprovableError(
+                f"segment {ref.sha256[:12]}",
+                expected=f"acts, at most {ACTS_ROWS_MAX} pieces in {ACTS_SEGMENT_BYTES_MAX} bytes",
+                got=f"{ref.rows} in {ref.bytes}",
+            )
+        body = b"".join(self.blocks(ref))
+        try:
+            return of_frame(pl.read_parquet(io.BytesIO(body)))
+        except pl.exceptions.PolarsError as exc:
+            raise UnprovableError(
+                f"segment {ref.sha256[:12]}", expected="acts", got=type(exc).__name__
+            ) from exc
 
 
 def _utc(text: str) -> datetime:
@@ -136,26 +175,20 @@ def lay(copy: Copy, target: SegmentShelf, tell: Tell) -> int:
         if not target.has(ref.sha256) or target.examine(ref.sha256, ref.bytes) is not None:
             if target.has(ref.sha256):
                 target.remove(ref.sha256)
-            _lay_one(copy.shelf.open_path(ref.sha256), ref, target)
+            _lay_one(copy, ref, target)
         hit(LAID)
     return total
 
 
-def _lay_one(source: Path, ref: SegmentRef, target: SegmentShelf) -> None:
+def _lay_one(copy: Copy, ref: SegmentRef, target: SegmentShelf) -> None:
     temporary = target.temporary(f"lay-{os.getpid()}.tmp")
-    got = hashlib.sha256()
-    with source.open("rb") as file, temporary.open("wb") as out:
-        while block := file.read(_BLOCK):
-            got.update(block)
-            out.write(block)
-    if got.hexdigest() != ref.sha256:
-        temporary.unlink()
-        raise CorruptionError(
-            f"segment {ref.sha256[:12]}",
-            expected="the bytes its zone sealed",
-            got=f"others, with SHA-256 {got.hexdigest()[:12]}",
-            next_step="jinbao journal verify at the backup site",
-        )
+    try:
+        with temporary.open("wb") as out:
+            for block in copy.blocks(ref):
+                out.write(block)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     target.add_expected(temporary, ref.sha256, ref.bytes)
 
 

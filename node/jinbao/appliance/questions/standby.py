@@ -122,6 +122,12 @@ def drilled(asked: Asked, arguments: OneReport) -> Body:
     return {"node": node, "ok": not wrong, "wrong": wrong}
 
 
+@question("standby.rotate", kind="act", role=Role.SYSTEM, arguments=NoArguments)
+def rotate(asked: Asked, _arguments: NoArguments) -> Body:
+    """Encrypt by another key from now on what the site that protects this node fetches."""
+    return {"zone": str(asked.zone.me), "key": asked.zone.giver.rotate()}
+
+
 @question("standby.copy", kind="act", role=Role.SYSTEM, arguments=OneProtected)
 def copy(asked: Asked, arguments: OneProtected) -> Answer:
     """The sealed batches of one zone's copy as lines of JSON; its segments lie on this zone's shelf."""
@@ -142,6 +148,7 @@ def copy(asked: Asked, arguments: OneProtected) -> Answer:
         "batches": batches,
         "stream": str(found.stream),
         "shelf": str(asked.zone.shelf.root),
+        "rings": str(asked.zone.shelf.rings),
         "hash": asked.zone.cuts.of(found.stream).hash,
     }
     return Answer(body, Path(name))
