@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 import secrets
 from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from jinbao.authority.private_files import check_private, make_private, write_private
-from jinbao.model.errors import LocalError, SettingsError, UnprovableError, UsageError
+from jinbao.model.errors import LocalError, SettingsError, UsageError
 from jinbao.model.zone import Endpoint
 from jinbao.trust.objects import KEY_BYTES, Recipient, WrappedKey, recipient_name, unwrap, wrap
 
@@ -37,7 +38,7 @@ PURPOSES = ("drill", "escrow")
 _FILE = re.compile(r"([0-9]{4})\.key")
 
 Opens = Callable[[str, Sequence[WrappedKey]], bytes]
-"""The zone's key of a name, out of those wrapped; raises UnprovableError where it is not ours to open."""
+"""The zone's key of a name, out of those wrapped; raises UsageError where it is not ours to open."""
 
 
 class ZoneKeys:
@@ -57,9 +58,11 @@ class ZoneKeys:
     def rotate(self) -> str:
         """Make another key, which encrypts from now on; returns its name."""
         number = max((int(_number(path)) for path in _files(self._directory)), default=0) + 1
-        name = f"{self._me}#{number}"
+        key = secrets.token_bytes(KEY_BYTES)
+        # A zone that lost its disk begins at 1 again: the key's own print keeps the two apart.
+        name = f"{self._me}#{number}-{hashlib.sha256(key).hexdigest()[:12]}"
         make_private(self._directory)
-        line = f"{name} {secrets.token_bytes(KEY_BYTES).hex()}\n"
+        line = f"{name} {key.hex()}\n"
         write_private(self._directory / f"{number:04d}.key", line.encode())
         return name
 
@@ -107,7 +110,7 @@ def zone_opens(directory: Path) -> Opens:
     def key(name: str, wraps: Sequence[WrappedKey]) -> bytes:
         del wraps
         if name not in keys:
-            raise UnprovableError(f"keys in {directory}", expected=f"key {name}", got=", ".join(keys))
+            raise UsageError(f"keys in {directory}", expected=f"key {name}", got=", ".join(keys))
         return keys[name]
 
     return key
@@ -139,13 +142,13 @@ class CopyKey:
         return base64.b64encode(self.private.public_key().public_bytes_raw()).decode()
 
     def key(self, name: str, wraps: Sequence[WrappedKey]) -> bytes:
-        """The zone's key of a name among those wrapped for anyone; raises UnprovableError if none is for us."""
+        """The zone's key of a name among those wrapped for anyone; raises UsageError if none is for us."""
         mine = {recipient_name(purpose, self.private.public_key()) for purpose in self.purposes}
         for wrapped in wraps:
             if wrapped.key == name and wrapped.recipient in mine:
                 return unwrap(wrapped, self.private)
         found = sorted({wrapped.recipient for wrapped in wraps if wrapped.key == name})
-        raise UnprovableError(
+        raise UsageError(
             f"key {name}",
             expected=f"one wrapped for {' or '.join(sorted(mine))}",
             got=", ".join(found) or "none",

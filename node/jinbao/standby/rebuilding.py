@@ -26,6 +26,7 @@ from jinbao.model.acts import Act, Entry
 from jinbao.model.batch import SegmentRef, VerifiedBatch
 from jinbao.model.errors import CorruptionError, UnprovableError, UsageError
 from jinbao.model.failpoint import declare, hit
+from jinbao.model.quoting import quoted
 from jinbao.model.stream import ACTS_TABLE, StreamId
 from jinbao.standby.following import chained
 from jinbao.standby.objects import PLAIN, Opener
@@ -35,6 +36,9 @@ LAID = declare("rebuild.after_segment", "some segments of a copy are laid down, 
 
 ACTS_SEGMENT_BYTES_MAX = 64 << 20
 """Bytes of one segment of acts: sixteen times what a batch of ours holds before it is compressed."""
+
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading an act may raise that its zone chained, and that is none."""
 
 Tell = Callable[[int, int], None]
 """Told what is done, and how much there is in all."""
@@ -127,16 +131,14 @@ class Copy:
     def blocks(self, ref: SegmentRef) -> Iterator[bytes]:
         """A segment in clear, piece by piece; raises CorruptionError at its end if it is not what its name says."""
         got = hashlib.sha256()
-        for block in self.opener.blocks(self.shelf.open_path(ref.sha256)):
-            got.update(block)
-            yield block
+        try:
+            for block in self.opener.blocks(self.shelf.open_path(ref.sha256)):
+                got.update(block)
+                yield block
+        except UnprovableError as exc:
+            raise _corrupt(ref, str(exc)) from exc
         if got.hexdigest() != ref.sha256:
-            raise CorruptionError(
-                f"segment {ref.sha256[:12]}",
-                expected="the bytes its zone sealed",
-                got=f"others, with SHA-256 {got.hexdigest()[:12]}",
-                next_step="jinbao journal verify at the backup site",
-            )
+            raise _corrupt(ref, f"others, with SHA-256 {got.hexdigest()[:12]}")
 
     def _acts(self, ref: SegmentRef) -> list[Entry]:
         """The acts of one segment. Raises UnprovableError for one that no zone of ours would write."""
@@ -153,6 +155,15 @@ class Copy:
             raise UnprovableError(
                 f"segment {ref.sha256[:12]}", expected="acts", got=type(exc).__name__
             ) from exc
+
+
+def _corrupt(ref: SegmentRef, got: str) -> CorruptionError:
+    return CorruptionError(
+        f"segment {ref.sha256[:12]}",
+        expected="the bytes its zone sealed",
+        got=got,
+        next_step="jinbao journal verify at the backup site",
+    )
 
 
 def _utc(text: str) -> datetime:
@@ -195,17 +206,27 @@ def _lay_one(copy: Copy, ref: SegmentRef, target: SegmentShelf) -> None:
 def replay(copy: Copy, ledger: Ledger, tell: Tell) -> str:
     """Record every act of a copy in an empty journal; the chain's hash at the last one.
 
-    Raises as `Copy.entries` does, and CorruptionError if fewer acts came than the copy promises.
+    Raises as `Copy.entries` does, UnprovableError for an act that no zone records, and CorruptionError if
+    fewer acts came than the copy promises.
     """
     last = [Entry(0, "", "", "", "")]
+    coming = [0]
 
     def told() -> Iterator[Recorded]:
         for entry in copy.entries():
             tell(entry.lsn - 1, copy.acts)
+            coming[0] = entry.lsn
             yield recorded(entry)
             last[0] = entry
 
-    ledger.replay(told())
+    try:
+        ledger.replay(told())
+    except _UNREADABLE as exc:
+        raise UnprovableError(
+            f"copy of {copy.stream.origin}: act {coming[0]}",
+            expected="one that a zone records",
+            got=f"{type(exc).__name__} {quoted(str(exc))}",
+        ) from exc
     if last[0].lsn != copy.acts:
         raise CorruptionError(f"copy of {copy.stream.origin}", expected=f"{copy.acts} acts", got=last[0].lsn)
     return last[0].hash

@@ -1,0 +1,262 @@
+"""What the backup site holds is ciphertext: it cannot read it, proves it, and whoever has a key builds from it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.sim.conftest import MakeWorld
+from tests.sim.world import Plan, World, world
+from tests.standby.following import BACKUP, CITY, PROTECTED, bring, copy_of, journal_of, objects_of
+
+from jinbao.appliance.network import COPY_KEYS
+from jinbao.authority.copy_keys import ZoneKeys, create_copy_key, load_copy_key, recipient_of, zone_opens
+from jinbao.model import acts
+from jinbao.model.batch import SegmentRef
+from jinbao.model.errors import CorruptionError, LocalError, SpaceError, UsageError
+from jinbao.model.zone import Endpoint, Zone
+from jinbao.standby.objects import BackupShelf, ObjectGiver, Opener, is_object, read_object, read_ring
+from jinbao.store.files import Files
+from jinbao.trust.objects import MAGIC, object_size_max
+
+EXCHANGE = Endpoint(CITY, Zone.EXCHANGE)
+PROVINCE = Endpoint("140000", Zone.EXCHANGE)
+
+
+@pytest.fixture(scope="module")
+def settled(guarded_plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A network with a backup site at rest; every test leaves it as it was."""
+    with world(guarded_plan, tmp_path_factory.mktemp("objects") / "network", seed=7) as made:
+        yield made
+
+
+@pytest.fixture
+def given(settled: World, tmp_path: Path) -> tuple[SegmentRef, Path, BackupShelf]:
+    """A segment of the city's, its object as the city gives it, and an empty shelf of the backup's kind."""
+    zone, backup = settled.zones[EXCHANGE], settled.zones[BACKUP]
+    ref = next(ref for ref in objects_of(copy_of(backup, EXCHANGE)).values() if ref.table == "acts")
+    taken = tmp_path / "object"
+    shutil.copy(zone.giver.path(ref.sha256), taken)
+    shelf = BackupShelf(tmp_path / "shelf", Files(), backup.shelf._verify, tmp_path / "rings")
+    return ref, taken, shelf
+
+
+def receive(shelf: BackupShelf, ref: SegmentRef, content: bytes) -> None:
+    """Bring an object as the line does, in two pieces."""
+    half = len(content) // 2
+    shelf.receive(ref, lambda offset: iter((content[offset:half], content[max(offset, half) :])))
+
+
+def test_nothing_in_clear_lies_at_the_backup(settled: World) -> None:
+    """Every segment of every copy is ciphertext, and no word of a protected zone's acts is in any file of them."""
+    backup = settled.zones[BACKUP]
+    names = {ref.sha256 for e in PROTECTED for ref in copy_of(backup, e).objects()}
+    assert names
+
+    for sha256 in names:
+        content = backup.shelf.path(sha256).read_bytes()
+        assert content.startswith(MAGIC)
+        assert b"PAR1" not in content
+        assert b"AAC001" not in content
+    words = [
+        path for path in settled.settings[BACKUP.node].directory(Zone.EXCHANGE).rglob("*") if path.is_file()
+    ]
+    assert not [path for path in words if b"PAR1" in path.read_bytes()[:4] and path.stem in names]
+
+
+def test_an_object_is_opened_by_escrow_by_drill_and_by_its_zone(settled: World) -> None:
+    """Each of the three keys reads the same acts; without one nothing is read, and it is said which to name."""
+    backup, home = settled.zones[BACKUP], settled.plan.directory
+    keys = settled.settings[BACKUP.node].topology_file.parent / COPY_KEYS
+    copy = copy_of(backup, EXCHANGE)
+    own = settled.settings[CITY].directory(Zone.EXCHANGE) / "copy-keys"
+    assert home
+
+    found = [
+        list(replace(copy, opener=Opener(opens, backup.shelf.rings)).entries())
+        for opens in (
+            load_copy_key(keys / "escrow.pem", (), ("escrow",)).key,
+            load_copy_key(keys / "drill.pem", (), ("drill",)).key,
+            zone_opens(own),
+        )
+    ]
+
+    assert found[0] == found[1] == found[2] != []
+    with pytest.raises(LocalError, match="--key"):
+        list(replace(copy, opener=Opener()).entries())
+
+
+def test_a_wrong_key_is_refused_by_name(settled: World, tmp_path: Path) -> None:
+    """Another's private key, the drill key outside a drill, and another zone's own keys open nothing."""
+    backup = settled.zones[BACKUP]
+    keys = settled.settings[BACKUP.node].topology_file.parent / COPY_KEYS
+    copy = copy_of(backup, EXCHANGE)
+    stranger = create_copy_key(tmp_path / "stranger.pem", (), "escrow")
+
+    for opens in (
+        stranger.key,
+        load_copy_key(keys / "drill.pem", (), ("escrow",)).key,
+        zone_opens(settled.settings[CITY].directory(Zone.PRODUCTION) / "copy-keys"),
+    ):
+        with pytest.raises(UsageError, match="140100/exchange#1"):
+            list(replace(copy, opener=Opener(opens, backup.shelf.rings)).entries())
+
+
+def test_an_object_is_taken_as_it_was_given(given: tuple[SegmentRef, Path, BackupShelf]) -> None:
+    """An honest object lies under the hash of what it holds, is whole, and its zone's keys are kept beside."""
+    ref, taken, shelf = given
+
+    receive(shelf, ref, taken.read_bytes())
+
+    assert shelf.is_sealed(ref.sha256)
+    assert shelf.examine(ref.sha256, ref.bytes) is None
+    [ring] = shelf.rings.iterdir()
+    assert read_ring(ring).holder == EXCHANGE
+    assert taken.stat().st_size <= object_size_max(ref.bytes)
+
+
+@pytest.mark.parametrize("harm", ["bit", "claim", "cut", "more", "another", "empty", "magic"])
+def test_an_object_that_is_not_what_its_zone_sealed_is_not_taken(
+    given: tuple[SegmentRef, Path, BackupShelf], settled: World, harm: str
+) -> None:
+    """Changed anywhere, cut, longer, of another segment or empty: refused, and nothing of it stays."""
+    ref, taken, shelf = given
+    whole = taken.read_bytes()
+    end = read_object(taken).end
+    other = next(
+        r for r in objects_of(copy_of(settled.zones[BACKUP], EXCHANGE)).values() if r.sha256 != ref.sha256
+    )
+    content = {
+        "bit": whole[:20] + bytes([whole[20] ^ 1]) + whole[21:],
+        "claim": whole[: end + 30] + bytes([whole[end + 30] ^ 1]) + whole[end + 31 :],
+        "cut": whole[:-40],
+        "more": whole + bytes(1 << 17),
+        "another": settled.zones[EXCHANGE].giver.path(other.sha256).read_bytes(),
+        "empty": b"",
+        "magic": b"X" + whole[1:],
+    }[harm]
+
+    with pytest.raises(CorruptionError):
+        receive(shelf, ref, content)
+    assert not shelf.has(ref.sha256)
+    assert not list(shelf.incoming.iterdir())
+
+
+def test_a_claim_of_a_zone_nobody_protects_here_is_refused(settled: World, tmp_path: Path) -> None:
+    """The ministry, which this backup does not protect, cannot put an object onto its shelf, though its seal is proved."""
+    ministry, backup = settled.zones[Endpoint("100000", Zone.EXCHANGE)], settled.zones[BACKUP]
+    city = settled.zones[EXCHANGE]
+    ref = next(iter(objects_of(copy_of(backup, EXCHANGE)).values()))
+    key = create_copy_key(tmp_path / "k.pem", (), "escrow")
+    giver = ObjectGiver(
+        ministry.me,
+        city.shelf,
+        tmp_path / "objects",
+        keys=ZoneKeys(ministry.me, tmp_path / "keys"),
+        recipients=[recipient_of("escrow", key.public_text)],
+        signer=lambda: ministry.identity,
+        files=Files(),
+        now=ministry.ports.now_text,
+        reserve_bytes=0,
+    )
+    shelf = BackupShelf(tmp_path / "shelf", Files(), backup.shelf._verify, tmp_path / "rings")
+
+    with pytest.raises(CorruptionError, match="a zone of 140000, 140100"):
+        receive(shelf, ref, giver.path(ref.sha256).read_bytes())
+
+
+def test_two_objects_of_a_shelf_that_change_places_are_named(settled: World, tmp_path: Path) -> None:
+    """Valid objects under each other's names are found by what their claims say, and so is one put back in time."""
+    shelf = settled.zones[BACKUP].shelf
+    first, second = sorted(
+        objects_of(copy_of(settled.zones[BACKUP], EXCHANGE)).values(), key=lambda r: r.sha256
+    )[:2]
+    one, other = shelf.path(first.sha256), shelf.path(second.sha256)
+    aside = tmp_path / "aside"
+    shutil.copy(one, aside)
+    try:
+        shutil.copy(other, one)
+        found = shelf.examine(first.sha256, first.bytes)
+    finally:
+        shutil.copy(aside, one)
+
+    assert found is not None
+    assert found.kind == "swapped"
+    assert shelf.examine(first.sha256, first.bytes) is None
+
+
+def test_acts_in_clear_are_refused(guarded: MakeWorld) -> None:
+    """A zone that gives the backup what anybody could read is held, and no cut says that it is protected so."""
+    with guarded(1) as made:
+        zone, backup = made.zones[EXCHANGE], made.zones[BACKUP]
+        before = backup.cuts.of(journal_of(EXCHANGE))
+        zone.counter._sealed = None
+        zone.ledger.record(acts.paused(PROVINCE, "a test"))
+        zone.following.step()
+        bring(made, EXCHANGE)
+
+        assert backup.cuts.of(journal_of(EXCHANGE)) == before
+        assert [code for _, code, _ in backup.index.held().values()] == ["unacceptable"]
+
+
+def test_a_rotated_key_encrypts_and_older_copies_stay_readable(guarded: MakeWorld, tmp_path: Path) -> None:
+    """After a new zone key and a new escrow, that escrow reads all of the copy, what older keys encrypted included."""
+    with guarded(1) as made:
+        zone, backup = made.zones[EXCHANGE], made.zones[BACKUP]
+        renewed = create_copy_key(tmp_path / "new.pem", (), "escrow")
+        zone.giver._recipients = (recipient_of("escrow", renewed.public_text),)
+        name = zone.giver.rotate()
+        zone.ledger.record(acts.paused(PROVINCE, "a test"))
+        zone.following.step()
+        bring(made, EXCHANGE)
+
+        copy = replace(copy_of(backup, EXCHANGE), opener=Opener(renewed.key, backup.shelf.rings))
+        found = list(copy.entries())
+        used = {
+            read_object(backup.shelf.path(ref.sha256)).claim.key
+            for ref in copy.objects()
+            if ref.table == "acts"
+        }
+
+        assert found[-1].kind == "paused" or "paused" in [entry.kind for entry in found[-4:]]
+        assert name in used
+        assert len(used) == 2
+
+
+def test_a_giver_without_recipients_or_room_gives_nothing(settled: World, tmp_path: Path) -> None:
+    """Where nobody could open it, or the disk has no room, no object is made and the reason says what to do."""
+    city = settled.zones[EXCHANGE]
+    ref = next(iter(objects_of(copy_of(settled.zones[BACKUP], EXCHANGE)).values()))
+    key = recipient_of("escrow", create_copy_key(tmp_path / "k.pem", (), "escrow").public_text)
+    for recipients, reserve, error in (((), 0, LocalError), ((key,), 1 << 60, SpaceError)):
+        giver = ObjectGiver(
+            city.me,
+            city.shelf,
+            tmp_path / "objects",
+            keys=ZoneKeys(city.me, tmp_path / "keys"),
+            recipients=recipients,
+            signer=lambda: city.identity,
+            files=Files(),
+            now=city.ports.now_text,
+            reserve_bytes=reserve,
+        )
+        with pytest.raises(error):
+            giver.path(ref.sha256)
+        assert not list((tmp_path / "objects").iterdir())
+
+
+def test_what_was_given_is_kept_while_it_is_fetched(settled: World) -> None:
+    """One object is made once, given again as it was, and gone once nobody asked for it for long."""
+    giver = settled.zones[EXCHANGE].giver
+    ref = next(iter(objects_of(copy_of(settled.zones[BACKUP], EXCHANGE)).values()))
+    path = giver.path(ref.sha256)
+    content = path.read_bytes()
+
+    assert giver.path(ref.sha256).read_bytes() == content
+    assert is_object(path)
+    assert giver.sweep(path.stat().st_mtime - 10) == 0
+    assert giver.sweep(path.stat().st_mtime + 10) >= 1
+    assert not path.exists()
