@@ -5,15 +5,23 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from tests.sim.conftest import MakeWorld
 from tests.sim.world import Plan, World, world
 from tests.standby.following import BACKUP, CITY, PROTECTED, bring, copy_of, journal_of, objects_of
+from tests.standby.test_following import act_of_many
+from tests.standby.test_scrub import scrub
 
+from jinbao.appliance.guarding import guarded as guarded_cuts
 from jinbao.appliance.network import COPY_KEYS
+from jinbao.appliance.purging import may_go, purge
+from jinbao.appliance.restoring import Place, rebuild
 from jinbao.authority.copy_keys import ZoneKeys, create_copy_key, load_copy_key, recipient_of, zone_opens
+from jinbao.flow import following
+from jinbao.journal.verify import verify_journal
 from jinbao.model import acts
 from jinbao.model.batch import SegmentRef
 from jinbao.model.errors import CorruptionError, LocalError, SpaceError, UsageError
@@ -260,3 +268,74 @@ def test_what_was_given_is_kept_while_it_is_fetched(settled: World) -> None:
     assert giver.sweep(path.stat().st_mtime - 10) == 0
     assert giver.sweep(path.stat().st_mtime + 10) >= 1
     assert not path.exists()
+
+
+def captured_again(made: World, endpoint: Endpoint, count: int) -> list[list[str]]:
+    """So many captures of a table that each replace the one before, all at the backup; their segments."""
+    found = []
+    for _ in range(count):
+        found.append(act_of_many(made, endpoint, 2))
+        made.step("standby", endpoint, lambda zone: zone.following.step())
+        bring(made, endpoint)
+    return found
+
+
+def test_spares_go_after_their_time_and_a_zone_is_built_all_the_same(
+    guarded: MakeWorld, tmp_path: Path
+) -> None:
+    """Captures that later ones replaced are purged once they are old; the newest two, and all else, stay."""
+    endpoint = PROTECTED[0]
+    with guarded(1) as made:
+        captures = captured_again(made, endpoint, 4)
+        backup = made.zones[BACKUP]
+        assert may_go(backup, 30) == []
+        made.now += timedelta(days=31)
+
+        spares = may_go(backup, 30)
+        gone = {spare.sha256 for spare in spares}
+        purge(backup, spares)
+
+        assert {*captures[0], *captures[1]} <= gone
+        assert not gone & {*captures[2], *captures[3]}
+        assert verify_journal(backup.store, backup.shelf) == []
+        rebuild(copy_of(backup, endpoint), backup.settings, Place(tmp_path / "built"), lambda *_: None)
+
+
+def test_a_hold_and_the_settings_time_keep_everything(guarded: MakeWorld) -> None:
+    """Of a node under legal hold nothing may go, and nobody may ask for less time than the settings keep."""
+    endpoint = PROTECTED[0]
+    with guarded(1) as made:
+        captured_again(made, endpoint, 4)
+        backup = made.zones[BACKUP]
+        made.now += timedelta(days=100)
+        assert may_go(backup, 90)
+
+        held = backup.settings.copies.model_copy(update={"hold": (CITY,)})
+        backup.settings = backup.settings.model_copy(update={"copies": held})
+
+        assert may_go(backup, 90) == []
+        with pytest.raises(UsageError, match="keep_days"):
+            may_go(backup, 29)
+
+
+def test_a_segment_that_did_not_come_is_missing_until_it_is_brought(
+    guarded: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a zone is built from and could not be fetched leaves no moment to build at, and one again once it came."""
+    endpoint = PROTECTED[1]
+    with guarded(1) as made:
+        zone, backup = made.zones[endpoint], made.zones[BACKUP]
+        stream = journal_of(endpoint)
+        monkeypatch.setattr(following, "CONTINUES", frozenset())
+        path = zone.shelf.path(act_of_many(made, endpoint, 3)[1])
+        zone.following.step()
+        whole = path.read_bytes()
+        path.unlink()
+        bring(made, endpoint)
+
+        missing = next(cut.missing for cut in guarded_cuts(backup) if cut.stream == stream)
+        path.write_bytes(whole)
+        scrub(made, BACKUP)
+
+        assert missing == 1
+        assert next(cut.missing for cut in guarded_cuts(backup) if cut.stream == stream) == 0

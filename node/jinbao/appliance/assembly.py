@@ -313,10 +313,19 @@ def _build(
         TrustHandler(ledger=ledger, shelf=shelf, inspector=inspector, trust=trust),
     ]
     cuts = Cuts(store)
-    journals = JournalHandler(me=me.node, ledger=ledger, shelf=shelf, cut_of=cuts.of)
+    scrub = Scrub(
+        me,
+        store,
+        shelf,
+        directory / "scrub.json",
+        files=ports.files,
+        now=ports.now,
+        within=timedelta(days=limits.scrub_days),
+        told=observer.event,
+    )
     of_zone: dict[Zone, list[Handler]] = {
         Zone.EXCHANGE: [
-            journals,
+            JournalHandler(me=me.node, ledger=ledger, shelf=shelf, cut_of=cuts.of, absent=scrub.note_absent),
             CutsHandler(ledger=ledger, witnessed=cuts.witnessed, topology=trust.topology, observer=observer),
             submissions,
         ],
@@ -459,16 +468,7 @@ def _build(
             epoch=epoch,
             now=ports.now_text,
         ),
-        scrub=Scrub(
-            me,
-            store,
-            shelf,
-            directory / "scrub.json",
-            files=ports.files,
-            now=ports.now,
-            within=timedelta(days=limits.scrub_days),
-            told=observer.event,
-        ),
+        scrub=scrub,
         giver=giver,
         unlock=unlock,
     )

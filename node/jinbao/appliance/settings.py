@@ -275,6 +275,14 @@ class CopySettings(_Strict):
     drill_key_file: Path | None = Field(
         None, description="At a backup site: the private key of drills, for the account that drills."
     )
+    keep_days: Days = Field(
+        30.0,
+        description="At a backup site: what came within so many days is never purged; a month's run can be followed.",
+    )
+    hold: tuple[str, ...] = Field(
+        (),
+        description="At a backup site: nodes under legal hold (法律保全), of whose copies nothing is purged.",
+    )
 
 
 class Settings(BaseSettings):

@@ -299,6 +299,39 @@ def _drilled(
     return body
 
 
+@standby.command(
+    help=t(
+        "At the backup: what of its copies may go after its time. A zone can be built again all the same.",
+        "在灾备：副本中到期可清除的内容；各分区仍可重建。",
+    ),
+    epilog="jinbao standby purge --older-than 90 --apply",
+)
+@click.option(
+    "--older-than",
+    "days",
+    required=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help=t("days since a segment was last named", "段最后一次被引用以来的天数"),
+)
+@click.option("--apply", "is_applied", is_flag=True, help=t("remove it", "执行清除"))
+@config_option
+@json_option
+def purge(days: float, is_applied: bool, config: Path, as_json: bool) -> None:
+    """An act of the security administrator, where roles are apart."""
+    found = ask(config, str(Zone.EXCHANGE), "standby.purge", days=days, apply=is_applied)
+    if as_json:
+        show.as_json(found)
+        return
+    show.table(
+        found["may_go"],
+        {"zone": t("zone", "分区"), "segments": t("segments", "段"), "bytes": t("bytes", "字节")},
+    )
+    if found["hold"]:
+        show.result(t("under legal hold: {}", "法律保全：{}").format(", ".join(found["hold"])))
+    if is_applied:
+        show.result(t("{} bytes came free", "已释放 {} 字节").format(found["freed_bytes"]))
+
+
 @standby.group(
     help=t(
         "Keys that open the copies a backup site keeps, which it cannot read itself.",

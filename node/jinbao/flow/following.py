@@ -22,7 +22,7 @@ from jinbao.model.acts import Entry, envelope_of
 from jinbao.model.batch import Header, JournalCut, Kind, SegmentRef
 from jinbao.model.errors import UnacceptableError
 from jinbao.model.failpoint import declare, hit
-from jinbao.model.stream import ACTS_TABLE, JOURNAL, OBJECT_TABLE, StreamId
+from jinbao.model.stream import ACTS_TABLE, JOURNAL, OBJECT_TABLE, SPARE_TABLE, StreamId
 from jinbao.trust.encoding import decode_header
 
 SEAL_BEFORE = declare("following.before_seal", "acts are in a durable segment, no batch names it")
@@ -37,6 +37,9 @@ OBJECTS_MAX = 900
 
 ACTS_ROWS_MAX = 100_000
 """Pieces of all acts of one batch: two hundred times ours, and what a reader has room for."""
+
+CONTINUES = frozenset({"captured", "converted"})
+"""Acts whose segments the next run compares with, and no later one: a backup need not keep them for good."""
 
 NO_CUT = JournalCut(0, "", "")
 """Of a journal no batch holds anything of."""
@@ -131,7 +134,11 @@ class JournalSealer:
         chosen: list[Entry] = []
         objects: dict[str, SegmentRef] = {}
         for entry in found:
-            more = {sha256: ref for sha256, ref in self._objects(entry, stream) if sha256 not in objects}
+            more = {
+                sha256: ref
+                for sha256, ref in self._objects(entry, stream)
+                if sha256 not in objects or objects[sha256].table == SPARE_TABLE
+            }
             if objects and len(objects) + len(more) > OBJECTS_MAX:
                 break
             chosen.append(entry)
@@ -153,10 +160,13 @@ class JournalSealer:
         """
         if not is_news(entry, stream):
             return
-        for sha256 in named(entry.kind, json.loads(entry.body)):
+        body = json.loads(entry.body)
+        wanted = set(needed(entry.kind, body))
+        for sha256 in named(entry.kind, body):
             size = self._shelf.size(sha256)
             if size is not None:
-                yield sha256, SegmentRef(OBJECT_TABLE, sha256, size, 0)
+                is_spare = entry.kind in CONTINUES and sha256 not in wanted
+                yield sha256, SegmentRef(SPARE_TABLE if is_spare else OBJECT_TABLE, sha256, size, 0)
 
 
 def is_news(entry: Entry, stream: StreamId) -> bool:

@@ -18,15 +18,19 @@ from jinbao.model.acts import Entry
 from jinbao.model.batch import VerifiedBatch
 from jinbao.model.errors import UnacceptableError, UnprovableError
 from jinbao.model.failpoint import declare, hit
-from jinbao.model.stream import ACTS_TABLE, JOURNAL, StreamId
+from jinbao.model.stream import ACTS_TABLE, JOURNAL, OBJECT_TABLE, StreamId
 from jinbao.standby.cuts import Cut
 
 CUT_BEFORE = declare("standby.before_cut", "a batch of acts is accepted, no cut says so")
 CUT_AFTER = declare("standby.after_cut", "a cut is recorded, the next batch is not looked at")
 
 
-class Sealed(Protocol):
+class Kept(Protocol):
     """A shelf that knows which of its segments it cannot read."""
+
+    def has(self, sha256: str) -> bool:
+        """Whether a segment lies here."""
+        ...
 
     def is_sealed(self, sha256: str) -> bool:
         """Whether a segment lies here as ciphertext."""
@@ -36,9 +40,18 @@ class Sealed(Protocol):
 class JournalHandler:
     """Keeps the journals this node is the audience of; `cut_of` gives the last cut of a stream."""
 
-    def __init__(self, *, me: str, ledger: Ledger, shelf: Sealed, cut_of: Callable[[StreamId], Cut]) -> None:
+    def __init__(
+        self,
+        *,
+        me: str,
+        ledger: Ledger,
+        shelf: Kept,
+        cut_of: Callable[[StreamId], Cut],
+        absent: Callable[[Sequence[str]], None],
+    ) -> None:
+        """`absent` is told of segments that a zone is built from and that did not come."""
         self._me, self._ledger, self._shelf = me, ledger, shelf
-        self._cut_of = cut_of
+        self._cut_of, self._absent = cut_of, absent
 
     def wants(self, stream: StreamId) -> bool:
         """Journals of the zones we protect; of others only the way is ours."""
@@ -53,6 +66,9 @@ class JournalHandler:
         cut = self._cut_of(stream)
         for batch in batches:
             cut = self._next(cut, batch)
+            named = (ref.sha256 for ref in batch.header.segments if ref.table == OBJECT_TABLE)
+            if gone := [sha256 for sha256 in named if not self._shelf.has(sha256)]:
+                self._absent(gone)
             hit(CUT_BEFORE)
             self._ledger.record(
                 acts.followed(
