@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -52,7 +53,7 @@ def may_go(zone: OpenZone, days: float) -> list[Spare]:
         .where(SEGMENT.c.sha256.in_(spares))
         .order_by(SEGMENT.c.sha256, ACT.c.at)
     )
-    uses: dict[str, list[sa.Row[tuple[str, str, int, str, str]]]] = {}
+    uses: dict[str, list[Any]] = {}
     with zone.store.read() as connection:
         for row in connection.execute(query):
             uses.setdefault(row.sha256, []).append(row)
