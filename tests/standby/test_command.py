@@ -137,13 +137,14 @@ def test_scrubbing_is_shown(net: Net, say: Say) -> None:
 
 
 def test_a_copy_is_opened_by_who_has_a_key_for_it(net: Net, say: Say, tmp_path: Path) -> None:
-    """Without a key, or with the one of drills, nothing is built and the next step is said; the zone's own keys do."""
+    """Without a key, or with the one of drills, nothing is built and the next step is said; the zones' own keys do."""
     keys = net.directory / COPY_KEYS
     rebuild = ("standby", "rebuild", f"{CITY}/exchange", "--config", net.config(BACKUP), "--to")
 
     without = say(*rebuild, str(tmp_path / "a"))
     drill = say(*rebuild, str(tmp_path / "b"), "--key", str(keys / "drill.pem"))
-    own = say(*rebuild, str(tmp_path / "c"), "--key", str(net.directory / CITY / "exchange" / "copy-keys"))
+    zones = sorted(net.directory.glob("*/*/copy-keys"))
+    own = say(*rebuild, str(tmp_path / "c"), *(word for zone in zones for word in ("--key", str(zone))))
 
     assert (without.code, drill.code, own.code) == (1, 2, 0), own.err
     assert "--key" in without.err

@@ -34,6 +34,7 @@ from jinbao.registry.standards import load_standards
 from jinbao.standby.objects import Opener
 from jinbao.standby.rebuilding import Copy, Tell, lay, replay
 from jinbao.store.files import Files, seal
+from jinbao.trust.objects import WrappedKey
 
 MARK = "rebuilding"
 """Name of the file that says what a directory is becoming."""
@@ -90,14 +91,28 @@ def read_copy(lines: Path, said: Mapping[str, Any], opens: Opens | None, at: int
     return Copy(StreamId.parse(said["stream"]), _Lines(lines), shelf, said["acts"], at, opener)
 
 
-def opens_of(key: Path, passphrases: Sequence[Path], purposes: Sequence[str]) -> Opens:
-    """What a key file or the directory of a zone's own keys opens; as `load_copy_key` and `read_secret` raise.
+def opens_of(keys: Sequence[Path], passphrases: Sequence[Path], purposes: Sequence[str]) -> Opens | None:
+    """What key files or directories of zones' own keys open together; None without any.
 
-    `purposes` are what the key may be used for now.
+    `purposes` are what the keys may be used for now. Raises as `load_copy_key` and `read_secret` do.
     """
-    if key.is_dir():
-        return zone_opens(key)
-    return load_copy_key(key, [read_secret(path) for path in passphrases], purposes).key
+    several = [
+        zone_opens(key)
+        if key.is_dir()
+        else load_copy_key(key, [read_secret(path) for path in passphrases], purposes).key
+        for key in keys
+    ]
+
+    def opens(name: str, wraps: Sequence[WrappedKey]) -> bytes:
+        refused: list[UsageError] = []
+        for one in several:
+            try:
+                return one(name, wraps)
+            except UsageError as exc:
+                refused.append(exc)
+        raise refused[0]
+
+    return opens if several else None
 
 
 def rebuild(copy: Copy, settings: Settings, place: Place, tell: Tell) -> Rebuilt:

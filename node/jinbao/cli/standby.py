@@ -18,10 +18,12 @@ _PERSONS = 2
 
 _key_option = click.option(
     "--key",
+    "keys",
     type=click.Path(path_type=Path, exists=True),
+    multiple=True,
     help=t(
-        "what opens the copy: a private key file, or the directory copy-keys of the zone itself",
-        "打开副本的密钥：私钥文件，或该分区自己的 copy-keys 目录",
+        "what opens the copy: a private key file, or the directory copy-keys of a zone; several if one does not do",
+        "打开副本的密钥：私钥文件，或分区的 copy-keys 目录；可给出多个",
     ),
 )
 _passphrase_option = click.option(
@@ -154,7 +156,7 @@ def rebuild(
     directory: Path,
     database: str,
     at: int,
-    key: Path | None,
+    keys: tuple[Path, ...],
     passphrases: tuple[Path, ...],
     config: Path,
     as_json: bool,
@@ -168,7 +170,7 @@ def rebuild(
     from jinbao.appliance.settings import load
 
     settings = load(config)
-    opens = opens_of(key, passphrases, ("escrow",)) if key is not None else None
+    opens = opens_of(keys, passphrases, ("escrow",))
 
     def tell(done: int, total: int) -> None:
         if not as_json and done % _TELL_EVERY == 0:
@@ -223,7 +225,7 @@ def drill(
     node: str,
     every: bool,
     moment: str,
-    key: Path | None,
+    keys: tuple[Path, ...],
     passphrases: tuple[Path, ...],
     config: Path,
     as_json: bool,
@@ -234,8 +236,8 @@ def drill(
 
     end_tidily()
     settings = load(config)
-    file = key or settings.copies.drill_key_file
-    opens = opens_of(file, passphrases, ("drill", "escrow")) if file is not None else None
+    usual = (settings.copies.drill_key_file,) if settings.copies.drill_key_file is not None else ()
+    opens = opens_of(keys or usual, passphrases, ("drill", "escrow"))
     found = ask(config, str(Zone.EXCHANGE), "standby.status")
     reports = [
         _drilled(chosen, moment, config, settings, opens, as_json=as_json)

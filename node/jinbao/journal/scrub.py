@@ -62,6 +62,11 @@ class Progress:
     done_bytes: int = 0
     found: dict[str, str] = field(default_factory=dict)
 
+    def forget(self, sha256: str) -> None:
+        """A segment is as it should be."""
+        self.bad.pop(sha256, None)
+        self.found.pop(sha256, None)
+
     def require(self) -> None:
         """Raise ValueError or TypeError unless every field is what it says."""
         for moment in (self.begun_at, self.looked_at, self.done_at, self.done_begun_at):
@@ -191,7 +196,7 @@ class Scrub:
         progress.objects += 1
         progress.bytes += size
         if damage is None:
-            progress.bad.pop(sha256, None)
+            progress.forget(sha256)
             return
         self._shelf.lay_aside(sha256)
         is_mended = mend(sha256, size, uses)
@@ -199,7 +204,7 @@ class Scrub:
             "segment_damaged", segment=sha256, kind=damage.kind, detail=damage.detail, mended=is_mended
         )
         if is_mended:
-            progress.bad.pop(sha256, None)
+            progress.forget(sha256)
             self._told("segment_mended", segment=sha256)
         else:
             progress.bad[sha256] = progress.found[sha256] = damage.kind

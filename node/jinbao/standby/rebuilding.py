@@ -27,7 +27,7 @@ from jinbao.model.batch import SegmentRef, VerifiedBatch
 from jinbao.model.errors import CorruptionError, UnprovableError, UsageError
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.quoting import quoted
-from jinbao.model.stream import ACTS_TABLE, StreamId
+from jinbao.model.stream import ACTS_TABLE, SPARE_TABLE, StreamId
 from jinbao.standby.following import chained
 from jinbao.standby.objects import PLAIN, Opener
 from jinbao.store.projection import Recorded
@@ -87,12 +87,16 @@ class Copy:
         return replace(self, at=last)
 
     def objects(self) -> Iterator[SegmentRef]:
-        """Every segment the batches name, acts and all, once each; those of later acts too."""
-        seen: set[bytes] = set()
+        """Every segment the batches name, acts and all, of later acts too: once each, but for purged spares.
+
+        One that is a spare to one act and built from by another comes as the latter too.
+        """
+        seen: set[tuple[bytes, bool]] = set()
         for batch in self.batches:
             for ref in batch.header.segments:
-                name = bytes.fromhex(ref.sha256)
-                if name not in seen:
+                is_spare = ref.table == SPARE_TABLE
+                name = bytes.fromhex(ref.sha256), is_spare
+                if name not in seen and not (is_spare and not self.shelf.has(ref.sha256)):
                     seen.add(name)
                     yield ref
 
