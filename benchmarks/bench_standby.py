@@ -10,6 +10,7 @@ server's. `--rows 10000000` is what the goals speak of.
 from __future__ import annotations
 
 import argparse
+import logging
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
+import structlog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -221,6 +223,7 @@ def _packed(directory: Path, server: Server, rows: int, city: OpenZone) -> float
 
 def main() -> None:
     """Measure once."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument(

@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from jinbao.appliance.assembly import projections_of, stored_batch
-from jinbao.appliance.database.dumping import dump, tables_of
+from jinbao.appliance.database.dumping import tables_of
 from jinbao.appliance.database.filling import Rooms, filling, now_text
 from jinbao.appliance.database.usable import database_url, shown
 from jinbao.appliance.settings import Settings
@@ -33,6 +33,7 @@ from jinbao.model.stream import StreamId
 from jinbao.registry.standards import load_standards
 from jinbao.standby.objects import Opener
 from jinbao.standby.rebuilding import Copy, Tell, lay, replay
+from jinbao.store.engine import Store
 from jinbao.store.files import Files, seal
 from jinbao.trust.objects import WrappedKey
 
@@ -140,13 +141,22 @@ def rebuild(copy: Copy, settings: Settings, place: Place, tell: Tell) -> Rebuilt
     rooms = Rooms(libraries, projections, shelf)
     with filling(url, rooms, place.directory / "stage", copy.stream.origin, reserve_bytes) as store:
         digest = replay(copy, Ledger(store, projections, now_text), tell)
-        tables = {table.name: dump(store, table).rows for table in tables_of(projections)}
+        tables = _rows(store, tables_of(projections))
     (place.directory / MARK).unlink()
     files.sync_directory(place.directory)
     seconds = round(time.monotonic() - began, 2)
     return Rebuilt(
         str(copy.stream.origin), str(place.directory), shown(url), acts, digest, tables, size, seconds
     )
+
+
+def _rows(store: Store, tables: Sequence[sa.Table]) -> dict[str, int]:
+    """Rows by table, as the database counts them."""
+    with store.read() as connection:
+        return {
+            table.name: connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+            for table in tables
+        }
 
 
 def _begin(copy: Copy, place: Place, files: Files) -> None:
