@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from jinbao.authority.copy_keys import (
+    ZONE_KEYS_MAX,
     ZoneKeys,
     create_copy_key,
     load_copy_key,
@@ -32,6 +33,18 @@ def test_a_zone_makes_its_first_key_and_keeps_every_one(tmp_path: Path) -> None:
     assert list(read_zone_keys(tmp_path / "keys")) == [first[0], name]
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "keys").iterdir()} == {0o600}
     assert ZoneKeys(ME, tmp_path / "again").newest()[0] != first[0]
+
+
+def test_a_zone_has_no_more_keys_than_a_claim_has_room_for(tmp_path: Path) -> None:
+    """One rotation too many is refused before it is made, and the newest key goes on."""
+    keys = ZoneKeys(ME, tmp_path)
+    for _ in range(ZONE_KEYS_MAX):
+        keys.rotate()
+    newest = keys.newest()
+
+    with pytest.raises(LocalError, match="at most"):
+        keys.rotate()
+    assert keys.newest() == newest
 
 
 def test_every_key_is_wrapped_for_everyone(tmp_path: Path) -> None:

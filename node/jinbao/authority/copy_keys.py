@@ -31,10 +31,13 @@ from cryptography.hazmat.primitives.serialization import (
 from jinbao.authority.private_files import check_private, make_private, write_private
 from jinbao.model.errors import LocalError, SettingsError, UsageError
 from jinbao.model.zone import Endpoint
-from jinbao.trust.objects import KEY_BYTES, Recipient, WrappedKey, recipient_name, unwrap, wrap
+from jinbao.trust.objects import KEY_BYTES, KEYS_MAX, Recipient, WrappedKey, recipient_name, unwrap, wrap
 
 DIRECTORY = "copy-keys"
 PURPOSES = ("drill", "escrow")
+ZONE_KEYS_MAX = KEYS_MAX // len(PURPOSES)
+"""Keys of one zone: every claim has each of them wrapped for everyone."""
+
 _FILE = re.compile(r"([0-9]{4})\.key")
 
 Opens = Callable[[str, Sequence[WrappedKey]], bytes]
@@ -56,8 +59,15 @@ class ZoneKeys:
         return list(keys.items())[-1]
 
     def rotate(self) -> str:
-        """Make another key, which encrypts from now on; returns its name."""
+        """Make another key, which encrypts from now on; returns its name. Raises LocalError beyond `ZONE_KEYS_MAX`."""
         number = max((int(_number(path)) for path in _files(self._directory)), default=0) + 1
+        if number > ZONE_KEYS_MAX:
+            raise LocalError(
+                f"keys in {self._directory}",
+                expected=f"at most {ZONE_KEYS_MAX}",
+                got=number,
+                next_step="let the backup's copy of this zone begin anew, then remove the oldest",
+            )
         key = secrets.token_bytes(KEY_BYTES)
         # A zone that lost its disk begins at 1 again: the key's own print keeps the two apart.
         name = f"{self._me}#{number}-{hashlib.sha256(key).hexdigest()[:12]}"

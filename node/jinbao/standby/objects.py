@@ -157,6 +157,7 @@ class ObjectGiver:
                 got.update(block)
                 out.write(block)
             if plain.hexdigest() != sha256:
+                temporary.unlink()
                 raise CorruptionError(
                     f"segment {sha256[:12]}",
                     expected="the bytes its name says",
