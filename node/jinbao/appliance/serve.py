@@ -341,7 +341,7 @@ class ZoneService:
         return False
 
     def _scrub(self) -> bool:
-        """Read again the segments that are due, and clear what was given; a pass that ended begins anew at the next round."""
+        """Read again the segments that are due; a pass that ended begins anew at the next round. Clear what was given."""
         self.zone.giver.sweep(time.time() - _GIVEN_S)
         self.zone.scrub.step(
             lambda sha256, size, uses: mend(self.zone, self._holders(uses), sha256, size, uses)
