@@ -15,6 +15,7 @@ from jinbao.model.stream import JOURNAL, StreamId
 from jinbao.model.zone import Border, Endpoint, Zone
 from jinbao.standby.objects import Opener
 from jinbao.standby.rebuilding import Copy
+from jinbao.trust.objects import object_name
 
 BACKUP = Endpoint("140000-backup", Zone.EXCHANGE)
 CITY, PROVINCE = "140100", "140000"
@@ -48,6 +49,11 @@ def bring(world: World, endpoint: Endpoint) -> None:
 def copy_of(backup: OpenZone, endpoint: Endpoint, at: int = 0) -> Copy:
     """A zone's copy as the backup has it, for who holds the escrow key."""
     return replace(guarded_copy(backup, endpoint, at), opener=escrow(backup))
+
+
+def name_of(endpoint: Endpoint, sha256: str) -> str:
+    """The name a segment of a zone's copy lies under at the backup."""
+    return object_name(endpoint.node, sha256)
 
 
 def escrow(backup: OpenZone) -> Opener:

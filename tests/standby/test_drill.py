@@ -18,7 +18,16 @@ from cryptography import x509
 from tests.cli.conftest import Say
 from tests.cli.harness import Net
 from tests.sim.world import Plan, World, world
-from tests.standby.following import BACKUP, CITY, PROTECTED, PROVINCE, copy_of, journal_of, objects_of
+from tests.standby.following import (
+    BACKUP,
+    CITY,
+    PROTECTED,
+    PROVINCE,
+    copy_of,
+    journal_of,
+    name_of,
+    objects_of,
+)
 from tests.standby.network import standby_net
 
 from jinbao.appliance import drilling as drilling_module
@@ -85,7 +94,7 @@ def test_a_harmed_copy_gives_a_red_drill(settled_world: World, tmp_path: Path, w
     mine = next(copy for copy in copies if copy.stream.origin == victim)
     others = {sha256 for copy in copies if copy is not mine for sha256 in objects_of(copy)}
     ref = next(r for r in objects_of(mine).values() if r.table == which and r.sha256 not in others)
-    path = mine.shelf.path(ref.sha256)
+    path = mine.shelf.path(name_of(victim, ref.sha256))
     whole = path.read_bytes()
     try:
         match harm:

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from tests.sim.conftest import MakeWorld
 from tests.sim.world import World
-from tests.standby.following import BACKUP, CITY, PROTECTED, PROVINCE, bring, copy_of, journal_of
+from tests.standby.following import BACKUP, CITY, PROTECTED, PROVINCE, bring, copy_of, journal_of, name_of
 
 from jinbao.appliance.guarding import exposure
 from jinbao.appliance.housekeeping import retention_plan, sweep_shelf
@@ -78,16 +78,18 @@ def test_what_acts_name_is_at_the_backup(guarded: MakeWorld) -> None:
 
         for endpoint in PROTECTED:
             zone = world.zones[endpoint]
-            lost = [sha256 for sha256 in zone.shelf.stored() if not backup.shelf.has(sha256)]
+            lost = [h for h in zone.shelf.stored() if not backup.shelf.has(name_of(endpoint, h))]
             newest = [
                 line["sha256"]
                 for line in zone.index.segments()
                 if line["stream"] == str(journal_of(endpoint))
             ]
             assert set(lost) <= set(newest)
-        captured = world.zones[Endpoint(CITY, Zone.PRODUCTION)].state.captured_tables()
+        production = Endpoint(CITY, Zone.PRODUCTION)
+        captured = world.zones[production].state.captured_tables()
         assert captured
-        assert all(backup.shelf.has(sha256) for table in captured for sha256 in table.segments)
+        names = [name_of(production, sha256) for table in captured for sha256 in table.segments]
+        assert all(map(backup.shelf.has, names))
 
 
 def test_a_node_nobody_protects_seals_no_acts(guarded: MakeWorld) -> None:
@@ -113,7 +115,7 @@ def test_a_batch_names_no_more_than_a_header_may(guarded: MakeWorld, monkeypatch
         batches = zone.index.batches(journal_of(endpoint))[before:]
         sizes = [len(decode_header(sealed.payload).segments) for sealed in batches]
         assert sizes == [4, 4, 4]
-        assert all(world.zones[BACKUP].shelf.has(sha256) for sha256 in hashes)
+        assert all(world.zones[BACKUP].shelf.has(name_of(endpoint, sha256)) for sha256 in hashes)
         assert list(copy_of(world.zones[BACKUP], endpoint).entries())[-1].kind == "captured"
 
 
@@ -272,10 +274,11 @@ def test_files_wait_for_the_backup_and_then_go(guarded: MakeWorld) -> None:
         sweep_shelf(world.zones[endpoint])
 
         assert not world.zones[endpoint].shelf.has(first[0])
-        assert world.zones[BACKUP].shelf.has(first[0])
-        assert {
-            line.needed_by for line in retention_plan(world.zones[BACKUP]) if line.sha256 == first[0]
-        } == {(REBUILD,)}
+        kept = name_of(endpoint, first[0])
+        assert world.zones[BACKUP].shelf.has(kept)
+        assert {line.needed_by for line in retention_plan(world.zones[BACKUP]) if line.sha256 == kept} == {
+            (REBUILD,)
+        }
         assert verify(world, endpoint) == []
 
 

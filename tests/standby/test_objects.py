@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 from tests.sim.conftest import MakeWorld
 from tests.sim.world import Plan, World, world
-from tests.standby.following import BACKUP, CITY, PROTECTED, bring, copy_of, journal_of, objects_of
+from tests.standby.following import BACKUP, CITY, PROTECTED, bring, copy_of, journal_of, name_of, objects_of
 from tests.standby.test_following import act_of_many
 from tests.standby.test_scrub import scrub
 
+from jinbao.appliance import purging
 from jinbao.appliance.guarding import guarded as guarded_cuts
 from jinbao.appliance.network import COPY_KEYS
 from jinbao.appliance.purging import may_go, purge
@@ -23,13 +27,29 @@ from jinbao.authority.copy_keys import ZoneKeys, create_copy_key, load_copy_key,
 from jinbao.flow import following
 from jinbao.journal.verify import verify_journal
 from jinbao.model import acts
-from jinbao.model.batch import SegmentRef
-from jinbao.model.errors import CorruptionError, LocalError, SpaceError, UsageError
-from jinbao.model.stream import DOWNWARD, StreamId
+from jinbao.model.batch import SealedBatch, SegmentRef
+from jinbao.model.errors import (
+    CorruptionError,
+    IdentityError,
+    LocalError,
+    SettingsError,
+    SpaceError,
+    UnprovableError,
+    UsageError,
+)
 from jinbao.model.zone import Endpoint, Zone
-from jinbao.standby.objects import BackupShelf, ObjectGiver, Opener, is_object, read_object, read_ring
+from jinbao.standby import objects
+from jinbao.standby.objects import (
+    BackupShelf,
+    ObjectGiver,
+    Opener,
+    is_object,
+    read_object,
+    read_ring,
+    ring_path,
+)
 from jinbao.store.files import Files
-from jinbao.trust.objects import MAGIC, object_size_max
+from jinbao.trust.objects import MAGIC, Claim, object_name, object_size_max, seal_claim
 
 EXCHANGE = Endpoint(CITY, Zone.EXCHANGE)
 PROVINCE = Endpoint("140000", Zone.EXCHANGE)
@@ -53,22 +73,20 @@ def given(settled: World, tmp_path: Path) -> tuple[SegmentRef, Path, BackupShelf
     return ref, taken, shelf
 
 
-def receive(shelf: BackupShelf, ref: SegmentRef, content: bytes) -> None:
-    """Bring an object as the line does, in two pieces."""
-    half = len(content) // 2
-    shelf.receive(ref, lambda offset: iter((content[offset:half], content[max(offset, half) :])))
+def receive(shelf: BackupShelf, ref: SegmentRef, content: bytes, node: str = CITY) -> str:
+    """Bring an object as the line does, in two pieces; the name it lies under."""
+    half, kept = len(content) // 2, replace(ref, sha256=object_name(node, ref.sha256))
+    shelf.receive(kept, lambda offset: iter((content[offset:half], content[max(offset, half) :])))
+    return kept.sha256
 
 
 def test_nothing_in_clear_lies_at_the_backup(settled: World) -> None:
-    """Every segment of every copy is ciphertext, but for what comes down the line to everyone, the topology above all."""
+    """Every segment of every copy is ciphertext, also where the backup has it in clear, as the topology, for itself."""
     backup = settled.zones[BACKUP]
-    public = {
-        line["sha256"] for line in backup.index.segments() if StreamId.parse(line["stream"]).topic in DOWNWARD
-    }
-    names = {ref.sha256 for e in PROTECTED for ref in copy_of(backup, e).objects()}
-    assert len(names - public) > len(PROTECTED)
+    names = {name_of(e, ref.sha256) for e in PROTECTED for ref in copy_of(backup, e).objects()}
+    assert len(names) > len(PROTECTED)
 
-    for sha256 in names - public:
+    for sha256 in names:
         content = backup.shelf.path(sha256).read_bytes()
         assert content.startswith(MAGIC)
         assert b"PAR1" not in content
@@ -114,15 +132,16 @@ def test_a_wrong_key_is_refused_by_name(settled: World, tmp_path: Path) -> None:
 
 
 def test_an_object_is_taken_as_it_was_given(given: tuple[SegmentRef, Path, BackupShelf]) -> None:
-    """An honest object lies under the hash of what it holds, is whole, and its zone's keys are kept beside."""
+    """An honest object lies under a name of its own, is whole, and its zone's keys are kept beside."""
     ref, taken, shelf = given
 
-    receive(shelf, ref, taken.read_bytes())
+    name = receive(shelf, ref, taken.read_bytes())
 
-    assert shelf.is_sealed(ref.sha256)
-    assert shelf.examine(ref.sha256, ref.bytes) is None
-    [ring] = shelf.rings.iterdir()
-    assert read_ring(ring).holder == EXCHANGE
+    assert name != ref.sha256
+    assert not shelf.has(ref.sha256)
+    assert shelf.examine(name, ref.bytes) is None
+    claim = read_object(shelf.path(name)).claim
+    assert set(read_ring(ring_path(shelf.rings, EXCHANGE)).values()) == set(claim.keys)
     assert taken.stat().st_size <= object_size_max(ref.bytes)
 
 
@@ -149,7 +168,7 @@ def test_an_object_that_is_not_what_its_zone_sealed_is_not_taken(
 
     with pytest.raises(CorruptionError):
         receive(shelf, ref, content)
-    assert not shelf.has(ref.sha256)
+    assert not shelf.has(object_name(CITY, ref.sha256))
     assert not list(shelf.incoming.iterdir())
 
 
@@ -173,7 +192,7 @@ def test_a_claim_of_a_zone_nobody_protects_here_is_refused(settled: World, tmp_p
     shelf = BackupShelf(tmp_path / "shelf", Files(), backup.shelf._verify, tmp_path / "rings")
 
     with pytest.raises(CorruptionError, match="a zone of 140000, 140100"):
-        receive(shelf, ref, giver.path(ref.sha256).read_bytes())
+        receive(shelf, ref, giver.path(ref.sha256).read_bytes(), ministry.me.node)
 
 
 def test_two_objects_of_a_shelf_that_change_places_are_named(settled: World, tmp_path: Path) -> None:
@@ -182,32 +201,164 @@ def test_two_objects_of_a_shelf_that_change_places_are_named(settled: World, tmp
     first, second = sorted(
         objects_of(copy_of(settled.zones[BACKUP], EXCHANGE)).values(), key=lambda r: r.sha256
     )[:2]
-    one, other = shelf.path(first.sha256), shelf.path(second.sha256)
+    name = name_of(EXCHANGE, first.sha256)
+    one, other = shelf.path(name), shelf.path(name_of(EXCHANGE, second.sha256))
     aside = tmp_path / "aside"
     shutil.copy(one, aside)
     try:
         shutil.copy(other, one)
-        found = shelf.examine(first.sha256, first.bytes)
+        found = shelf.examine(name, first.bytes)
     finally:
         shutil.copy(aside, one)
 
     assert found is not None
     assert found.kind == "swapped"
-    assert shelf.examine(first.sha256, first.bytes) is None
+    assert shelf.examine(name, first.bytes) is None
 
 
-def test_acts_in_clear_are_refused(guarded: MakeWorld) -> None:
-    """A zone that gives the backup what anybody could read is held, and no cut says that it is protected so."""
+def test_what_is_given_in_clear_is_not_taken(guarded: MakeWorld) -> None:
+    """A zone that gives the backup what anybody could read is held and nothing of it stays; mended, it is followed on."""
     with guarded(1) as made:
         zone, backup = made.zones[EXCHANGE], made.zones[BACKUP]
-        before = backup.cuts.of(journal_of(EXCHANGE))
-        zone.counter._sealed = None
+        before, stored = backup.cuts.of(journal_of(EXCHANGE)), set(backup.shelf.stored())
+        honest, zone.counter._sealed = zone.counter._sealed, None
         zone.ledger.record(acts.paused(PROVINCE, "a test"))
         zone.following.step()
         bring(made, EXCHANGE)
 
         assert backup.cuts.of(journal_of(EXCHANGE)) == before
-        assert [code for _, code, _ in backup.index.held().values()] == ["unacceptable"]
+        assert journal_of(EXCHANGE) in backup.index.held()
+        assert set(backup.shelf.stored()) == stored
+        zone.counter._sealed = honest
+        bring(made, EXCHANGE)
+        assert backup.cuts.of(journal_of(EXCHANGE)).lsn > before.lsn
+
+
+def test_what_the_backup_reads_itself_comes_in_clear_whoever_is_asked_first(guarded: MakeWorld) -> None:
+    """A topology that a city had first, and gave as ciphertext, is still taken in from the parent, in clear."""
+    with guarded(1) as made:
+        made.announce()
+        made.now += timedelta(seconds=10)
+        others = [endpoint for endpoint in made.zones if endpoint != BACKUP]
+        for _ in range(6):
+            for me, peer in made.edges():
+                if me != BACKUP:
+                    made.follow(me, peer)
+            for endpoint in others:
+                made.apply(endpoint)
+                made.step("standby", endpoint, lambda zone: zone.following.step())
+        backup = made.zones[BACKUP]
+        for endpoint in made.plan.topology.protected(BACKUP):
+            made.follow(BACKUP, endpoint)
+        for me, peer in made.edges():
+            if me == BACKUP:
+                made.follow(me, peer)
+        made.apply(BACKUP)
+
+        assert backup.topology.version == made.topology.version > made.plan.topology.version
+        assert not backup.index.held()
+
+
+def test_neither_time_nor_trust_takes_a_copy_away(guarded: MakeWorld) -> None:
+    """A clock a year off, a node protected no longer, a certificate that ended: what came once is whole as it was."""
+    with guarded(1) as made:
+        backup = made.zones[BACKUP]
+        names = {name_of(e, ref.sha256): ref.bytes for e in PROTECTED for ref in copy_of(backup, e).objects()}
+
+        def refused(_sealed: SealedBatch) -> Claim:
+            raise IdentityError("claim", expected="somebody else", got="nobody")
+
+        backup.shelf._verify = refused
+        made.now -= timedelta(days=400)
+
+        assert {backup.shelf.examine(name, size) for name, size in names.items()} == {None}
+
+
+def test_a_zone_taken_over_cannot_spoil_what_it_gave_before(settled: World, tmp_path: Path) -> None:
+    """Bad wraps under the names of older keys change nothing: what is known of a key stays, and is tried by its print."""
+    city, backup = settled.zones[EXCHANGE], settled.zones[BACKUP]
+    ref = next(iter(objects_of(copy_of(backup, EXCHANGE)).values()))
+    honest = read_object(city.giver.path(ref.sha256))
+    bad = [replace(k, wrapped=bytes(80)) for k in honest.claim.keys]
+    shelf = BackupShelf(tmp_path / "shelf", Files(), lambda _sealed: honest.claim, tmp_path / "rings")
+    receive(shelf, ref, honest.path.read_bytes())
+    shelf._keep_ring(replace(honest.claim, keys=tuple(bad)))
+
+    keys = settled.settings[BACKUP.node].topology_file.parent / COPY_KEYS
+    key = load_copy_key(keys / "escrow.pem", (), ("escrow",))
+    kept = tuple(read_ring(ring_path(shelf.rings, EXCHANGE)).values())
+    assert key.key(honest.claim.key, (*bad, *kept))
+    assert kept == honest.claim.keys
+
+
+def test_an_escrow_of_before_a_lost_disk_stays(settled: World, tmp_path: Path) -> None:
+    """A zone that begins again with new keys takes nothing away from the ring: old objects open by the newest escrow."""
+    city = settled.zones[EXCHANGE]
+    claim = read_object(
+        city.giver.path(next(iter(objects_of(copy_of(settled.zones[BACKUP], EXCHANGE)))))
+    ).claim
+    shelf = BackupShelf(tmp_path / "shelf", Files(), lambda _sealed: claim, tmp_path / "rings")
+    shelf._keep_ring(claim)
+    again = ZoneKeys(EXCHANGE, tmp_path / "again")
+    again.newest()
+    key = recipient_of("escrow", create_copy_key(tmp_path / "k.pem", (), "escrow").public_text)
+    shelf._keep_ring(replace(claim, keys=again.wrapped([key])))
+
+    found = read_ring(ring_path(shelf.rings, EXCHANGE))
+
+    assert set(claim.keys) < set(found.values())
+    assert len(found) == len(claim.keys) + 1
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        {"key": "140000/exchange#1-" + "0" * 32},
+        {"keys": ()},
+        {"key": "140100/exchange#9-" + "0" * 32},
+    ],
+    ids=["another's key", "no key", "a key that is not wrapped"],
+)
+def test_a_claim_whose_key_nobody_could_open_is_refused(settled: World, alter: dict[str, object]) -> None:
+    """A claim must name a key of its own holder and have it wrapped for an escrow, or its object is not taken."""
+    city, backup = settled.zones[EXCHANGE], settled.zones[BACKUP]
+    ref = next(iter(objects_of(copy_of(backup, EXCHANGE)).values()))
+    claim = replace(read_object(city.giver.path(ref.sha256)).claim, **alter)  # type: ignore[arg-type]  # by name
+
+    with pytest.raises(UnprovableError, match="a key of its holder"):
+        backup.shelf._verify(seal_claim(claim, city.identity))
+
+
+def test_a_bomb_among_acts_is_not_unpacked(guarded: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment of acts with more rows than its header says is refused by its footer, before it is decoded."""
+    with guarded(1) as made:
+        zone, backup = made.zones[EXCHANGE], made.zones[BACKUP]
+        zone.ledger.record(acts.paused(PROVINCE, "a test"))
+        honest = following.to_frame
+        monkeypatch.setattr(following, "to_frame", lambda chosen: pl.concat([honest(chosen)] * 50))
+        real = SegmentRef
+
+        def lying(table: str, sha256: str, size: int, rows: int) -> SegmentRef:
+            return real(table, sha256, size, 1 if table == "acts" else rows)
+
+        monkeypatch.setattr(following, "SegmentRef", lying)
+        zone.following.step()
+        bring(made, EXCHANGE)
+
+        with pytest.raises(UnprovableError, match="acts"):
+            list(copy_of(backup, EXCHANGE).entries())
+
+
+def test_a_zone_gives_no_more_than_a_bound_at_once(settled: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the backup asks for, the oldest ciphertexts make room for the newest."""
+    giver = settled.zones[EXCHANGE].giver
+    refs = list(objects_of(copy_of(settled.zones[BACKUP], EXCHANGE)).values())[:5]
+    monkeypatch.setattr(objects, "GIVEN_BYTES_MAX", 1)
+    giver.sweep(math.inf)
+
+    for ref in refs:
+        path = giver.path(ref.sha256)
+        assert [p for p in path.parent.iterdir() if p.suffix == ".object"] == [path]
 
 
 def test_a_rotated_key_encrypts_and_older_copies_stay_readable(guarded: MakeWorld, tmp_path: Path) -> None:
@@ -225,7 +376,7 @@ def test_a_rotated_key_encrypts_and_older_copies_stay_readable(guarded: MakeWorl
         copy = replace(copy_of(backup, EXCHANGE), opener=Opener(renewed.key, backup.shelf.rings))
         found = list(copy.entries())
         used = {
-            read_object(backup.shelf.path(ref.sha256)).claim.key
+            read_object(backup.shelf.path(name_of(EXCHANGE, ref.sha256))).claim.key
             for ref in copy.objects()
             if ref.table == "acts"
         }
@@ -282,10 +433,11 @@ def captured_again(made: World, endpoint: Endpoint, count: int) -> list[list[str
 
 
 def test_spares_go_after_their_time_and_a_zone_is_built_all_the_same(
-    guarded: MakeWorld, tmp_path: Path
+    guarded: MakeWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Captures that later ones replaced are purged once they are old; the newest two, and all else, stay."""
+    """Captures that later ones replaced are purged once they are old; the newest, what just came, and all else stay."""
     endpoint = PROTECTED[0]
+    monkeypatch.setattr(purging, "KEPT_BATCHES", 2)
     with guarded(1) as made:
         captures = captured_again(made, endpoint, 4)
         backup = made.zones[BACKUP]
@@ -294,17 +446,24 @@ def test_spares_go_after_their_time_and_a_zone_is_built_all_the_same(
 
         spares = may_go(backup, 30)
         gone = {spare.sha256 for spare in spares}
-        purge(backup, spares)
+        assert purge(backup, spares) == 0
+        for spare in spares:
+            os.utime(backup.shelf.path(spare.sha256), (0, 0))
+        assert purge(backup, spares) == sum(spare.bytes for spare in spares)
 
-        assert {*captures[0], *captures[1]} <= gone
-        assert not gone & {*captures[2], *captures[3]}
+        names = [{name_of(endpoint, sha256) for sha256 in capture} for capture in captures]
+        assert names[0] | names[1] <= gone
+        assert not gone & (names[2] | names[3])
         assert verify_journal(backup.store, backup.shelf) == []
         rebuild(copy_of(backup, endpoint), backup.settings, Place(tmp_path / "built"), lambda *_: None)
 
 
-def test_a_hold_and_the_settings_time_keep_everything(guarded: MakeWorld) -> None:
-    """Of a node under legal hold nothing may go, and nobody may ask for less time than the settings keep."""
+def test_a_hold_and_the_settings_time_keep_everything(
+    guarded: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a node under legal hold nothing may go, nobody may ask for less time than the settings keep, or hold nobody."""
     endpoint = PROTECTED[0]
+    monkeypatch.setattr(purging, "KEPT_BATCHES", 2)
     with guarded(1) as made:
         captured_again(made, endpoint, 4)
         backup = made.zones[BACKUP]
@@ -317,6 +476,10 @@ def test_a_hold_and_the_settings_time_keep_everything(guarded: MakeWorld) -> Non
         assert may_go(backup, 90) == []
         with pytest.raises(UsageError, match="keep_days"):
             may_go(backup, 29)
+        typo = backup.settings.copies.model_copy(update={"hold": ("140199",)})
+        backup.settings = backup.settings.model_copy(update={"copies": typo})
+        with pytest.raises(SettingsError, match="140199"):
+            may_go(backup, 90)
 
 
 def test_a_segment_that_did_not_come_is_missing_until_it_is_brought(

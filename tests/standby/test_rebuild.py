@@ -12,7 +12,7 @@ from tests.postgres import fresh_database
 from tests.rebuild.busy import live
 from tests.rebuild.test_replay import Dump, dump
 from tests.sim.world import Plan, World, world
-from tests.standby.following import BACKUP, PROTECTED, bring, copy_of, journal_of, objects_of
+from tests.standby.following import BACKUP, PROTECTED, bring, copy_of, journal_of, name_of, objects_of
 
 from jinbao.appliance.restoring import MARK, Place, rebuild
 from jinbao.journal.segments import SegmentShelf
@@ -154,7 +154,7 @@ def test_a_copy_is_not_believed(lost: tuple[World, dict[Endpoint, Dump]], tmp_pa
     endpoint = PROTECTED[0]
     copy = copy_of(made.zones[BACKUP], endpoint)
     victim = max(objects_of(copy).values(), key=lambda ref: ref.bytes)
-    path = made.zones[BACKUP].shelf.path(victim.sha256)
+    path = made.zones[BACKUP].shelf.path(name_of(endpoint, victim.sha256))
     whole = path.read_bytes()
     try:
         path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))

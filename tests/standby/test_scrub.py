@@ -8,7 +8,7 @@ from datetime import timedelta
 from tests.sim.conftest import MakeWorld
 from tests.sim.peers import SimPeer
 from tests.sim.world import World
-from tests.standby.following import BACKUP, CITY, PROTECTED, copy_of, journal_of, objects_of
+from tests.standby.following import BACKUP, CITY, PROTECTED, copy_of, journal_of, name_of, objects_of
 
 from jinbao.appliance.mending import mend
 from jinbao.flow.ports import Peer
@@ -47,7 +47,7 @@ def test_every_object_of_a_copy_is_mended_from_its_zone(guarded: MakeWorld) -> N
     with guarded(3) as world:
         backup = world.zones[BACKUP]
         named = [ref for batch in copy_of(backup, EXCHANGE).batches for ref in batch.header.segments]
-        objects = sorted({ref.sha256 for ref in named if ref.table != SPARE_TABLE})
+        objects = sorted({name_of(EXCHANGE, ref.sha256) for ref in named if ref.table != SPARE_TABLE})
         for at, sha256 in enumerate(objects):
             path = backup.shelf.path(sha256)
             content = path.read_bytes()
@@ -87,7 +87,7 @@ def test_a_peer_that_is_away_is_no_end(guarded: MakeWorld) -> None:
     endpoint = PROTECTED[0]
     with guarded(3) as world:
         backup = world.zones[BACKUP]
-        sha256 = min(objects_of(copy_of(backup, endpoint)))
+        sha256 = name_of(endpoint, min(objects_of(copy_of(backup, endpoint))))
         backup.shelf.path(sha256).write_bytes(b"rotten")
         world.weather.parted |= {(BACKUP, other) for other in world.zones}
 

@@ -34,7 +34,7 @@ from jinbao.trust.objects import (
 from jinbao.trust.suites import TAG_BYTES
 from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
 
-KEY, NAME = bytes(range(32)), "140100/exchange#1-630dcd2966c4"
+KEY, NAME = bytes(range(32)), "140100/exchange#1-630dcd2966c4336691125448bbb25b4f"
 HOLDER = Endpoint("140100", Zone.EXCHANGE)
 
 

@@ -53,7 +53,7 @@ from jinbao.library.attesting import Attesting
 from jinbao.library.room import Library, LibraryProjection
 from jinbao.model import acts
 from jinbao.model.batch import Header, SealedBatch, VerifiedBatch
-from jinbao.model.errors import LocalError, SettingsError
+from jinbao.model.errors import CorruptionError, JinbaoError, LocalError, SettingsError
 from jinbao.model.mapping import LibraryMapping
 from jinbao.model.places import tiers_directory
 from jinbao.model.standard import Standard
@@ -378,7 +378,7 @@ def _build(
         store=store,
         shelf=shelf,
         index=index,
-        counter=Counter(index, store, trust.topology, giver.path),
+        counter=Counter(index, store, trust.topology, lambda sha256: _given(giver, sha256, observer)),
         ledger=ledger,
         projections=projections,
         library=library,
@@ -541,6 +541,17 @@ def _giver(
     )
 
 
+def _given(giver: ObjectGiver, sha256: str, observer: ZoneObserver) -> Path:
+    """The ciphertext of a segment. What keeps it back is told here, not to the peer; LocalError or CorruptionError."""
+    try:
+        return giver.path(sha256)
+    except JinbaoError as exc:
+        observer.event("copy_not_given", segment=sha256, code=exc.code, reason=str(exc))
+        if isinstance(exc, LocalError | CorruptionError):
+            raise
+        raise LocalError(f"copy of segment {sha256[:12]}", expected="a ciphertext", got=exc.code) from exc
+
+
 def _recipients(settings: Settings, topology: Topology) -> tuple[Recipient, ...]:
     """Who may open copies of this node; raises SettingsError where it is protected and nobody could ever open them."""
     copies, backup = settings.copies, topology.backup(settings.node)
@@ -552,6 +563,12 @@ def _recipients(settings: Settings, topology: Topology) -> tuple[Recipient, ...]
             next_step="jinbao standby key create escrow --help",
         )
     texts = {"drill": copies.drill_key, "escrow": copies.escrow_key}
+    if copies.drill_key and copies.drill_key == copies.escrow_key:
+        raise SettingsError(
+            "copies.drill_key",
+            expected="another key than the escrow's: it lies where nobody attends",
+            got="the same",
+        )
     return tuple(recipient_of(purpose, texts[purpose]) for purpose in PURPOSES if texts[purpose])
 
 

@@ -89,7 +89,7 @@ def copy_of(zone: OpenZone, endpoint: Endpoint, at: int = 0) -> Copy:
     if not cut.lsn:
         have = ", ".join(str(c.stream.origin) for c in zone.cuts.all()) or "none"
         raise UsageError("zone", expected=f"one that has a copy here: {have}", got=endpoint)
-    return Copy(stream, _Batches(zone, cut), zone.shelf, cut.lsn, at)
+    return Copy(stream, _Batches(zone, cut), zone.shelf, cut.lsn, at, keeper=zone.me.node)
 
 
 class _Batches:

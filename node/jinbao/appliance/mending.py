@@ -12,15 +12,19 @@ from jinbao.flow.ports import Peer
 from jinbao.journal.scrub import Use
 from jinbao.model.batch import SegmentRef
 from jinbao.model.errors import JinbaoError
+from jinbao.model.stream import StreamId
+from jinbao.trust.encoding import decode_header
+from jinbao.trust.objects import kept_as
 
 
 def mend(zone: OpenZone, holders: Iterable[Peer], sha256: str, size: int, uses: Sequence[Use]) -> bool:
-    """Ask each holder for the segment by each batch that names it, until one brings it; whether one did."""
-    ref = SegmentRef("", sha256, size, 0)
+    """Ask each holder for what lies here as `sha256`, by each batch that names it, until one brings it; whether one did."""
+    kept = SegmentRef("", sha256, size, 0)
     for holder in holders:
         for stream, seq in uses:
+            ref = _as_named(zone, stream, seq, kept)
             try:
-                zone.shelf.receive(ref, lambda offset, s=stream, n=seq: holder.fetch(s, n, ref, offset))  # type: ignore[misc]  # noqa: B023
+                zone.shelf.receive(kept, lambda offset, s=stream, n=seq, r=ref: holder.fetch(s, n, r, offset))  # type: ignore[misc]  # noqa: B023
             except JinbaoError as exc:
                 zone.observer.event(
                     "mending_failed",
@@ -32,3 +36,11 @@ def mend(zone: OpenZone, holders: Iterable[Peer], sha256: str, size: int, uses: 
             else:
                 return True
     return False
+
+
+def _as_named(zone: OpenZone, stream: StreamId, seq: int, kept: SegmentRef) -> SegmentRef:
+    """The segment as its batch names it, which of a copy is not the name it lies under here."""
+    batch = zone.index.batch(stream, seq)
+    named = decode_header(batch.payload).segments if batch is not None else ()
+    here = zone.me.node
+    return next((ref for ref in named if kept_as(here, stream, ref.sha256) == kept.sha256), kept)

@@ -2,11 +2,12 @@
 
 Only spare segments go: those a run of the protected zone would compare with, and no later one. What a zone is
 built from stays for good, and so do the newest spares of each zone, a node's copies under legal hold, and all that
-came within the time. The zone never purges by itself: it is a security administrator's act, who writes nothing there.
+came within the time. A zone never purges by itself: it is a security administrator's act, who writes nothing there.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,11 +18,14 @@ import sqlalchemy as sa
 from jinbao.appliance.assembly import OpenZone, rfc3339
 from jinbao.journal.retention import is_kept
 from jinbao.journal.tables import ACT, HEADER, SEGMENT
-from jinbao.model.errors import UsageError
+from jinbao.model.errors import SettingsError, UsageError
 from jinbao.model.stream import JOURNAL, SPARE_TABLE, StreamId
 
-KEPT_BATCHES = 2
-"""The newest batches of a zone that name spares keep them, however old: the newest run, and the one before."""
+KEPT_BATCHES = 20
+"""The newest batches of a zone that name spares keep them, however old: more than one run has."""
+
+_TOUCHED_S = 3600.0
+"""A file that was written or brought again within this may be named by a batch that is just coming."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Spare:
 def may_go(zone: OpenZone, days: float) -> list[Spare]:
     """Spares last named more than so many days ago; raises UsageError for fewer days than the settings keep."""
     copies = zone.settings.copies
+    _check_hold(zone)
     if days < copies.keep_days:
         raise UsageError(
             "--older-than",
@@ -72,6 +77,16 @@ def may_go(zone: OpenZone, days: float) -> list[Spare]:
     return found
 
 
+def _check_hold(zone: OpenZone) -> None:
+    """Raise SettingsError for a hold of a node that nobody knows: it would hold nothing."""
+    copies = {cut.stream.origin.node for cut in zone.cuts.all()}
+    unknown = [n for n in zone.settings.copies.hold if n not in copies and zone.topology.row(n) is None]
+    if unknown:
+        raise SettingsError(
+            "copies.hold", expected="nodes of the topology or with a copy here", got=unknown[0]
+        )
+
+
 def _newest(connection: sa.Connection, mine: sa.ColumnElement[bool]) -> dict[str, int]:
     """The first seq of each stream whose spares stay whatever their age."""
     query = sa.select(SEGMENT.c.stream, SEGMENT.c.seq).where(mine, SEGMENT.c.table == SPARE_TABLE).distinct()
@@ -83,10 +98,12 @@ def _newest(connection: sa.Connection, mine: sa.ColumnElement[bool]) -> dict[str
 
 def purge(zone: OpenZone, spares: Sequence[Spare]) -> int:
     """Remove them; returns the bytes that came free."""
-    freed = 0
+    freed = count = 0
     for spare in spares:
-        zone.shelf.remove(spare.sha256)
-        freed += spare.bytes
-    if freed:
-        zone.observer.event("copies_purged", segments=len(spares), bytes=freed)
+        path = zone.shelf.path(spare.sha256)
+        if path.is_file() and path.stat().st_mtime < time.time() - _TOUCHED_S:
+            zone.shelf.remove(spare.sha256)
+            freed, count = freed + spare.bytes, count + 1
+    if count:
+        zone.observer.event("copies_purged", segments=count, bytes=freed)
     return freed

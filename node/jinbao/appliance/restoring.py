@@ -88,8 +88,8 @@ def read_copy(lines: Path, said: Mapping[str, Any], opens: Opens | None, at: int
     `opens` gives the keys of whose segments are encrypted; without it none of those can be read.
     """
     shelf = SegmentShelf(Path(said["shelf"]), Files())
-    opener = Opener(opens, Path(said["rings"]))
-    return Copy(StreamId.parse(said["stream"]), _Lines(lines), shelf, said["acts"], at, opener)
+    stream, opener = StreamId.parse(said["stream"]), Opener(opens, Path(said["rings"]))
+    return Copy(stream, _Lines(lines), shelf, said["acts"], at, opener, keeper=stream.audience)
 
 
 def opens_of(keys: Sequence[Path], passphrases: Sequence[Path], purposes: Sequence[str]) -> Opens | None:

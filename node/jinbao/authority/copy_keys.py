@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +29,19 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from jinbao.authority.private_files import check_private, make_private, write_private
-from jinbao.model.errors import LocalError, SettingsError, UsageError
+from jinbao.model.errors import LocalError, SettingsError, UnprovableError, UsageError
 from jinbao.model.zone import Endpoint
-from jinbao.trust.objects import KEY_BYTES, KEYS_MAX, Recipient, WrappedKey, recipient_name, unwrap, wrap
+from jinbao.trust.objects import (
+    KEY_BYTES,
+    KEYS_MAX,
+    Recipient,
+    WrappedKey,
+    is_key,
+    key_name,
+    recipient_name,
+    unwrap,
+    wrap,
+)
 
 DIRECTORY = "copy-keys"
 PURPOSES = ("drill", "escrow")
@@ -60,17 +70,18 @@ class ZoneKeys:
 
     def rotate(self) -> str:
         """Make another key, which encrypts from now on; returns its name. Raises LocalError beyond `ZONE_KEYS_MAX`."""
-        number = max((int(_number(path)) for path in _files(self._directory)), default=0) + 1
-        if number > ZONE_KEYS_MAX:
+        there = _files(self._directory)
+        number = max((int(_number(path)) for path in there), default=0) + 1
+        if len(there) >= ZONE_KEYS_MAX:
             raise LocalError(
                 f"keys in {self._directory}",
                 expected=f"at most {ZONE_KEYS_MAX}",
-                got=number,
-                next_step="let the backup's copy of this zone begin anew, then remove the oldest",
+                got=f"{len(there)} and another",
+                next_step="remove the oldest: what it encrypted stays readable to whoever can read it now",
             )
         key = secrets.token_bytes(KEY_BYTES)
         # A zone that lost its disk begins at 1 again: the key's own print keeps the two apart.
-        name = f"{self._me}#{number}-{hashlib.sha256(key).hexdigest()[:12]}"
+        name = key_name(self._me, number, key)
         make_private(self._directory)
         line = f"{name} {key.hex()}\n"
         write_private(self._directory / f"{number:04d}.key", line.encode())
@@ -129,7 +140,8 @@ def zone_opens(directory: Path) -> Opens:
 def recipient_of(purpose: str, text: str) -> Recipient:
     """Who a public key in settings is, 32 bytes in base64; raises SettingsError for anything else."""
     try:
-        return Recipient(purpose, X25519PublicKey.from_public_bytes(base64.b64decode(text, validate=True)))
+        found = Recipient(purpose, X25519PublicKey.from_public_bytes(base64.b64decode(text, validate=True)))
+        wrap("a trial", bytes(KEY_BYTES), found)  # a point nothing can be wrapped for is found here
     except (ValueError, binascii.Error) as exc:
         raise SettingsError(
             f"copies.{purpose}_key",
@@ -137,6 +149,7 @@ def recipient_of(purpose: str, text: str) -> Recipient:
             got=text[:50] or "none",
             next_step=f"jinbao standby key create {purpose}",
         ) from exc
+    return found
 
 
 @dataclass(frozen=True)
@@ -156,7 +169,10 @@ class CopyKey:
         mine = {recipient_name(purpose, self.private.public_key()) for purpose in self.purposes}
         for wrapped in wraps:
             if wrapped.key == name and wrapped.recipient in mine:
-                return unwrap(wrapped, self.private)
+                with suppress(UnprovableError):  # a zone that was taken over may have wrapped anything
+                    key = unwrap(wrapped, self.private)
+                    if is_key(name, key):
+                        return key
         found = sorted({wrapped.recipient for wrapped in wraps if wrapped.key == name})
         raise UsageError(
             f"key {name}",
@@ -166,8 +182,19 @@ class CopyKey:
         )
 
 
+PASSPHRASE_BYTES_MAX = 1000
+"""Of all persons' together, as the library takes it."""
+
+
 def passphrase_of(parts: Sequence[bytes]) -> bytes:
-    """One passphrase of those of several persons, in their order: none of them opens anything alone."""
+    """One passphrase of those of several persons, in their order: none of them opens anything alone.
+
+    Raises UsageError for two that are equal, or more than the library takes.
+    """
+    if len(set(parts)) != len(parts):
+        raise UsageError("passphrases", expected="one of each person's own", got="the same twice")
+    if sum(map(len, parts)) > PASSPHRASE_BYTES_MAX:
+        raise UsageError("passphrases", expected=f"at most {PASSPHRASE_BYTES_MAX} bytes", got="more")
     return b"".join(len(part).to_bytes(2, "big") + part for part in parts)
 
 

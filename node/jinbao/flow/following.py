@@ -38,7 +38,7 @@ OBJECTS_MAX = 900
 ACTS_ROWS_MAX = 100_000
 """Pieces of all acts of one batch: two hundred times ours, and what a reader has room for."""
 
-CONTINUES = frozenset({"captured", "converted"})
+CONTINUES = frozenset({"captured"})
 """Acts whose segments the next run compares with, and no later one: a backup need not keep them for good."""
 
 NO_CUT = JournalCut(0, "", "")
@@ -55,6 +55,10 @@ SCHEMA = {
     "hash": pl.String(),
     "body": pl.String(),
 }
+
+
+COLUMNS = {name: dtype == pl.String for name, dtype in SCHEMA.items()}
+"""Columns of a segment of acts, by whether they are text."""
 
 
 class JournalSealer:

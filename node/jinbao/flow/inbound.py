@@ -11,7 +11,7 @@ Accepting never waits for SQL of applying. One stream's trouble stops no other: 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jinbao.flow.holding import ClockWatch, Holder
 from jinbao.flow.ports import Beside, Index, Ledger, Now, Observer, Peer, Shelf, VerifyBatch
@@ -23,6 +23,7 @@ from jinbao.model.quoting import quoted
 from jinbao.model.receipt import REASON_CHARACTERS_MAX, Receipt, Stage
 from jinbao.model.stream import DOWNWARD, JOURNAL, OBJECT_TABLE, SPARE_TABLE, Mark, StreamId
 from jinbao.model.zone import Endpoint
+from jinbao.trust.objects import kept_as
 from jinbao.trust.verify import check_short
 
 FETCHED = declare("inbound.after_fetch", "all segments of a batch are durable, the batch is not accepted")
@@ -215,8 +216,11 @@ class Inbound:
     def _bring(self, peer: Peer, batch: VerifiedBatch, ref: SegmentRef) -> list[Callable[[], None]]:
         """Bring one segment. What acts name may be gone where they were recorded: nothing needs it any more."""
         header = batch.header
+        kept = replace(ref, sha256=kept_as(self._index.me.node, header.stream, ref.sha256))
         try:
-            return [self._shelf.bring(ref, lambda offset: peer.fetch(header.stream, header.seq, ref, offset))]
+            return [
+                self._shelf.bring(kept, lambda offset: peer.fetch(header.stream, header.seq, ref, offset))
+            ]
         except CorruptionError:
             if header.stream.topic != JOURNAL or ref.table not in {OBJECT_TABLE, SPARE_TABLE}:
                 raise

@@ -30,11 +30,13 @@ from jinbao.model.acts import Act, envelope_of
 from jinbao.model.batch import Header
 from jinbao.model.errors import InvariantError, PeerError
 from jinbao.model.receipt import Stage as Said
-from jinbao.model.stream import Mark, StreamId
+from jinbao.model.stream import JOURNAL, Mark, StreamId
+from jinbao.model.zone import Endpoint
 from jinbao.store.engine import Store, Transaction
 from jinbao.store.projection import Recorded
 from jinbao.store.stage import Stage
 from jinbao.trust.encoding import decode_header
+from jinbao.trust.objects import kept_as
 from jinbao.trust.verify import check_follows
 
 ACCEPTED = "accepted"
@@ -165,9 +167,16 @@ class JournalProjection:
             },
         )
         upsert(tx, STREAM, place | {"stream": stream, "lsn": recorded.lsn})
+        keeper = self._keeper(tx) if peer and header.stream.topic == JOURNAL else ""
         for ref in header.segments:
-            row = {"sha256": ref.sha256, "stream": stream, "seq": header.seq, "table": ref.table}
+            name = kept_as(keeper, header.stream, ref.sha256)
+            row = {"sha256": name, "stream": stream, "seq": header.seq, "table": ref.table}
             upsert(tx, SEGMENT, row | {"bytes": ref.bytes, "rows": ref.rows})
+
+    @staticmethod
+    def _keeper(tx: Transaction) -> str:
+        """Our own node, which keeps the copies that are for it."""
+        return Endpoint.parse(str(tx.execute(sa.select(ZONE.c.endpoint)).scalar_one())).node
 
     def _mark(self, tx: Transaction, stage: str, mark: Mark, lsn: int) -> None:
         """Move a mark; `lsn` is the place of the header it points to, or of the re-base that set it."""

@@ -16,24 +16,21 @@ from jinbao.journal.ledger import act_hash
 from jinbao.model import acts
 from jinbao.model.acts import Entry
 from jinbao.model.batch import VerifiedBatch
-from jinbao.model.errors import UnacceptableError, UnprovableError
+from jinbao.model.errors import UnprovableError
 from jinbao.model.failpoint import declare, hit
-from jinbao.model.stream import ACTS_TABLE, JOURNAL, OBJECT_TABLE, StreamId
+from jinbao.model.stream import JOURNAL, OBJECT_TABLE, StreamId
 from jinbao.standby.cuts import Cut
+from jinbao.trust.objects import kept_as
 
 CUT_BEFORE = declare("standby.before_cut", "a batch of acts is accepted, no cut says so")
 CUT_AFTER = declare("standby.after_cut", "a cut is recorded, the next batch is not looked at")
 
 
 class Kept(Protocol):
-    """A shelf that knows which of its segments it cannot read."""
+    """A shelf, by the names under which segments lie there."""
 
     def has(self, sha256: str) -> bool:
         """Whether a segment lies here."""
-        ...
-
-    def is_sealed(self, sha256: str) -> bool:
-        """Whether a segment lies here as ciphertext."""
         ...
 
 
@@ -60,13 +57,14 @@ class JournalHandler:
     def apply(self, stream: StreamId, batches: Sequence[VerifiedBatch]) -> bool:
         """Record the cut of every batch.
 
-        Raises UnacceptableError for a batch that says none or whose acts anybody could read here,
-        UnprovableError for a cut that goes back: the stream is held, and the cut before stays the one to build from.
+        Raises UnacceptableError for a batch that says none, UnprovableError for a cut that goes back: the stream is
+        held, and the cut before stays the one to build from.
         """
         cut = self._cut_of(stream)
         for batch in batches:
             cut = self._next(cut, batch)
-            named = (ref.sha256 for ref in batch.header.segments if ref.table == OBJECT_TABLE)
+            wanted = (ref.sha256 for ref in batch.header.segments if ref.table == OBJECT_TABLE)
+            named = (kept_as(self._me, stream, sha256) for sha256 in wanted)
             if gone := [sha256 for sha256 in named if not self._shelf.has(sha256)]:
                 self._absent(gone)
             hit(CUT_BEFORE)
@@ -88,11 +86,6 @@ class JournalHandler:
     def _next(self, last: Cut, batch: VerifiedBatch) -> Cut:
         header, said = batch.header, cut_of(batch.header)
         place = f"{header.stream}#{header.seq}"
-        for ref in header.segments:
-            if ref.table == ACTS_TABLE and not self._shelf.is_sealed(ref.sha256):
-                raise UnacceptableError(
-                    f"{place}: acts", expected="ciphertext", got="what anybody can read", seq=header.seq
-                )
         is_same = said.lsn == last.lsn and said.hash == last.hash
         if said.lsn < last.lsn or (said.lsn == last.lsn and not is_same):
             raise UnprovableError(

@@ -1,12 +1,13 @@
 """Objects 密文段 as files: given by the zone that has the segment, kept by the backup site, opened with a key.
 
-An object lies on the backup's shelf under the hash of what it holds in clear, so that everything that
-names a segment finds it. The site reads it again, holds it against its claim and never learns what is in it.
+An object lies on the backup's shelf under a name of its node and of what it holds, apart from every segment in
+clear. The site reads it again, holds it against name and claim, and never learns what is in it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -22,17 +23,20 @@ from jinbao.model.errors import CorruptionError, LocalError, PeerError, Unprovab
 from jinbao.model.zone import Endpoint
 from jinbao.store.files import Files, discard, seal
 from jinbao.trust.encoding import envelope_message, envelope_of
-from jinbao.trust.envelope import Signer
+from jinbao.trust.envelope import Signer, signer_of
 from jinbao.trust.objects import (
     BLOCK_BYTES,
     CLAIM_BYTES_MAX,
     END_BYTES,
+    KEYS_MAX,
     MAGIC,
+    OBJECT_TYPE,
     Claim,
     Recipient,
     WrappedKey,
     decrypt,
     encrypt,
+    object_name,
     object_size_max,
     read_claim,
     seal_claim,
@@ -96,6 +100,10 @@ def read_object(path: Path) -> ObjectFile:
     return ObjectFile(path, sealed, first)
 
 
+GIVEN_BYTES_MAX = 256 << 20
+"""What a zone holds as ciphertext beside its segments, whatever its backup asks for: dozens of segments."""
+
+
 class ObjectGiver:
     """Gives a zone's segments to the site that protects it, as ciphertext; kept while they are fetched."""
 
@@ -141,7 +149,18 @@ class ObjectGiver:
                 os.utime(path)
             else:
                 self._make(sha256, path)
+                self._make_room(path)
         return path
+
+    def _make_room(self, newest: Path) -> None:
+        """Remove what was asked for longest ago, until the rest is no more than `GIVEN_BYTES_MAX`."""
+        others = [(p.stat().st_mtime, p.stat().st_size, p) for p in self._directory.iterdir() if p != newest]
+        total = newest.stat().st_size + sum(size for _, size, _ in others)
+        for _, size, path in sorted(others):
+            if total <= GIVEN_BYTES_MAX:
+                return
+            path.unlink()
+            total -= size
 
     def _make(self, sha256: str, path: Path) -> None:
         source = self._shelf.open_path(sha256)
@@ -202,73 +221,66 @@ def _hashed(path: Path, running: hashlib._Hash) -> Iterator[bytes]:
 class BackupShelf(SegmentShelf):
     """The shelf of a site that protects others: objects beside segments of its own; `verify` proves claims.
 
-    `rings` holds the newest claim of each zone that gave any: with the keys it names, copies are opened.
+    An object's name says whose it is (`object_name`), so that neither passes for the other. `rings` holds, by zone,
+    every wrapped key that its claims brought: with those, copies are opened.
     """
 
     def __init__(self, root: Path, files: Files, verify: Callable[[SealedBatch], Claim], rings: Path) -> None:
         super().__init__(root, files)
         self._verify, self.rings = verify, rings
-        self._known: dict[Endpoint, tuple[WrappedKey, ...]] = {}
+        self._known: dict[Endpoint, Ring] = {}
+        self._ring_lock = threading.Lock()
         files.make_directory(rings)
-
-    def is_sealed(self, sha256: str) -> bool:
-        """Whether a segment lies here as ciphertext."""
-        return self.has(sha256) and is_object(self.path(sha256))
 
     def most(self, ref: SegmentRef) -> int:
         """An object is more than what it holds."""
         return object_size_max(ref.bytes)
 
     def add_expected(self, temporary: Path, sha256: str, size: int) -> None:
-        """As the shelf does; an object is held against its claim, which its zone sealed."""
+        """As the shelf does; an object is held against its name and its claim, which a zone we protect sealed."""
         if not is_object(temporary):
             super().add_expected(temporary, sha256, size)
             return
         try:
-            claim = self._checked(temporary, sha256, size)
+            claim = self._verify(_checked(temporary, sha256, size).sealed)
         except (PeerError, CorruptionError) as exc:
             discard(self._files, temporary)
             raise CorruptionError(
                 f"object {sha256[:12]}",
-                expected=f"the ciphertext of {size} bytes with SHA-256 {sha256}, sealed by its zone",
+                expected=f"the ciphertext of a segment of {size} bytes, sealed by its zone",
                 got=str(exc),
                 next_step="it is fetched again; see jinbao line status",
             ) from exc
-        self._keep_ring(claim, temporary)
+        self._keep_ring(claim)
         if self.has(sha256):
             discard(self._files, temporary)
         else:
             seal(self._files, temporary, self.path(sha256))
 
-    def _checked(self, path: Path, sha256: str, size: int) -> Claim:
-        found = read_object(path)
-        claim = self._verify(found.sealed)
-        if (claim.sha256, claim.bytes) != (sha256, size):
-            raise UnprovableError(
-                "object", expected=f"that of {sha256[:12]}", got=f"that of {claim.sha256[:12]}"
-            )
-        if found.end - len(MAGIC) != claim.sealed_bytes or found.sealed_hash() != claim.sealed_sha256:
-            raise CorruptionError("object", expected="the ciphertext its claim names", got="other bytes")
-        return claim
-
-    def _keep_ring(self, claim: Claim, path: Path) -> None:
-        """Keep the claim if its keys are other than those known of its zone, and it is no older."""
-        if self._known.get(claim.holder) == claim.keys:
-            return
-        ring = self.rings / f"{claim.holder.node}-{claim.holder.zone}.claim"
-        if not ring.is_file() or read_ring(ring).made_at <= claim.made_at:
-            temporary = ring.with_suffix(".tmp")
-            temporary.write_bytes(envelope_message(read_object(path).sealed).SerializeToString())
-            seal(self._files, temporary, ring)
-        self._known[claim.holder] = claim.keys
+    def _keep_ring(self, claim: Claim) -> None:
+        """Add the keys a claim brings that are not known yet; what is known of a zone is never replaced."""
+        with self._ring_lock:
+            path = ring_path(self.rings, claim.holder)
+            known = self._known.get(claim.holder) or read_ring(path)
+            fresh = {(k.key, k.recipient): k for k in claim.keys if (k.key, k.recipient) not in known}
+            ring = dict(list((known | fresh).items())[:RING_KEYS_MAX])
+            if len(ring) > len(known):
+                temporary = path.with_suffix(".tmp")
+                temporary.write_bytes(_ring_bytes(ring))
+                seal(self._files, temporary, path)
+            self._known[claim.holder] = ring
 
     def examine(self, sha256: str, size: int) -> Damage | None:
-        """As the shelf does; of an object what can be known without a key."""
+        """As the shelf does; of an object all that can be known without a key.
+
+        Who sealed it was asked when it came and is asked no more: a certificate taken back since, or a node that is
+        protected no longer, makes no copy worse.
+        """
         path, thing = self.path(sha256), f"segment {sha256}"
         try:
             if not path.is_file() or not is_object(path):
                 return super().examine(sha256, size)
-            self._checked(path, sha256, size)
+            _checked(path, sha256, size)
         except OSError as exc:
             return Damage(thing, "unreadable", f"expected {size} bytes, got {exc.strerror or exc}")
         except (PeerError, CorruptionError) as exc:
@@ -277,18 +289,59 @@ class BackupShelf(SegmentShelf):
 
     def _kind(self, path: Path, sha256: str, size: int) -> str:
         try:
-            other = read_object(path).claim.sha256
+            claim = read_object(path).claim
         except PeerError:
-            return "truncated" if path.stat().st_size < object_size_max(size) else "altered"
+            return "truncated" if path.stat().st_size < object_size_max(size) - CLAIM_BYTES_MAX else "altered"
+        other = object_name(claim.holder.node, claim.sha256)
         return "swapped" if other != sha256 and self.has(other) else "altered"
 
 
-def read_ring(path: Path) -> Claim:
-    """The newest claim of a zone; raises UnprovableError for a file that is none."""
+def _checked(path: Path, name: str, size: int) -> ObjectFile:
+    """An object that is whole and what its name says, by a claim whose seal holds; whose seal that is, is not asked.
+
+    Raises UnprovableError or CorruptionError.
+    """
+    found = read_object(path)
+    signer_of(found.sealed, OBJECT_TYPE)
+    claim = found.claim
+    if object_name(claim.holder.node, claim.sha256) != name or claim.bytes != size:
+        raise UnprovableError(
+            "object",
+            expected=f"the one named {name[:12]}",
+            got=f"{claim.holder.node}'s of {claim.sha256[:12]}",
+        )
+    if found.end - len(MAGIC) != claim.sealed_bytes or found.sealed_hash() != claim.sealed_sha256:
+        raise CorruptionError("object", expected="the ciphertext its claim names", got="other bytes")
+    return found
+
+
+Ring = dict[tuple[str, str], WrappedKey]
+"""Wrapped keys of one zone, by key and recipient."""
+
+RING_KEYS_MAX = 5 * KEYS_MAX
+"""Pairs that are kept of one zone: twenty-five years of a new escrow each year."""
+
+
+def ring_path(rings: Path, holder: Endpoint) -> Path:
+    """Where the wrapped keys of a zone lie."""
+    return rings / f"{holder.node}-{holder.zone}.json"
+
+
+def _ring_bytes(ring: Ring) -> bytes:
+    rows = [[k.key, k.recipient, k.wrapped.hex()] for k in ring.values()]
+    return json.dumps(rows, indent=0).encode()
+
+
+def read_ring(path: Path) -> Ring:
+    """The wrapped keys of a zone; none where the file is not there or says nothing: claims bring them again."""
     try:
-        return read_claim(envelope_of(wire.Envelope.FromString(path.read_bytes())))
-    except DecodeError as exc:
-        raise UnprovableError(f"keys {path}", expected="a claim", got="other bytes") from exc
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            (str(key), str(recipient)): WrappedKey(key, recipient, bytes.fromhex(w))
+            for key, recipient, w in rows
+        }
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 class Opener:
@@ -297,12 +350,11 @@ class Opener:
     def __init__(
         self, key: Callable[[str, Sequence[WrappedKey]], bytes] | None = None, rings: Path | None = None
     ) -> None:
-        self._key, self._keys = key, dict[str, bytes]()
-        found = sorted(rings.glob("*.claim")) if rings is not None else []
-        self._rings = {claim.holder: claim.keys for claim in map(read_ring, found)}
+        self._key, self._rings = key, rings
+        self._keys: dict[tuple[Endpoint, str], bytes] = {}
 
     def blocks(self, path: Path) -> Iterator[bytes]:
-        """What a file holds in clear. Raises LocalError without a key, UnprovableError for one that does not open it."""
+        """What a file holds in clear. Raises LocalError without a key, UsageError for one that does not open it."""
         if not is_object(path):
             yield from _hashed(path, hashlib.sha256())
             return
@@ -316,12 +368,13 @@ class Opener:
                 f"copy of {claim.holder}",
                 expected="a key that opens it",
                 got="none",
-                next_step="name one with --key: the escrow key, or the zone's own directory copy-keys",
+                next_step="name one with --key: the escrow key, or the zones' own directories copy-keys",
             )
-        if claim.key not in self._keys:
-            wraps = (*self._rings.get(claim.holder, ()), *claim.keys)
-            self._keys[claim.key] = self._key(claim.key, wraps)
-        return self._keys[claim.key]
+        name = claim.holder, claim.key
+        if name not in self._keys:
+            more = read_ring(ring_path(self._rings, claim.holder)) if self._rings is not None else {}
+            self._keys[name] = self._key(claim.key, (*claim.keys, *more.values()))
+        return self._keys[name]
 
 
 PLAIN = Opener()

@@ -19,18 +19,20 @@ from datetime import datetime
 
 import polars as pl
 
-from jinbao.flow.following import ACTS_ROWS_MAX, cut_of, of_frame
+from jinbao.flow.following import ACTS_ROWS_MAX, COLUMNS, cut_of, of_frame
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.segments import SegmentShelf
 from jinbao.model.acts import Act, Entry
 from jinbao.model.batch import SegmentRef, VerifiedBatch
-from jinbao.model.errors import CorruptionError, UnprovableError, UsageError
+from jinbao.model.errors import CorruptionError, UnacceptableError, UnprovableError, UsageError
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.quoting import quoted
 from jinbao.model.stream import ACTS_TABLE, SPARE_TABLE, StreamId
 from jinbao.standby.following import chained
 from jinbao.standby.objects import PLAIN, Opener
 from jinbao.store.projection import Recorded
+from jinbao.trust.objects import kept_as
+from jinbao.trust.parquet import ParquetLimits, Shape, check_parquet
 
 LAID = declare("rebuild.after_segment", "some segments of a copy are laid down, no act is replayed")
 
@@ -57,6 +59,8 @@ class Copy:
     held: int
     at: int = 0
     opener: Opener = PLAIN
+    keeper: str = ""
+    """The node on whose shelf it lies, where that is a backup site's."""
 
     @property
     def acts(self) -> int:
@@ -96,7 +100,7 @@ class Copy:
             for ref in batch.header.segments:
                 is_spare = ref.table == SPARE_TABLE
                 name = bytes.fromhex(ref.sha256), is_spare
-                if name not in seen and not (is_spare and not self.shelf.has(ref.sha256)):
+                if name not in seen and not (is_spare and not self.shelf.has(self._kept_as(ref))):
                     seen.add(name)
                     yield ref
 
@@ -136,13 +140,24 @@ class Copy:
         """A segment in clear, piece by piece; raises CorruptionError at its end if it is not what its name says."""
         got = hashlib.sha256()
         try:
-            for block in self.opener.blocks(self.shelf.open_path(ref.sha256)):
+            for block in self.opener.blocks(self.shelf.open_path(self._kept_as(ref))):
                 got.update(block)
                 yield block
-        except UnprovableError as exc:
-            raise _corrupt(ref, str(exc)) from exc
+        except (UnprovableError, CorruptionError) as exc:
+            raise self._corrupt(ref, str(exc)) from exc
         if got.hexdigest() != ref.sha256:
-            raise _corrupt(ref, f"others, with SHA-256 {got.hexdigest()[:12]}")
+            raise self._corrupt(ref, f"others, with SHA-256 {got.hexdigest()[:12]}")
+
+    def _kept_as(self, ref: SegmentRef) -> str:
+        return kept_as(self.keeper, self.stream, ref.sha256)
+
+    def _corrupt(self, ref: SegmentRef, got: str) -> CorruptionError:
+        return CorruptionError(
+            f"segment {ref.sha256[:12]}, which lies as {self._kept_as(ref)[:12]}",
+            expected="the bytes its zone sealed",
+            got=got,
+            next_step="jinbao journal verify at the backup site",
+        )
 
     def _acts(self, ref: SegmentRef) -> list[Entry]:
         """The acts of one segment. Raises UnprovableError for one that no zone of ours would write."""
@@ -154,20 +169,10 @@ class Copy:
             )
         body = b"".join(self.blocks(ref))
         try:
+            check_parquet(body, Shape(ref.rows, COLUMNS), ParquetLimits())
             return of_frame(pl.read_parquet(io.BytesIO(body)))
-        except pl.exceptions.PolarsError as exc:
-            raise UnprovableError(
-                f"segment {ref.sha256[:12]}", expected="acts", got=type(exc).__name__
-            ) from exc
-
-
-def _corrupt(ref: SegmentRef, got: str) -> CorruptionError:
-    return CorruptionError(
-        f"segment {ref.sha256[:12]}",
-        expected="the bytes its zone sealed",
-        got=got,
-        next_step="jinbao journal verify at the backup site",
-    )
+        except (UnacceptableError, pl.exceptions.PolarsError) as exc:
+            raise UnprovableError(f"segment {ref.sha256[:12]}", expected="acts", got=str(exc)) from exc
 
 
 def _utc(text: str) -> datetime:
@@ -182,7 +187,8 @@ def _utc(text: str) -> datetime:
 def lay(copy: Copy, target: SegmentShelf, tell: Tell) -> int:
     """Put every segment of a copy onto another shelf, durable; returns the bytes. Those there already are hashed too.
 
-    Raises CorruptionError for one that is missing or altered; what was laid stays, and a later call goes on.
+    Raises CorruptionError for one that is missing or altered, unless it is a spare: a zone is built without those.
+    What was laid stays, and a later call goes on.
     """
     count, total = copy.size()
     for done, ref in enumerate(copy.objects()):
@@ -190,7 +196,11 @@ def lay(copy: Copy, target: SegmentShelf, tell: Tell) -> int:
         if not target.has(ref.sha256) or target.examine(ref.sha256, ref.bytes) is not None:
             if target.has(ref.sha256):
                 target.remove(ref.sha256)
-            _lay_one(copy, ref, target)
+            try:
+                _lay_one(copy, ref, target)
+            except CorruptionError:
+                if ref.table != SPARE_TABLE:
+                    raise
         hit(LAID)
     return total
 

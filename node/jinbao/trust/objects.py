@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError
 from jinbao.model.batch import SealedBatch
 from jinbao.model.errors import IdentityError, UnprovableError
 from jinbao.model.quoting import quoted
+from jinbao.model.stream import JOURNAL, StreamId
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint
 from jinbao.trust import bounds
@@ -93,6 +94,35 @@ class Recipient:
 def recipient_name(purpose: str, public: X25519PublicKey) -> str:
     """Purpose, and the first 16 hex digits of the SHA-256 of a public key."""
     return f"{purpose}:{hashlib.sha256(public.public_bytes_raw()).hexdigest()[:16]}"
+
+
+def object_name(node: str, sha256: str) -> str:
+    """The name under which the object of a segment lies, 64 hex digits: one for each node that gives it.
+
+    A segment that two nodes hold comes from each of them, so that neither's copy rests on the other's word;
+    and no object has the name of a segment in clear.
+    """
+    return hashlib.sha256(f"jinbao-object-v1\n{node}\n{sha256}".encode()).hexdigest()
+
+
+def kept_as(keeper: str, stream: StreamId, sha256: str) -> str:
+    """The name under which a node keeps a segment of a stream: its own hash, of a copy that of the object."""
+    is_copy = stream.topic == JOURNAL and stream.audience == keeper
+    return object_name(stream.origin.node, sha256) if is_copy else sha256
+
+
+def key_name(holder: Endpoint, number: int, key: bytes) -> str:
+    """What claims call a zone's key: whose it is, and its print, so that no other passes for it."""
+    return f"{holder}#{number}-{_print(key)}"
+
+
+def is_key(name: str, key: bytes) -> bool:
+    """Whether a key is the one of that name."""
+    return name.rpartition("-")[2] == _print(key)
+
+
+def _print(key: bytes) -> str:
+    return hashlib.sha256(key).hexdigest()[:32]
 
 
 def wrap(name: str, key: bytes, recipient: Recipient) -> WrappedKey:
@@ -241,6 +271,14 @@ class ClaimVerifier:
         check_issuer(identity, proof.issuer, topology)
         row = topology.row(self._me)
         protected: Sequence[str] = row.protects if row is not None else ()
+        if not claim.key.startswith(f"{claim.holder}#") or not any(
+            wrapped.key == claim.key and wrapped.recipient.startswith("escrow:") for wrapped in claim.keys
+        ):
+            raise UnprovableError(
+                "claim of an object",
+                expected="a key of its holder, wrapped for an escrow",
+                got=quoted(claim.key),
+            )
         if identity.endpoint != claim.holder or claim.holder.node not in protected:
             raise IdentityError(
                 "claim of an object: signer",
