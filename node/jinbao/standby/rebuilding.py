@@ -15,12 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 from jinbao.flow.following import of_frame
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.segments import SegmentShelf
 from jinbao.model.acts import Act, Entry
-from jinbao.model.batch import SegmentRef, VerifiedBatch
+from jinbao.model.batch import SegmentRef
 from jinbao.model.errors import CorruptionError, UsageError
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.stream import ACTS_TABLE, StreamId
@@ -35,6 +36,29 @@ Tell = Callable[[int, int], None]
 """Told what is done, and how much there is in all."""
 
 
+class Part(Protocol):
+    """What a rebuild asks of the header of a batch of acts, or of a part of a backup: its place, and its segments."""
+
+    @property
+    def seq(self) -> int:
+        """Its place among the others."""
+        ...
+
+    @property
+    def segments(self) -> tuple[SegmentRef, ...]:
+        """One of acts at most, and what those name."""
+        ...
+
+
+class Batch(Protocol):
+    """A batch of acts that was proved."""
+
+    @property
+    def header(self) -> Part:
+        """What it names."""
+        ...
+
+
 @dataclass(frozen=True)
 class Copy:
     """One zone's copy: its batches of acts in order, which may be read again and again, on a shelf.
@@ -43,7 +67,7 @@ class Copy:
     """
 
     stream: StreamId
-    batches: Iterable[VerifiedBatch]
+    batches: Iterable[Batch]
     shelf: SegmentShelf
     held: int
     at: int = 0
