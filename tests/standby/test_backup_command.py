@@ -77,7 +77,7 @@ def names(found: str) -> list[tuple[str, str]]:
 @pytest.mark.database
 def test_a_running_node_is_backed_up_and_comes_back(own: Net, say: Say, tmp_path: Path) -> None:
     """A zone that records all the while is backed up through its socket; restored on either database it is whole."""
-    store, config = str(tmp_path / "backup"), own.config(CITY)
+    store, config, url = str(tmp_path / "backup"), own.config(CITY), fresh_database()
     with running(own, Zone.EXCHANGE) as recorded:
         made = say("backup", "create", store, "--config", config, "--json")
         assert made.code == 0, made.err
@@ -90,7 +90,7 @@ def test_a_running_node_is_backed_up_and_comes_back(own: Net, say: Say, tmp_path
     target = tmp_path / "built" / "exchange"
     asked = ("backup", "restore", store, f"{CITY}/exchange", "--json", "--config", config)
     one = say(*asked, "--to", str(target))
-    two = say(*asked, "--to", str(tmp_path / "other"), "--database", fresh_database())
+    two = say(*asked, "--to", str(tmp_path / "other"), "--database", url)
 
     assert (one.code, two.code) == (0, 0), one.err + two.err
     first, second = json.loads(one.out), json.loads(two.out)

@@ -81,7 +81,8 @@ def create(ask: Ask, repository: Repository, backups: Backups, tell: Tell) -> Ma
     where the zone lacks a segment it is built from; no backup is then made, and the next call goes on.
     """
     began = time.monotonic()
-    with backups.locked(), telling_full_disk(f"repository {repository.directory}", _FREE):
+    thing = f"repository {repository.directory}"
+    with backups.locked(), backups.drafting(), telling_full_disk(thing, _FREE):
         zone = ask("backup.zone", repository=repository.id)
         anchors = x509.load_pem_x509_certificates(zone["anchors"].encode())
         passed_over: list[str] = []
@@ -91,8 +92,9 @@ def create(ask: Ask, repository: Repository, backups: Backups, tell: Tell) -> Ma
             if not draft.lacking():
                 break
         draft.require_whole()
+        drafted = draft.body()
         hit(SEAL_BEFORE)
-        said = ask("backup.seal", repository=repository.id, **draft.body())
+        said = ask("backup.seal", repository=repository.id, **drafted)
         made = backups.keep(envelope_of(said["envelope"]), anchors)
         hit(SEALED)
         ask("backup.made", repository=repository.id, name=made.name, acts=made.acts, hash=made.hash)
@@ -165,7 +167,7 @@ class _Draft:
         self._require_room(refs, acts)
         fresh = [ref for ref in refs if not self._has(ref.sha256)]
         brought = [ref for ref in fresh if self._bring(ref)]
-        mine = SegmentRef(ACTS_TABLE, *self.backups.shelf.add(acts), rows.height)
+        mine = SegmentRef(ACTS_TABLE, *self.backups.add(acts), rows.height)
         self._numbered += 1
         self.parts.append(Part(self._numbered, (mine, *brought)))
         self._listed |= {bytes.fromhex(ref.sha256) for ref in brought}

@@ -56,7 +56,7 @@ def backup() -> None:
 @one_zone_option
 @config_option
 @json_option
-def create(directory: Path, zone: str, config: Path, as_json: bool) -> None:
+def create(directory: Path, zone: str | None, config: Path, as_json: bool) -> None:
     """A zone whose backup fails ends the command; those before it stand."""
     from dataclasses import asdict
 
@@ -120,7 +120,7 @@ def _columns() -> dict[str, str]:
 @one_zone_option
 @json_option
 @click.pass_context
-def listing(ctx: click.Context, directory: Path, zone: str, as_json: bool) -> None:
+def listing(ctx: click.Context, directory: Path, zone: str | None, as_json: bool) -> None:
     """Oldest first, zone by zone."""
     repository = opened(directory)
     rows: list[dict[str, Any]] = []
@@ -172,7 +172,7 @@ def _line(backups: Backups, name: str) -> dict[str, Any]:
 def verify(
     ctx: click.Context,
     directory: Path,
-    zone: str,
+    zone: str | None,
     at: str,
     roots: tuple[Path, ...],
     config: Path,

@@ -37,7 +37,7 @@ def one_zone_option(command: F) -> F:
     """`--zone`: one zone instead of all."""
     kinds = click.Choice([str(zone) for zone in Zone])
     text = t("one zone only", "仅此分区")
-    return click.option("--zone", type=kinds, default="", envvar="JINBAO_ZONE", help=text)(command)
+    return click.option("--zone", type=kinds, envvar="JINBAO_ZONE", help=text)(command)
 
 
 def root_option(command: F) -> F:
@@ -79,7 +79,7 @@ def opened(directory: Path) -> Repository:
     return Repository(directory.absolute(), Files(), utc_now)
 
 
-def places(repository: Repository, zone: str) -> list[Backups]:
+def places(repository: Repository, zone: str | None) -> list[Backups]:
     """The zone that is wanted, or all that have a place."""
     from jinbao.model.zone import Endpoint
 

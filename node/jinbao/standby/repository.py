@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,7 +25,7 @@ from pathlib import Path
 import polars as pl
 from cryptography import x509
 
-from jinbao.journal.segments import SegmentShelf
+from jinbao.journal.segments import SegmentShelf, hash_of
 from jinbao.model.acts import envelope_json, envelope_of
 from jinbao.model.batch import SealedBatch, SegmentRef
 from jinbao.model.errors import CorruptionError, JinbaoError, LocalError, UsageError
@@ -41,6 +42,7 @@ MANIFEST_BYTES_MAX = 1 << 18
 """Some KiB, and four certificates."""
 
 _SUFFIX = ".json"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _LIST = {
     "part": pl.Int64(),
     "table": pl.String(),
@@ -76,7 +78,7 @@ class Backups:
 
     def __init__(self, directory: Path, zone: Endpoint, files: Files, now: Callable[[], datetime]) -> None:
         self.directory, self.zone = directory, zone
-        self.manifests = directory / "backups"
+        self.manifests, self._draft = directory / "backups", directory / "draft"
         self._files, self._now = files, now
         files.make_directory(directory)
         files.make_directory(self.manifests)
@@ -99,13 +101,46 @@ class Backups:
             self.shelf.sweep()
             for left in self.manifests.glob("*.tmp"):
                 self._files.remove(left)
+            self._take_back()
             yield
         finally:
             os.close(descriptor)
 
+    @contextmanager
+    def drafting(self) -> Iterator[None]:
+        """While a backup is made: its own files are on record before they are there, and go if it comes to nothing."""
+        self._draft.write_text(json.dumps(self.names()) + "\n", encoding="utf-8")
+        try:
+            yield
+        except Exception:
+            self._take_back()
+            raise
+        self._take_back()
+
+    def add(self, temporary: Path) -> tuple[str, int]:
+        """Put a file that is made here, acts or a list, on the shelf while drafting; its hash and bytes."""
+        sha256, _ = hash_of(temporary)
+        if not self.shelf.has(sha256):
+            with self._draft.open("a", encoding="utf-8") as file:
+                file.write(f"{sha256}\n")
+                file.flush()
+                os.fsync(file.fileno())
+        return self.shelf.add(temporary)
+
+    def _take_back(self) -> None:
+        """Remove what was made for a backup that has no manifest; nothing where any manifest came since."""
+        if not self._draft.is_file():
+            return
+        before, *made = self._draft.read_text(encoding="utf-8").splitlines() or [""]
+        if before == json.dumps(self.names()):
+            for sha256 in filter(_SHA256.fullmatch, made):  # the last may be half a line
+                self.shelf.remove(sha256)
+        self._files.remove(self._draft)
+
     def names(self) -> list[str]:
-        """Names of all backups, oldest first; nothing of them is read."""
-        return sorted(path.stem for path in self.manifests.glob(f"*{_SUFFIX}"))
+        """Names of all backups, by their newest act; nothing of them is read."""
+        found = (path.stem for path in self.manifests.glob(f"*{_SUFFIX}"))
+        return sorted(found, key=lambda name: (name.rpartition("-")[2], name))
 
     def path(self, name: str) -> Path:
         """Where the manifest of a backup lies."""
@@ -154,8 +189,9 @@ class Backups:
 
     def _listing(self, parts: Sequence[Part]) -> Listing:
         rows = [(p.seq, r.table, r.sha256, r.bytes, r.rows) for p in parts for r in p.segments]
-        frame = pl.DataFrame(rows, schema=_LIST, orient="row")
-        sha256, size = self.shelf.write(frame)
+        frame, temporary = pl.DataFrame(rows, schema=_LIST, orient="row"), self.shelf.temporary("list.tmp")
+        frame.write_parquet(temporary, compression="zstd", compression_level=1, statistics=False)
+        sha256, size = self.add(temporary)
         return Listing(sha256, size, frame.height, int(frame["bytes"].sum()))
 
     def listed(self, listings: Iterable[Listing]) -> Iterator[Part]:
