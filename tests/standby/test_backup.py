@@ -92,14 +92,21 @@ def test_a_backup_is_whole_and_says_so(saved: Saved) -> None:
         assert found.segments >= saved.made[saving.endpoint].segments > 0
 
 
+@pytest.mark.parametrize(("page", "rounds"), [(7, 6), (5000, 1)], ids=["many pages", "the last page"])
 def test_a_zone_that_writes_meanwhile_is_consistent(
-    guarded: MakeWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    guarded: MakeWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: int, rounds: int
 ) -> None:
     """While pages and files are copied, the zone captures and sweeps its shelf: what comes back is one moment of it."""
-    monkeypatch.setattr("jinbao.appliance.questions.backup.ACTS_MAX", 7)
+    monkeypatch.setattr("jinbao.appliance.questions.backup.ACTS_MAX", page)
+    monkeypatch.setattr(
+        "jinbao.source.kept.CHANGES_MAX", 1
+    )  # each capture replaces what the one before wrote
     with guarded(8) as network:
+        for _ in range(2):
+            network.business[PRODUCTION].edit()
+            network.capture(PRODUCTION)
         network.now += timedelta(days=3000)  # files are old enough to be swept as soon as nothing names them
-        saving, busy = Saving(network, tmp_path / "backup"), [6]
+        saving, busy = Saving(network, tmp_path / "backup"), [rounds]
         swept: list[int] = []
 
         def meanwhile(question: str) -> None:

@@ -100,12 +100,43 @@ def test_a_running_node_is_backed_up_and_comes_back(own: Net, say: Say, tmp_path
         second["tables"],
     )
     assert first["hash"] == zones[f"{CITY}/exchange"]["hash"]
-    shutil.copytree(own.directory / CITY / "exchange" / "identity", target / "identity", symlinks=True)
-    text = Path(config).read_text(encoding="utf-8")
-    text = text.replace(str(own.directory / CITY), str(tmp_path / "built"))
-    (tmp_path / "built.toml").write_text(text, encoding="utf-8")
-    verified = say("journal", "verify", "--config", str(tmp_path / "built.toml"))
+    verified = say("journal", "verify", "--config", settled_in(own, target.parent))
     assert verified.code == 0, verified.out
+
+
+@pytest.mark.database
+def test_a_zone_on_postgresql_is_backed_up_and_comes_back_on_sqlite(
+    own: Net, say: Say, tmp_path: Path
+) -> None:
+    """A zone restored on PostgreSQL is backed up from there, on from where its backup ended, and fits SQLite again."""
+    store, config, url = str(tmp_path / "backup"), own.config(CITY), fresh_database()
+    asked = ("--zone", "exchange", "--json")
+    assert say("backup", "create", store, *asked, "--config", config).code == 0
+    place = tmp_path / "server" / "exchange"
+    restored = ("backup", "restore", store, f"{CITY}/exchange", "--json")
+    moved = say(*restored, "--to", str(place), "--database", url, "--config", config)
+    assert moved.code == 0, moved.err
+
+    made = say("backup", "create", store, *asked, "--config", settled_in(own, place.parent, url))
+    back = say(*restored, "--to", str(tmp_path / "file"), "--config", config)
+
+    assert (made.code, back.code) == (0, 0), made.err + back.err
+    [second], found = json.loads(made.out)["backups"], json.loads(back.out)
+    assert (found["acts"], found["hash"]) == (second["acts"], second["hash"])
+    assert second["new_acts"] == second["acts"] - json.loads(moved.out)["acts"] > 0
+    assert say("backup", "verify", store, "--config", config).code == 0
+
+
+def settled_in(net: Net, directory: Path, url: str = "") -> str:
+    """Settings of the city in another directory, its exchange zone's identity there, and perhaps another database."""
+    home = net.directory / CITY
+    shutil.copytree(home / "exchange" / "identity", directory / "exchange" / "identity", symlinks=True)
+    text = Path(net.config(CITY)).read_text(encoding="utf-8").replace(str(home), str(directory))
+    if url:
+        text = text.replace("[zones.exchange]", f'[zones.exchange]\ndatabase = "{url}"')
+    config = directory / "node.toml"
+    config.write_text(text, encoding="utf-8")
+    return str(config)
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])

@@ -151,6 +151,15 @@ def test_a_manifest_rolled_back_is_named(kept: Kept) -> None:
     assert found.backups == 1
 
 
+def test_a_manifest_spelt_otherwise_is_named(kept: Kept) -> None:
+    """A manifest that says the same in other bytes is not the file that was written."""
+    saving = kept.again()
+    path = saving.backups.path(kept.first.name)
+    path.write_text(json.dumps(json.loads(path.read_bytes())))
+
+    assert kinds(saving.inspect()) == [(f"backup {kept.first.name}", "altered")]
+
+
 def test_a_manifest_gone_is_named(kept: Kept) -> None:
     """The zone remembers its newest backup: where its manifest is gone it is missing, and what it named is a stray."""
     saving = kept.again()
