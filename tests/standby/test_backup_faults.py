@@ -233,6 +233,18 @@ def test_a_zone_that_signs_what_is_not_so_is_found(kept: Kept) -> None:
         assert kinds(found) == [(f"backup {name}", kind)], other
 
 
+def test_a_list_that_lies_about_its_acts_is_found(kept: Kept) -> None:
+    """A list whose parts end with another hash than their acts do is found, though the zone signed its name."""
+    saving = kept.again()
+    parts = [replace(p, hash="b" * 64) for p in saving.backups.parts(kept.manifest(kept.second.name))]
+    resealed(kept, PRODUCTION, listings=saving.backups.list_parts(parts, ()))
+
+    found = saving.inspect()
+
+    assert kinds(found) == [(f"backup {kept.second.name}", "altered")]
+    assert "part 1: expected act" in found.damage[0].detail
+
+
 def test_what_lies_beside_is_a_stray(kept: Kept) -> None:
     """Files that no backup names and nothing reads are strays, and no damage."""
     saving = kept.again()

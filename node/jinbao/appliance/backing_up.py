@@ -169,7 +169,7 @@ class _Draft:
         brought = [ref for ref in fresh if self._bring(ref)]
         mine = SegmentRef(ACTS_TABLE, *self.backups.add(acts), rows.height)
         self._numbered += 1
-        self.parts.append(Part(self._numbered, (mine, *brought)))
+        self.parts.append(Part(self._numbered, self.lsn, self.digest, (mine, *brought)))
         self._listed |= {bytes.fromhex(ref.sha256) for ref in brought}
         self.new |= {ref.sha256: ref.bytes for ref in (mine, *brought)}
 

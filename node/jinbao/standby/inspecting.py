@@ -166,6 +166,12 @@ def _walk(backups: Backups, parts: Sequence[Part], acts: list[str]) -> _Walk:
                     raise CorruptionError(
                         f"act {lsn}", expected=f"segment {sha256}, which it is built from", got="none listed"
                     )
+        if (lsn, digest) != (part.lsn, part.hash):
+            raise UnprovableError(
+                f"part {part.seq}",
+                expected=f"act {part.lsn} with hash {part.hash[:12]} at its end",
+                got=f"act {lsn} with hash {digest[:12]}",
+            )
         ends.append((lsn, digest))
     return _Walk(acts, ends)
 

@@ -29,7 +29,7 @@ from jinbao.journal.segments import SegmentShelf, hash_of
 from jinbao.model.acts import envelope_json, envelope_of
 from jinbao.model.batch import SealedBatch, SegmentRef
 from jinbao.model.errors import CorruptionError, JinbaoError, LocalError, UsageError
-from jinbao.model.stream import ACTS_TABLE, JOURNAL, OBJECT_TABLE, StreamId
+from jinbao.model.stream import JOURNAL, OBJECT_TABLE, StreamId
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.standby.manifests import FORMAT, LISTINGS_MAX, Listing, Manifest, open_manifest
 from jinbao.standby.rebuilding import Copy
@@ -49,17 +49,21 @@ _LIST = {
     "sha256": pl.String(),
     "bytes": pl.Int64(),
     "rows": pl.Int64(),
+    "lsn": pl.Int64(),
+    "hash": pl.String(),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Acts that were copied at once: their segment, and the segments that they were the first to name.
+    """Acts that were copied at once: their segment, then the segments that they were the first to name.
 
-    Counts from 1 in each backup.
+    Counts from 1 in each backup; its newest act is `lsn`, where the chain's hash is `hash`.
     """
 
     seq: int
+    lsn: int
+    hash: str
     segments: tuple[SegmentRef, ...]
 
     @property
@@ -70,7 +74,7 @@ class Part:
     @property
     def acts(self) -> SegmentRef:
         """The segment of its acts."""
-        return next(ref for ref in self.segments if ref.table == ACTS_TABLE)
+        return self.segments[0]
 
 
 class Backups:
@@ -188,7 +192,7 @@ class Backups:
         return (*base, self._listing(parts))
 
     def _listing(self, parts: Sequence[Part]) -> Listing:
-        rows = [(p.seq, r.table, r.sha256, r.bytes, r.rows) for p in parts for r in p.segments]
+        rows = [(p.seq, r.table, r.sha256, r.bytes, r.rows, p.lsn, p.hash) for p in parts for r in p.segments]
         frame, temporary = pl.DataFrame(rows, schema=_LIST, orient="row"), self.shelf.temporary("list.tmp")
         frame.write_parquet(temporary, compression="zstd", compression_level=1, statistics=False)
         sha256, size = self.add(temporary)
@@ -201,8 +205,8 @@ class Backups:
             if damage is not None:
                 raise CorruptionError(damage.thing, expected="a list of a backup", got=damage.detail)
             for rows in self.shelf.read(listing.sha256).partition_by("part", maintain_order=True):
-                refs = tuple(SegmentRef(*row[1:]) for row in rows.iter_rows())
-                yield Part(rows["part"][0], refs)
+                refs = tuple(SegmentRef(*row[1:5]) for row in rows.iter_rows())
+                yield Part(rows["part"][0], rows["lsn"][0], rows["hash"][0], refs)
 
     def parts(self, manifest: Manifest) -> Parts:
         """The parts of a proved backup, read anew by whoever goes through them; raises CorruptionError for a bad list."""
