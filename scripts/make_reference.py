@@ -28,6 +28,7 @@ from jinbao.appliance.questions.quarantine import GENERAL
 from jinbao.appliance.questions.registry import Question
 from jinbao.appliance.settings import (
     AuditSettings,
+    CopySettings,
     EvidenceSettings,
     Limits,
     Paces,
@@ -93,7 +94,7 @@ def _keys(prefix: str, model: type[BaseModel]) -> Iterator[Sequence[object]]:
 
 def _is_table(annotation: object) -> bool:
     return (
-        annotation in {Limits, Paces, RoleSettings, AuditSettings, EvidenceSettings}
+        annotation in {Limits, Paces, RoleSettings, AuditSettings, EvidenceSettings, CopySettings}
         or "ZoneSettings" in str(annotation)
         or "SourceSettings" in str(annotation)
     )
@@ -464,6 +465,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "settings-audit": _settings("audit.", AuditSettings),
     "roles": _roles,
     "settings-evidence": _settings("evidence.", EvidenceSettings),
+    "settings-copies": _settings("copies.", CopySettings),
     "metrics": _metrics,
     "errors": _errors,
     "cli": _cli,

@@ -65,19 +65,26 @@ def stopped(network: dict[str, Settings]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def province(network: dict[str, Settings], stopped: dict[str, Any]) -> Iterator[ZoneService]:
-    """The province's exchange zone, running alone."""
+def served(
+    network: dict[str, Settings], stopped: dict[str, Any]
+) -> Iterator[tuple[ZoneService, dict[str, Any]]]:
+    """The province's exchange zone, running, and its answers before any other zone could tell it something."""
     with serving(open_zone(network[PROVINCE], Zone.EXCHANGE)) as service:
-        yield service
+        assert is_running(network[PROVINCE], Zone.EXCHANGE)
+        yield service, answers(network[PROVINCE])
+
+
+@pytest.fixture(scope="module")
+def province(served: tuple[ZoneService, dict[str, Any]]) -> ZoneService:
+    """The province's exchange zone, running."""
+    return served[0]
 
 
 def test_a_running_zone_answers_as_the_stopped_one_did(
-    province: ZoneService, stopped: dict[str, Any], network: dict[str, Settings]
+    served: tuple[ZoneService, dict[str, Any]], stopped: dict[str, Any]
 ) -> None:
     """An answer over the socket is the answer of the stopped zone, attachments byte for byte."""
-    assert is_running(network[PROVINCE], Zone.EXCHANGE)
-
-    running = answers(network[PROVINCE])
+    _, running = served
 
     assert running == stopped
     kinds = [act["kind"] for act in running["journal.list"]["acts"]]

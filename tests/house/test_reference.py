@@ -27,6 +27,7 @@ from tests.house.tree import ROOT, modules
 from jinbao.appliance.metrics import METRICS
 from jinbao.appliance.settings import (
     AuditSettings,
+    CopySettings,
     EvidenceSettings,
     Limits,
     Paces,
@@ -44,11 +45,12 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "roles.": RoleSettings,
     "audit.": AuditSettings,
     "evidence.": EvidenceSettings,
+    "copies.": CopySettings,
     "sources[].": SourceSettings,
     "zones.<zone>.": ZoneSettings,
 }
 
-BRANCHES = {"limits", "pace", "sources", "zones", "roles", "audit", "evidence"}
+BRANCHES = {"limits", "pace", "sources", "zones", "roles", "audit", "evidence", "copies"}
 """Keys of the node that hold sections of their own."""
 
 

@@ -10,7 +10,7 @@ from tests.sim.small import INCARNATION, Showing, SmallZone, honest
 from tests.trust.example import CITY, FIRST, NOW, ROOT, SIBLING, Network
 
 from jinbao.model.acts import envelope_json
-from jinbao.model.batch import Header, Kind, Manifest, SealedBatch, SegmentRef
+from jinbao.model.batch import Header, JournalCut, Kind, Manifest, SealedBatch, SegmentRef
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.trust.encoding import HEADER_TYPE, TOPOLOGY_TYPE, decode_header, encode_header
@@ -148,6 +148,7 @@ HEADERS: dict[str, object] = {
     "segments": (SegmentRef("person", "0f" * 32, 1, 1),),
     "manifest": Manifest(1, ()),
     "continues": Mark(STREAM, INCARNATION, 1, 1, "0f" * 32),
+    "cut": JournalCut(1, "0f" * 32, "2026-11-20T07:00:01Z"),
 }
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.sim.world import World
 
 from jinbao.appliance.assembly import OpenZone
 from jinbao.appliance.guarding import copy_of as guarded_copy
+from jinbao.appliance.network import COPY_KEYS
+from jinbao.authority.copy_keys import load_copy_key
 from jinbao.model.batch import SegmentRef
 from jinbao.model.stream import JOURNAL, StreamId
 from jinbao.model.zone import Border, Endpoint, Zone
+from jinbao.standby.objects import Opener
 from jinbao.standby.rebuilding import Copy
 
 BACKUP = Endpoint("140000-backup", Zone.EXCHANGE)
@@ -41,8 +46,14 @@ def bring(world: World, endpoint: Endpoint) -> None:
 
 
 def copy_of(backup: OpenZone, endpoint: Endpoint, at: int = 0) -> Copy:
-    """A zone's copy as the backup has it."""
-    return guarded_copy(backup, endpoint, at)
+    """A zone's copy as the backup has it, for who holds the escrow key."""
+    return replace(guarded_copy(backup, endpoint, at), opener=escrow(backup))
+
+
+def escrow(backup: OpenZone) -> Opener:
+    """What the escrow key of the backup's network opens."""
+    file = backup.settings.topology_file.parent / COPY_KEYS / "escrow.pem"
+    return Opener(load_copy_key(file, (), ("escrow",)).key, backup.shelf.rings)
 
 
 def objects_of(copy: Copy) -> dict[str, SegmentRef]:

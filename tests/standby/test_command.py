@@ -14,6 +14,7 @@ from tests.postgres import fresh_database
 from tests.sim.world import Plan
 from tests.standby.network import standby_net
 
+from jinbao.appliance.network import COPY_KEYS
 from jinbao.appliance.restoring import MARK
 from jinbao.model.failpoint import ENVIRONMENT
 
@@ -24,6 +25,11 @@ BACKUP, CITY = "140000-backup", "140100"
 def net(guarded_plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Net:
     """A network with a backup site after a first submission; every zone is stopped."""
     return standby_net(guarded_plan, tmp_path_factory.mktemp("standby") / "net")
+
+
+def escrow(net: Net) -> tuple[str, ...]:
+    """The arguments by which a copy is opened, and where it is."""
+    return ("--key", str(net.directory / COPY_KEYS / "escrow.pem"), "--config", net.config(BACKUP))
 
 
 def test_the_backup_says_what_can_be_built(net: Net, say: Say) -> None:
@@ -59,12 +65,11 @@ def test_a_zone_is_built_from_the_command_line(net: Net, say: Say, tmp_path: Pat
         "--to",
         str(target),
         "--json",
-        "--config",
-        net.config(BACKUP),
+        *escrow(net),
     )
     second = say(
         *("standby", "rebuild", f"{CITY}/exchange", "--to", str(tmp_path / "other"), "--database", url),
-        *("--json", "--config", net.config(BACKUP)),
+        *("--json", *escrow(net)),
     )
 
     assert (first.code, second.code) == (0, 0), first.err + second.err
@@ -89,8 +94,7 @@ def test_a_killed_command_goes_on_when_it_is_given_again(net: Net, say: Say, tmp
         f"{CITY}/production",
         "--to",
         str(target),
-        "--config",
-        net.config(BACKUP),
+        *escrow(net),
     )
     killed = spawn(*arguments, **{ENVIRONMENT: "rebuild.after_segment:3"})
     assert killed.code == -signal.SIGKILL, killed.err
@@ -130,3 +134,52 @@ def test_scrubbing_is_shown(net: Net, say: Say) -> None:
 
     assert said.code == 0
     assert json.loads(said.out)["last_ended_at"] == ""
+
+
+def test_a_copy_is_opened_by_who_has_a_key_for_it(net: Net, say: Say, tmp_path: Path) -> None:
+    """Without a key, or with the one of drills, nothing is built and the next step is said; the zones' own keys do."""
+    keys = net.directory / COPY_KEYS
+    rebuild = ("standby", "rebuild", f"{CITY}/exchange", "--config", net.config(BACKUP), "--to")
+
+    without = say(*rebuild, str(tmp_path / "a"))
+    drill = say(*rebuild, str(tmp_path / "b"), "--key", str(keys / "drill.pem"))
+    zones = sorted(net.directory.glob("*/*/copy-keys"))
+    own = say(*rebuild, str(tmp_path / "c"), *(word for zone in zones for word in ("--key", str(zone))))
+
+    assert (without.code, drill.code, own.code) == (1, 2, 0), own.err
+    assert "--key" in without.err
+    assert "escrow:" in drill.err
+    assert (tmp_path / "b" / MARK).exists()
+
+
+def test_keys_are_made_for_two_persons_and_for_drills(say: Say, tmp_path: Path) -> None:
+    """An escrow key asks for two passphrases; each kind prints the line for the settings and is made once."""
+    files = [tmp_path / "first", tmp_path / "second"]
+    for file in files:
+        file.write_text(f"words of {file.name}\n")
+        file.chmod(0o600)
+    escrow_file, drill_file = tmp_path / "escrow.pem", tmp_path / "drill.pem"
+    persons = [word for file in files for word in ("--passphrase-file", str(file))]
+
+    alone = say("standby", "key", "create", "escrow", "--to", str(escrow_file), *persons[:2])
+    both = say("standby", "key", "create", "escrow", "--to", str(escrow_file), *persons)
+    drill = say("standby", "key", "create", "drill", "--to", str(drill_file))
+    again = say("standby", "key", "create", "drill", "--to", str(drill_file))
+
+    assert (alone.code, both.code, drill.code, again.code) == (2, 0, 0, 1)
+    assert both.out.startswith('escrow_key = "')
+    assert drill.out.startswith('drill_key = "')
+    assert escrow_file.stat().st_mode & 0o777 == 0o600
+    assert "words of" not in alone.err + both.out
+
+
+def test_a_zone_gets_another_key(net: Net, say: Say) -> None:
+    """Asked for, a zone encrypts by another key from now on, says its name, and keeps the one before."""
+    config = net.config(CITY)
+
+    first = json.loads(say("standby", "key", "rotate", "--json", "--config", config).out)
+    said = say("standby", "key", "rotate", "--config", config)
+
+    assert first["key"].startswith(f"{CITY}/exchange#")
+    assert f"{CITY}/exchange#" in said.out
+    assert len(list((net.directory / CITY / "exchange" / "copy-keys").glob("*.key"))) == 3

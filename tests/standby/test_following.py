@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -14,12 +15,13 @@ from tests.standby.following import BACKUP, CITY, PROTECTED, PROVINCE, bring, co
 
 from jinbao.appliance.guarding import exposure
 from jinbao.appliance.housekeeping import retention_plan, sweep_shelf
+from jinbao.appliance.restoring import Place, rebuild
 from jinbao.flow import following
 from jinbao.flow.following import (
     ACTS_MAX,
     PIECE_CHARACTERS,
     JournalSealer,
-    lsn_of,
+    cut_of,
     of_frame,
     to_frame,
 )
@@ -29,10 +31,10 @@ from jinbao.journal.verify import verify_journal
 from jinbao.model import acts
 from jinbao.model.acts import Entry
 from jinbao.model.batch import Header, Kind
-from jinbao.model.errors import UnacceptableError
+from jinbao.model.errors import UnacceptableError, UnprovableError
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint, Zone
-from jinbao.trust.encoding import decode_header
+from jinbao.trust.encoding import decode_header, encode_header
 
 
 def entries(world: World, endpoint: Endpoint) -> list[Entry]:
@@ -158,52 +160,91 @@ class Forging:
         return [*found[:-1], replace(found[-1], **self._alter)]  # type: ignore[arg-type]  # by name
 
 
+def forged(world: World, endpoint: Endpoint, acts_read: Forging) -> None:
+    """The zone seals what is read in place of its own acts, and the backup fetches it."""
+    zone = world.zones[endpoint]
+    JournalSealer(
+        index=zone.index,
+        ledger=zone.ledger,
+        recorded=acts_read,
+        shelf=zone.shelf,
+        seal=zone.seal,
+        epoch=lambda: 1,
+        backup=lambda: BACKUP.node,
+        now=zone.ports.now_text,
+    ).step()
+    bring(world, endpoint)
+
+
 @pytest.mark.parametrize(
     "alter",
     [
         {"body": '{"peer":"140000/exchange","reason":"another"}'},
         {"kind": "resumed"},
-        {"at": "2020-01-01"},
+        {"at": "2020-01-01T00:00:00Z"},
         {"hash": "0" * 64},
         {"lsn": 99999},
     ],
 )
-def test_acts_that_do_not_follow_hold_their_stream(guarded: MakeWorld, alter: dict[str, object]) -> None:
-    """A sealed batch whose acts are not the zone's chain is held, the cut stays, and other zones are cut on."""
+def test_acts_that_do_not_follow_are_found_where_a_copy_is_read(
+    guarded: MakeWorld, alter: dict[str, object]
+) -> None:
+    """A copy whose acts are not the zone's chain is never built; up to the cut before it is read as it was."""
+    endpoint = PROTECTED[1]
+    with guarded(1) as world:
+        backup = world.zones[BACKUP]
+        before = backup.cuts.of(journal_of(endpoint))
+        world.zones[endpoint].ledger.record(acts.paused(Endpoint(PROVINCE, Zone.EXCHANGE), "a test"))
+        forged(world, endpoint, Forging(world, endpoint, alter))
+
+        with pytest.raises(UnprovableError, match="act"):
+            list(copy_of(backup, endpoint).entries())
+        assert len(list(copy_of(backup, endpoint, before.lsn).entries())) == before.lsn
+
+
+@pytest.mark.parametrize("said", [{"lsn": 1}, {"hash": "0" * 64}])
+def test_a_cut_that_goes_back_holds_its_stream(
+    guarded: MakeWorld, monkeypatch: pytest.MonkeyPatch, said: dict[str, object]
+) -> None:
+    """A zone that says less of its own acts than before is held, the cut stays, and other zones are cut on."""
     endpoint, other = PROTECTED[1], PROTECTED[3]
     with guarded(1) as world:
-        zone = world.zones[endpoint]
-        peer = Endpoint(PROVINCE, Zone.EXCHANGE)
-        zone.ledger.record(acts.paused(peer, "a test"))
-        world.zones[other].ledger.record(acts.paused(Endpoint(CITY, Zone.EXCHANGE), "a test"))
-        sealer = JournalSealer(
-            index=zone.index,
-            ledger=zone.ledger,
-            recorded=Forging(world, endpoint, alter),
-            shelf=zone.shelf,
-            seal=zone.seal,
-            epoch=lambda: 1,
-            backup=lambda: BACKUP.node,
-            now=zone.ports.now_text,
-        )
-        cuts = world.zones[BACKUP].cuts
+        cuts, zone = world.zones[BACKUP].cuts, world.zones[endpoint]
         before = cuts.of(journal_of(endpoint)), cuts.of(journal_of(other))
-        sealer.step()
+        last = zone.following.cut(journal_of(endpoint), before[0].seq)
+        with monkeypatch.context() as patch:
+            patch.setattr(JournalSealer, "_cut", lambda *_: replace(last, **said))
+            zone.ledger.record(acts.paused(Endpoint(PROVINCE, Zone.EXCHANGE), "a test"))
+            zone.following.step()
+        world.zones[other].ledger.record(acts.paused(Endpoint(CITY, Zone.EXCHANGE), "a test"))
         world.zones[other].following.step()
         bring(world, endpoint)
         bring(world, other)
 
-        assert list(world.zones[BACKUP].index.held()) == [journal_of(endpoint)]
+        assert [code for _, code, _ in world.zones[BACKUP].index.held().values()] == ["unprovable"]
         assert cuts.of(journal_of(endpoint)) == before[0]
         assert cuts.of(journal_of(other)).lsn > before[1].lsn
 
 
-def test_a_batch_that_does_not_say_its_acts_is_refused() -> None:
-    """A header whose run names no act is none of a journal."""
-    header = Header(journal_of(PROTECTED[0]), 1, "a", 1, "", Kind.CHANGE, "2024-11-05T00:00:00Z", run="run-7")
+def test_a_cut_that_is_no_time_is_refused(guarded: MakeWorld) -> None:
+    """A header whose cut says no moment is no message of the contract."""
+    with guarded(1) as world:
+        zone = world.zones[PROTECTED[1]]
+        sealed = zone.index.batches(journal_of(PROTECTED[1]))[-1]
+        header = decode_header(sealed.payload)
+        assert header.cut is not None
 
-    with pytest.raises(UnacceptableError, match="acts-"):
-        lsn_of(header)
+        for moment in ("yesterday", "2024-11-05T00:00:00", ""):
+            with pytest.raises(UnprovableError):
+                decode_header(encode_header(replace(header, cut=replace(header.cut, at=moment))))
+
+
+def test_a_batch_that_does_not_say_its_acts_is_refused() -> None:
+    """A header without a cut is none of a journal."""
+    header = Header(journal_of(PROTECTED[0]), 1, "a", 1, "", Kind.CHANGE, "2024-11-05T00:00:00Z")
+
+    with pytest.raises(UnacceptableError, match="how far its acts go"):
+        cut_of(header)
 
 
 def test_files_wait_for_the_backup_and_then_go(guarded: MakeWorld) -> None:
@@ -281,26 +322,22 @@ def test_storms_leave_the_backup_whole(guarded: MakeWorld) -> None:
 
 
 NOT_AN_ACT = [
-    {"body": "not json"},
+    {"body": "[]", "kind": "applied"},
     {"body": "{}", "kind": "applied"},
-    {"body": '{"sha256":["../../x"]}', "kind": "receipts_kept"},
+    {"body": '{"stream":7}', "kind": "rebased"},
     {"body": '{"quarantine":7,"findings":""}', "kind": "converted"},
-    {"at": "yesterday"},
-    {"at": "2024-11-05T00:00:00"},
 ]
 
 
 @pytest.mark.parametrize("alter", NOT_AN_ACT)
-def test_acts_that_are_none_hold_their_zone_and_nobody_else(
-    guarded: MakeWorld, alter: dict[str, str]
+def test_acts_that_are_none_are_named_where_a_zone_is_built(
+    guarded: MakeWorld, alter: dict[str, str], tmp_path: Path
 ) -> None:
-    """A zone that chains what no zone records is held as unacceptable; the backup goes on with all others."""
-    endpoint, other = PROTECTED[1], PROTECTED[3]
+    """A zone that chains what no zone records cannot be built again beyond it: the act is named, nothing is left open."""
+    endpoint = PROTECTED[1]
     with guarded(1) as world:
-        zone, cuts = world.zones[endpoint], world.zones[BACKUP].cuts
+        zone, backup = world.zones[endpoint], world.zones[BACKUP]
         zone.ledger.record(acts.paused(Endpoint(PROVINCE, Zone.EXCHANGE), "a test"))
-        world.zones[other].ledger.record(acts.paused(Endpoint(CITY, Zone.EXCHANGE), "a test"))
-        before = cuts.of(journal_of(endpoint)), cuts.of(journal_of(other))
 
         class Chained(Forging):
             """Altered, and hashed again as if it had been recorded so."""
@@ -311,29 +348,14 @@ def test_acts_that_are_none_hold_their_zone_and_nobody_else(
                 digest = act_hash(previous.hash, last.lsn, last.kind, last.body, last.at)
                 return [*found[:-1], replace(last, hash=digest)]
 
-        sealer = JournalSealer(
-            index=zone.index,
-            ledger=zone.ledger,
-            recorded=Chained(world, endpoint, dict(alter)),
-            shelf=zone.shelf,
-            seal=zone.seal,
-            epoch=lambda: 1,
-            backup=lambda: BACKUP.node,
-            now=zone.ports.now_text,
-        )
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(JournalSealer, "_objects", lambda _self, _entry, _stream: iter(()))
-            sealer.step()
-        world.zones[other].following.step()
-        bring(world, endpoint)
-        bring(world, other)
+            patch.setattr(following, "named", lambda _kind, _body: ())
+            patch.setattr(following, "needed", lambda _kind, _body: ())
+            forged(world, endpoint, Chained(world, endpoint, dict(alter)))
+        copy = copy_of(backup, endpoint)
 
-        held = world.zones[BACKUP].index.held()
-        assert [(stream, code) for stream, (_, code, _) in held.items()] == [
-            (journal_of(endpoint), "unacceptable")
-        ]
-        assert cuts.of(journal_of(endpoint)) == before[0]
-        assert cuts.of(journal_of(other)).lsn > before[1].lsn
+        with pytest.raises(UnprovableError, match=f"act {copy.held}: expected one that a zone records"):
+            rebuild(copy, backup.settings, Place(tmp_path / "built"), lambda _done, _total: None)
 
 
 def test_a_long_backlog_ends(guarded: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:

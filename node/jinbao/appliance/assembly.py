@@ -27,6 +27,8 @@ from jinbao.appliance.zone_lock import Purpose, lock
 from jinbao.audit.persons import PersonKey
 from jinbao.audit.projection import AuditProjection
 from jinbao.audit.trail import Trail, TrailLimits
+from jinbao.authority.copy_keys import DIRECTORY as COPY_KEYS
+from jinbao.authority.copy_keys import PURPOSES, ZoneKeys, recipient_of
 from jinbao.authority.identity_files import ZoneIdentity
 from jinbao.decision.room import Decision, DecisionProjection
 from jinbao.flow.apply import Applier, Handler, SubmissionHandler
@@ -65,6 +67,7 @@ from jinbao.registry.standards import load_standards
 from jinbao.source.state import SourceState, StateProjection
 from jinbao.standby.cuts import CutProjection, Cuts
 from jinbao.standby.following import JournalHandler
+from jinbao.standby.objects import BackupShelf, ObjectGiver
 from jinbao.standby.witnessing import CutSealer, CutsHandler
 from jinbao.store.ahead import SideBySide, ahead
 from jinbao.store.engine import Store
@@ -74,6 +77,7 @@ from jinbao.store.projection import Projection
 from jinbao.trust.encoding import decode_header
 from jinbao.trust.envelope import check_bounds, head_of, seal
 from jinbao.trust.identity import parse_identity
+from jinbao.trust.objects import ClaimVerifier, Recipient
 from jinbao.trust.parquet import ParquetLimits
 from jinbao.trust.verify import Verifier
 
@@ -134,7 +138,7 @@ class OpenZone:
     standards: dict[str, Standard]
     mappings: dict[str, LibraryMapping]
     store: Store
-    shelf: SegmentShelf
+    shelf: BackupShelf
     index: JournalIndex
     counter: Counter
     ledger: Ledger
@@ -164,6 +168,7 @@ class OpenZone:
     following: JournalSealer
     cut_sealer: CutSealer
     scrub: Scrub
+    giver: ObjectGiver
     writing: threading.Lock = field(default_factory=threading.Lock)
     """Held while a capture has files on the shelf that no act names yet."""
     shelving: threading.Lock = field(default_factory=threading.Lock)
@@ -229,8 +234,7 @@ def _build(
     standards = load_standards(tiers / "standards")
     mappings = load_mappings(tiers / "mappings", standards)
     # Where it is kept: segments by content, one database, its schema at the newest revision.
-    shelf = SegmentShelf(directory / "segments", ports.files)
-    shelf.sweep()
+    shelf = _shelf(me, directory, trust, ports)
     store = Store(_database(settings, me.zone), directory / "stage")
     opened.append(store)
     libraries, projections = projections_of(standards, shelf)
@@ -309,10 +313,19 @@ def _build(
         TrustHandler(ledger=ledger, shelf=shelf, inspector=inspector, trust=trust),
     ]
     cuts = Cuts(store)
-    journals = JournalHandler(me=me.node, ledger=ledger, shelf=shelf, inspector=inspector, cut_of=cuts.of)
+    scrub = Scrub(
+        me,
+        store,
+        shelf,
+        directory / "scrub.json",
+        files=ports.files,
+        now=ports.now,
+        within=timedelta(days=limits.scrub_days),
+        told=observer.event,
+    )
     of_zone: dict[Zone, list[Handler]] = {
         Zone.EXCHANGE: [
-            journals,
+            JournalHandler(me=me.node, ledger=ledger, shelf=shelf, cut_of=cuts.of, absent=scrub.note_absent),
             CutsHandler(ledger=ledger, witnessed=cuts.witnessed, topology=trust.topology, observer=observer),
             submissions,
         ],
@@ -352,6 +365,8 @@ def _build(
             segment_rows_max=limits.segment_rows_max,
             beside=ports.beside,
         )
+    # What goes to the site that protects us, which may keep it and not read it.
+    giver = _giver(settings, me, shelf, trust, ports)
     return OpenZone(
         settings=settings,
         me=me,
@@ -363,7 +378,7 @@ def _build(
         store=store,
         shelf=shelf,
         index=index,
-        counter=Counter(index, store, trust.topology),
+        counter=Counter(index, store, trust.topology, giver.path),
         ledger=ledger,
         projections=projections,
         library=library,
@@ -453,16 +468,8 @@ def _build(
             epoch=epoch,
             now=ports.now_text,
         ),
-        scrub=Scrub(
-            me,
-            store,
-            shelf,
-            directory / "scrub.json",
-            files=ports.files,
-            now=ports.now,
-            within=timedelta(days=limits.scrub_days),
-            told=observer.event,
-        ),
+        scrub=scrub,
+        giver=giver,
         unlock=unlock,
     )
 
@@ -507,6 +514,45 @@ def _topology(
     if not topology.knows(me):
         raise SettingsError(f"topology version {topology.version}", expected=f"a row with {me}", got="none")
     return topology
+
+
+def _shelf(me: Endpoint, directory: Path, trust: TrustKeeper, ports: Ports) -> BackupShelf:
+    """The shelf, without what a killed process left on its way; of a site that protects others it holds ciphertext."""
+    claims = ClaimVerifier(me.node, trust.book, trust.topology, ports.now)
+    shelf = BackupShelf(directory / "segments", ports.files, claims.verify, directory / "copy-rings")
+    shelf.sweep()
+    return shelf
+
+
+def _giver(
+    settings: Settings, me: Endpoint, shelf: SegmentShelf, trust: TrustKeeper, ports: Ports
+) -> ObjectGiver:
+    directory = settings.directory(me.zone)
+    return ObjectGiver(
+        me,
+        shelf,
+        directory / "objects",
+        keys=ZoneKeys(me, directory / COPY_KEYS),
+        recipients=_recipients(settings, trust.topology()),
+        signer=trust.identity,
+        files=ports.files,
+        now=ports.now_text,
+        reserve_bytes=settings.limits.disk_reserve_bytes,
+    )
+
+
+def _recipients(settings: Settings, topology: Topology) -> tuple[Recipient, ...]:
+    """Who may open copies of this node; raises SettingsError where it is protected and nobody could ever open them."""
+    copies, backup = settings.copies, topology.backup(settings.node)
+    if backup and not copies.escrow_key:
+        raise SettingsError(
+            "copies.escrow_key",
+            expected=f"a public key: {backup} protects this node, and keeps what it cannot read",
+            got="none",
+            next_step="jinbao standby key create escrow --help",
+        )
+    texts = {"drill": copies.drill_key, "escrow": copies.escrow_key}
+    return tuple(recipient_of(purpose, texts[purpose]) for purpose in PURPOSES if texts[purpose])
 
 
 def _epoch_of(identity: ZoneIdentity) -> int:

@@ -14,8 +14,10 @@ from typing import Any
 
 from jinbao.appliance.loopback import free_port
 from jinbao.appliance.settings import Settings
+from jinbao.authority.copy_keys import PURPOSES, CopyKey, create_copy_key, load_copy_key
 from jinbao.authority.demo import DemoAuthorities
 from jinbao.authority.identity_files import load_identity
+from jinbao.authority.private_files import make_private
 from jinbao.model.topology import NodeRow, Topology
 from jinbao.model.zone import Border, Endpoint, Tier, Zone
 from jinbao.trust.documents import seal_topology
@@ -24,6 +26,9 @@ from jinbao.trust.encoding import envelope_message
 TRUST_DOMAIN = "jinbao.demo"
 AUTHORITIES = "authorities"
 """Folder of a network that holds its authorities, one each: `jinbao ca list DIR/authorities/140000`."""
+
+COPY_KEYS = "copy-keys"
+"""Folder of a network that holds the keys which open its backup site's copies, `drill.pem` and `escrow.pem`."""
 
 ALL_ZONES = (Zone.PRODUCTION, Zone.EXCHANGE, Zone.DECISION)
 
@@ -106,7 +111,8 @@ def make_network(
         for zone in node.zones:
             (home / zone).mkdir(mode=0o700, parents=True, exist_ok=True)
             authorities.issue(Endpoint(node.node, zone), topology, home / zone / "identity")
-        settings[node.node] = _settings(node, home, directory / "topology.sealed", overrides or {})
+        mine = {"copies": _copies(directory, node, nodes)} | dict(overrides or {})
+        settings[node.node] = _settings(node, home, directory / "topology.sealed", mine)
     root = next(node.node for node in nodes if not node.parent)
     signer = load_identity(directory / root / Zone.EXCHANGE / "identity")
     sealed = seal_topology(topology, signer)
@@ -115,6 +121,23 @@ def make_network(
         text = to_toml(settings[node.node].model_dump(mode="json", exclude_defaults=True))
         (directory / node.node / "node.toml").write_text(text, encoding="utf-8")
     return topology, settings
+
+
+def _copies(directory: Path, node: PlannedNode, nodes: Sequence[PlannedNode]) -> dict[str, Any]:
+    """Whose keys open copies of a node, or the key by which a backup site drills; they are made where there are none."""
+    if node.protects:
+        return {"drill_key_file": directory / COPY_KEYS / "drill.pem"}
+    if not any(node.node in other.protects for other in nodes):
+        return {}
+    return {f"{purpose}_key": _copy_key(directory, purpose).public_text for purpose in PURPOSES}
+
+
+def _copy_key(directory: Path, purpose: str) -> CopyKey:
+    path = directory / COPY_KEYS / f"{purpose}.pem"
+    if path.exists():
+        return load_copy_key(path, (), (purpose,))
+    make_private(path.parent)
+    return create_copy_key(path, (), purpose)
 
 
 def _settings(node: PlannedNode, home: Path, topology: Path, overrides: Mapping[str, Any]) -> Settings:

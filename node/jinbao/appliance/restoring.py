@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from jinbao.appliance.assembly import projections_of, stored_batch
-from jinbao.appliance.database.dumping import dump, tables_of
+from jinbao.appliance.database.dumping import tables_of
 from jinbao.appliance.database.filling import Rooms, filling, now_text
 from jinbao.appliance.database.usable import database_url, shown
 from jinbao.appliance.settings import Settings
+from jinbao.authority.copy_keys import Opens, load_copy_key, zone_opens
+from jinbao.authority.private_files import read_secret
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.segments import SegmentShelf, require_space
 from jinbao.model.acts import envelope_of
@@ -29,8 +31,11 @@ from jinbao.model.errors import LocalError, UsageError
 from jinbao.model.places import tiers_directory
 from jinbao.model.stream import StreamId
 from jinbao.registry.standards import load_standards
+from jinbao.standby.objects import Opener
 from jinbao.standby.rebuilding import Copy, Tell, lay, replay
+from jinbao.store.engine import Store
 from jinbao.store.files import Files, seal
+from jinbao.trust.objects import WrappedKey
 
 MARK = "rebuilding"
 """Name of the file that says what a directory is becoming."""
@@ -77,10 +82,38 @@ class _Lines:
                 yield stored_batch(envelope_of(json.loads(line)))
 
 
-def read_copy(lines: Path, said: Mapping[str, Any], at: int = 0) -> Copy:
-    """A copy from the answer of `standby.copy` and the lines that came with it; the backup verified each batch."""
+def read_copy(lines: Path, said: Mapping[str, Any], opens: Opens | None, at: int = 0) -> Copy:
+    """A copy from the answer of `standby.copy` and the lines that came with it; the backup verified each batch.
+
+    `opens` gives the keys of whose segments are encrypted; without it none of those can be read.
+    """
     shelf = SegmentShelf(Path(said["shelf"]), Files())
-    return Copy(StreamId.parse(said["stream"]), _Lines(lines), shelf, said["acts"], at)
+    opener = Opener(opens, Path(said["rings"]))
+    return Copy(StreamId.parse(said["stream"]), _Lines(lines), shelf, said["acts"], at, opener)
+
+
+def opens_of(keys: Sequence[Path], passphrases: Sequence[Path], purposes: Sequence[str]) -> Opens | None:
+    """What key files or directories of zones' own keys open together; None without any.
+
+    `purposes` are what the keys may be used for now. Raises as `load_copy_key` and `read_secret` do.
+    """
+    several = [
+        zone_opens(key)
+        if key.is_dir()
+        else load_copy_key(key, [read_secret(path) for path in passphrases], purposes).key
+        for key in keys
+    ]
+
+    def opens(name: str, wraps: Sequence[WrappedKey]) -> bytes:
+        refused: list[UsageError] = []
+        for one in several:
+            try:
+                return one(name, wraps)
+            except UsageError as exc:
+                refused.append(exc)
+        raise refused[0]
+
+    return opens if several else None
 
 
 def rebuild(copy: Copy, settings: Settings, place: Place, tell: Tell) -> Rebuilt:
@@ -108,13 +141,22 @@ def rebuild(copy: Copy, settings: Settings, place: Place, tell: Tell) -> Rebuilt
     rooms = Rooms(libraries, projections, shelf)
     with filling(url, rooms, place.directory / "stage", copy.stream.origin, reserve_bytes) as store:
         digest = replay(copy, Ledger(store, projections, now_text), tell)
-        tables = {table.name: dump(store, table).rows for table in tables_of(projections)}
+        tables = _rows(store, tables_of(projections))
     (place.directory / MARK).unlink()
     files.sync_directory(place.directory)
     seconds = round(time.monotonic() - began, 2)
     return Rebuilt(
         str(copy.stream.origin), str(place.directory), shown(url), acts, digest, tables, size, seconds
     )
+
+
+def _rows(store: Store, tables: Sequence[sa.Table]) -> dict[str, int]:
+    """Rows by table, as the database counts them."""
+    with store.read() as connection:
+        return {
+            table.name: connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+            for table in tables
+        }
 
 
 def _begin(copy: Copy, place: Place, files: Files) -> None:

@@ -49,6 +49,8 @@ from jinbao.store.files import telling_full_disk
 
 _STOP_S = 15.0
 _RETENTION_S = 3600.0
+_GIVEN_S = 600.0
+"""How long a ciphertext stays that nobody asks for: a fetch that broke off goes on from it, or from the same made again."""
 _TRUST_S = 5.0
 """How soon a renewed identity and a document laid down by hand are noticed; what peers bring is at once."""
 _RENEWAL_S = 60.0
@@ -339,7 +341,8 @@ class ZoneService:
         return False
 
     def _scrub(self) -> bool:
-        """Read again the segments that are due; a pass that ended begins anew at the next round."""
+        """Read again the segments that are due; a pass that ended begins anew at the next round. Clear what was given."""
+        self.zone.giver.sweep(time.time() - _GIVEN_S)
         self.zone.scrub.step(
             lambda sha256, size, uses: mend(self.zone, self._holders(uses), sha256, size, uses)
         )

@@ -261,6 +261,30 @@ class EvidenceSettings(_Strict):
     )
 
 
+class CopySettings(_Strict):
+    """Who may open the copies that a backup site keeps of this node, which it holds as ciphertext."""
+
+    escrow_key: str = Field(
+        "",
+        description="Public key of the escrow, base64: its private key lies in a safe, and two persons open it. "
+        "A node that is protected needs it.",
+    )
+    drill_key: str = Field(
+        "", description="Public key of the backup site's drills, base64; empty: nobody can drill this node."
+    )
+    drill_key_file: Path | None = Field(
+        None, description="At a backup site: the private key of drills, for the account that drills."
+    )
+    keep_days: Days = Field(
+        30.0,
+        description="At a backup site: what came within so many days is never purged; a month's run can be followed.",
+    )
+    hold: tuple[str, ...] = Field(
+        (),
+        description="At a backup site: nodes under legal hold (法律保全), of whose copies nothing is purged.",
+    )
+
+
 class Settings(BaseSettings):
     """A node's settings, whole."""
 
@@ -299,6 +323,7 @@ class Settings(BaseSettings):
         "account can enter. Roles apart need one that others can.",
     )
     evidence: EvidenceSettings = Field(default_factory=EvidenceSettings)
+    copies: CopySettings = Field(default_factory=CopySettings)
 
     @classmethod
     def settings_customise_sources(

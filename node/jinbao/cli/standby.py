@@ -13,6 +13,29 @@ from jinbao.cli.words import t
 from jinbao.model.zone import Zone
 
 _TELL_EVERY = 500
+_PERSONS = 2
+
+
+_key_option = click.option(
+    "--key",
+    "keys",
+    type=click.Path(path_type=Path, exists=True),
+    multiple=True,
+    help=t(
+        "what opens the copy: a private key file, or the directory copy-keys of a zone; several if one does not do",
+        "打开副本的密钥：私钥文件，或分区的 copy-keys 目录；可给出多个",
+    ),
+)
+_passphrase_option = click.option(
+    "--passphrase-file",
+    "passphrases",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    multiple=True,
+    help=t(
+        "file whose first line is a passphrase of the key; once for each person, in their order",
+        "首行为私钥口令的文件；每位保管人一个，按原顺序",
+    ),
+)
 
 
 @click.group(
@@ -124,18 +147,30 @@ def _show(found: dict[str, Any]) -> None:
 @click.option(
     "--at", default=0, help=t("last act to build; all if not named", "重建到第几条流水；缺省为全部")
 )
+@_key_option
+@_passphrase_option
 @config_option
 @json_option
-def rebuild(protected: str, directory: Path, database: str, at: int, config: Path, as_json: bool) -> None:
+def rebuild(
+    protected: str,
+    directory: Path,
+    database: str,
+    at: int,
+    keys: tuple[Path, ...],
+    passphrases: tuple[Path, ...],
+    config: Path,
+    as_json: bool,
+) -> None:
     """The backup goes on following meanwhile."""
     import tempfile
     from dataclasses import asdict
 
-    from jinbao.appliance.restoring import Place, read_copy
+    from jinbao.appliance.restoring import Place, opens_of, read_copy
     from jinbao.appliance.restoring import rebuild as build
     from jinbao.appliance.settings import load
 
     settings = load(config)
+    opens = opens_of(keys, passphrases, ("escrow",))
 
     def tell(done: int, total: int) -> None:
         if not as_json and done % _TELL_EVERY == 0:
@@ -144,7 +179,9 @@ def rebuild(protected: str, directory: Path, database: str, at: int, config: Pat
     with tempfile.TemporaryDirectory(prefix="jinbao-") as scratch:
         lines = Path(scratch) / "copy"
         said = ask_for_file(lines, config, str(Zone.EXCHANGE), "standby.copy", protected=protected)
-        found = build(read_copy(lines, said, at), settings, Place(directory.absolute(), database), tell)
+        found = build(
+            read_copy(lines, said, opens, at), settings, Place(directory.absolute(), database), tell
+        )
     if as_json:
         show.as_json(asdict(found))
         return
@@ -178,18 +215,32 @@ def rebuild(protected: str, directory: Path, database: str, at: int, config: Pat
     default="",
     help=t("as it was at this moment, UTC; now if not named", "按此时刻（UTC）重建；缺省为最新"),
 )
+@_key_option
+@_passphrase_option
 @config_option
 @json_option
 @click.pass_context
-def drill(ctx: click.Context, node: str, every: bool, moment: str, config: Path, as_json: bool) -> None:
+def drill(
+    ctx: click.Context,
+    node: str,
+    every: bool,
+    moment: str,
+    keys: tuple[Path, ...],
+    passphrases: tuple[Path, ...],
+    config: Path,
+    as_json: bool,
+) -> None:
     """Exit code 3 if anything is wrong: a red drill is a red backup."""
+    from jinbao.appliance.restoring import opens_of
     from jinbao.appliance.settings import load
 
     end_tidily()
     settings = load(config)
+    usual = (settings.copies.drill_key_file,) if settings.copies.drill_key_file is not None else ()
+    opens = opens_of(keys or usual, passphrases, ("drill", "escrow"))
     found = ask(config, str(Zone.EXCHANGE), "standby.status")
     reports = [
-        _drilled(chosen, moment, config, settings, as_json=as_json)
+        _drilled(chosen, moment, config, settings, opens, as_json=as_json)
         for chosen in _chosen(found, node, every=every)
     ]
     if as_json:
@@ -215,7 +266,9 @@ def _chosen(found: dict[str, Any], node: str, *, every: bool) -> list[str]:
     return [node or min(nodes, key=lambda name: last.get(name, ""))]
 
 
-def _drilled(node: str, moment: str, config: Path, settings: Any, *, as_json: bool) -> dict[str, Any]:
+def _drilled(
+    node: str, moment: str, config: Path, settings: Any, opens: Any, *, as_json: bool
+) -> dict[str, Any]:
     """Drill one node in a directory of the backup's own zone, and have the report signed."""
     import tempfile
 
@@ -232,7 +285,7 @@ def _drilled(node: str, moment: str, config: Path, settings: Any, *, as_json: bo
             elif line["zone"].startswith(f"{node}/"):
                 lines = Path(scratch) / line["zone"].replace("/", "-")
                 said = ask_for_file(lines, config, str(Zone.EXCHANGE), "standby.copy", protected=line["zone"])
-                copy = read_copy(lines, said)
+                copy = read_copy(lines, said, opens)
                 copies.append(copy.until(moment) if moment else copy)
 
         def tell(zone: str) -> None:
@@ -246,6 +299,99 @@ def _drilled(node: str, moment: str, config: Path, settings: Any, *, as_json: bo
     body = report.body()
     ask(config, str(Zone.EXCHANGE), "standby.drilled", report=body)
     return body
+
+
+@standby.command(
+    help=t(
+        "At the backup: what of its copies may go after its time. A zone can be built again all the same.",
+        "在灾备：副本中到期可清除的内容；各分区仍可重建。",
+    ),
+    epilog="jinbao standby purge --older-than 90 --apply",
+)
+@click.option(
+    "--older-than",
+    "days",
+    required=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help=t("days since a segment was last named", "段最后一次被引用以来的天数"),
+)
+@click.option("--apply", "is_applied", is_flag=True, help=t("remove it", "执行清除"))
+@config_option
+@json_option
+def purge(days: float, is_applied: bool, config: Path, as_json: bool) -> None:
+    """An act of the security administrator, where roles are apart."""
+    found = ask(config, str(Zone.EXCHANGE), "standby.purge", days=days, apply=is_applied)
+    if as_json:
+        show.as_json(found)
+        return
+    show.table(
+        found["may_go"],
+        {"zone": t("zone", "分区"), "segments": t("segments", "段"), "bytes": t("bytes", "字节")},
+    )
+    if found["hold"]:
+        show.result(t("under legal hold: {}", "法律保全：{}").format(", ".join(found["hold"])))
+    if is_applied:
+        show.result(t("{} bytes came free", "已释放 {} 字节").format(found["freed_bytes"]))
+
+
+@standby.group(
+    help=t(
+        "Keys that open the copies a backup site keeps, which it cannot read itself.",
+        "打开灾备副本的密钥；灾备自身无法读取副本。",
+    ),
+    epilog="jinbao standby key create escrow --to escrow.pem --passphrase-file first --passphrase-file second",
+)
+def key() -> None:
+    """Group."""
+
+
+@key.command(
+    help=t(
+        "Make the private key of the escrow or of drills; prints the public key for copies in the settings.",
+        "生成托管或演练私钥；输出配置 copies 所需的公钥。",
+    ),
+    epilog="jinbao standby key create drill --to /etc/jinbao/drill.pem",
+)
+@click.argument("purpose", type=click.Choice(["escrow", "drill"]))
+@click.option(
+    "--to",
+    "path",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=t("the key file, which is not there yet", "私钥文件，须尚不存在"),
+)
+@_passphrase_option
+def create(purpose: str, path: Path, passphrases: tuple[Path, ...]) -> None:
+    """An escrow key has passphrases of two persons at least."""
+    from jinbao.authority.copy_keys import create_copy_key
+    from jinbao.authority.private_files import read_secret
+    from jinbao.model.errors import UsageError
+
+    if purpose == "escrow" and len(passphrases) < _PERSONS:
+        raise UsageError(
+            "--passphrase-file",
+            expected=f"one of each of {_PERSONS} persons, none of whom opens it alone",
+            got=str(len(passphrases)),
+        )
+    made = create_copy_key(path, [read_secret(file) for file in passphrases], purpose)
+    show.result(f'{purpose}_key = "{made.public_text}"')
+
+
+@key.command(
+    help=t(
+        "Make another key for a zone's copies: what the backup fetches from now on is encrypted by it.",
+        "为本分区副本更换密钥；此后灾备取得的内容以新密钥加密。",
+    ),
+    epilog="jinbao standby key rotate --zone exchange",
+)
+@asking(Zone.EXCHANGE)
+def rotate(config: Path, zone: str, as_json: bool) -> None:
+    """Older keys stay, for what they encrypted."""
+    found = ask(config, zone, "standby.rotate")
+    if as_json:
+        show.as_json(found)
+        return
+    show.result(t("copies are encrypted by {key} from now on", "此后副本以 {key} 加密").format(**found))
 
 
 def _show_report(report: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """Following: a zone's own acts become batches that the backup site fetches like everything else.
 
 A batch names one segment of acts, exactly as they are hashed, and every segment on the shelf that
-those acts name: whoever holds a zone's batches up to one of them can be that zone at that moment.
+those acts name: whoever holds a zone's batches up to one of them can be that zone at that moment. Its
+signed cut says which moment that is, and whether anything lacks, to those who may not read the acts.
 Acts are sealed once each, in order. Reads no database and asks nobody.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -17,10 +19,10 @@ from jinbao.flow.ports import Acts, Index, Ledger, Now, SealHeader, Shelf
 from jinbao.flow.sealing import StreamSealer
 from jinbao.model import acts
 from jinbao.model.acts import Entry, envelope_of
-from jinbao.model.batch import Header, Kind, SegmentRef
+from jinbao.model.batch import Header, JournalCut, Kind, SegmentRef
 from jinbao.model.errors import UnacceptableError
 from jinbao.model.failpoint import declare, hit
-from jinbao.model.stream import ACTS_TABLE, JOURNAL, OBJECT_TABLE, StreamId
+from jinbao.model.stream import ACTS_TABLE, JOURNAL, OBJECT_TABLE, SPARE_TABLE, StreamId
 from jinbao.trust.encoding import decode_header
 
 SEAL_BEFORE = declare("following.before_seal", "acts are in a durable segment, no batch names it")
@@ -36,6 +38,12 @@ OBJECTS_MAX = 900
 ACTS_ROWS_MAX = 100_000
 """Pieces of all acts of one batch: two hundred times ours, and what a reader has room for."""
 
+CONTINUES = frozenset({"captured", "converted"})
+"""Acts whose segments the next run compares with, and no later one: a backup need not keep them for good."""
+
+NO_CUT = JournalCut(0, "", "")
+"""Of a journal no batch holds anything of."""
+
 PIECE_CHARACTERS = 16_000
 """An act's text is cut into cells of so many characters: less than the 64 KiB a peer takes, whatever they are."""
 
@@ -47,8 +55,6 @@ SCHEMA = {
     "hash": pl.String(),
     "body": pl.String(),
 }
-COLUMNS = {name: dtype == pl.String for name, dtype in SCHEMA.items()}
-"""Columns of a segment of acts, by whether they are text."""
 
 
 class JournalSealer:
@@ -83,7 +89,8 @@ class JournalSealer:
         last = self._index.head(stream)
         if self.waiting(stream, last.seq) is None:
             return False
-        found = self._recorded.entries(self.covered(stream, last.seq), ACTS_MAX, ACTS_BYTES_MAX)
+        before = self.cut(stream, last.seq)
+        found = self._recorded.entries(before.lsn, ACTS_MAX, ACTS_BYTES_MAX)
         chosen, objects = self._chosen(found, stream)
         frame = to_frame(chosen)
         sha256, size = self._shelf.write(frame)
@@ -95,25 +102,26 @@ class JournalSealer:
             now=self._now,
         )
         batches = [
-            sealer.next(Kind.CHANGE, segments=objects[at : at + OBJECTS_MAX], run=_run(chosen[0].lsn - 1))
+            sealer.next(Kind.CHANGE, segments=objects[at : at + OBJECTS_MAX], cut=replace(before, missing=0))
             for at in range(0, len(objects) - OBJECTS_MAX, OBJECTS_MAX)
         ]
         mine = SegmentRef(ACTS_TABLE, sha256, size, frame.height)
         rest = objects[len(batches) * OBJECTS_MAX :]
-        batches.append(sealer.next(Kind.CHANGE, segments=[mine, *rest], run=_run(chosen[-1].lsn)))
+        cut = self._cut(chosen, before)
+        batches.append(sealer.next(Kind.CHANGE, segments=[mine, *rest], cut=cut))
         hit(SEAL_BEFORE)
         self._ledger.record(*map(acts.sealed, batches))
         hit(SEALED)
         return True
 
-    def covered(self, stream: StreamId, seq: int) -> int:
-        """The newest act that batch `seq` and those before it hold; 0 for none."""
+    def cut(self, stream: StreamId, seq: int) -> JournalCut:
+        """How far batch `seq` and those before it go; act 0 for none."""
         batch = self._index.batch(stream, seq) if seq else None
-        return lsn_of(decode_header(batch.payload)) if batch is not None else 0
+        return cut_of(decode_header(batch.payload)) if batch is not None else NO_CUT
 
     def waiting(self, stream: StreamId, seq: int) -> Entry | None:
         """The oldest act that batches up to `seq` do not hold, seals of such batches apart."""
-        after = self.covered(stream, seq)
+        after = self.cut(stream, seq).lsn
         while found := self._recorded.entries(after, ACTS_MAX, ACTS_BYTES_MAX):
             news = next((entry for entry in found if is_news(entry, stream)), None)
             if news is not None:
@@ -126,12 +134,24 @@ class JournalSealer:
         chosen: list[Entry] = []
         objects: dict[str, SegmentRef] = {}
         for entry in found:
-            more = {sha256: ref for sha256, ref in self._objects(entry, stream) if sha256 not in objects}
+            more = {
+                sha256: ref
+                for sha256, ref in self._objects(entry, stream)
+                if sha256 not in objects or objects[sha256].table == SPARE_TABLE
+            }
             if objects and len(objects) + len(more) > OBJECTS_MAX:
                 break
             chosen.append(entry)
             objects |= more
         return chosen, list(objects.values())
+
+    def _cut(self, chosen: Sequence[Entry], before: JournalCut) -> JournalCut:
+        """How far the chosen acts go."""
+        last = chosen[-1]
+        captured_at = next((e.at for e in reversed(chosen) if e.kind == "captured"), before.captured_at)
+        wanted = (sha256 for entry in chosen for sha256 in needed(entry.kind, json.loads(entry.body)))
+        missing = sum(self._shelf.size(sha256) is None for sha256 in wanted)
+        return JournalCut(last.lsn, last.hash, last.at, captured_at, missing)
 
     def _objects(self, entry: Entry, stream: StreamId) -> Iterator[tuple[str, SegmentRef]]:
         """What an act names and is still on the shelf: retention removed what nothing needs any more.
@@ -140,10 +160,13 @@ class JournalSealer:
         """
         if not is_news(entry, stream):
             return
-        for sha256 in named(entry.kind, json.loads(entry.body)):
+        body = json.loads(entry.body)
+        wanted = set(needed(entry.kind, body))
+        for sha256 in named(entry.kind, body):
             size = self._shelf.size(sha256)
             if size is not None:
-                yield sha256, SegmentRef(OBJECT_TABLE, sha256, size, 0)
+                is_spare = entry.kind in CONTINUES and sha256 not in wanted
+                yield sha256, SegmentRef(SPARE_TABLE if is_spare else OBJECT_TABLE, sha256, size, 0)
 
 
 def is_news(entry: Entry, stream: StreamId) -> bool:
@@ -187,20 +210,13 @@ def needed(kind: str, body: Mapping[str, Any]) -> tuple[str, ...]:
     return ()
 
 
-def _run(lsn: int) -> str:
-    return f"acts-{lsn}"
-
-
-def lsn_of(header: Header) -> int:
-    """The newest act that a batch of acts, and those before it, hold. Raises UnacceptableError if it does not say."""
-    word, _, number = header.run.partition("-")
-    if word != "acts" or not number.isdecimal():
+def cut_of(header: Header) -> JournalCut:
+    """How far a batch of acts, and those before it, go. Raises UnacceptableError if it does not say."""
+    if header.cut is None:
         raise UnacceptableError(
-            f"{header.stream}#{header.seq}: run",
-            expected="acts- and the newest act",
-            got=header.run or "none",
+            f"{header.stream}#{header.seq}", expected="a cut: how far its acts go", got="none", seq=header.seq
         )
-    return int(number)
+    return header.cut
 
 
 def to_frame(entries: Sequence[Entry]) -> pl.DataFrame:

@@ -21,7 +21,7 @@ from jinbao.model.errors import CorruptionError, JinbaoError, PeerError, Unaccep
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.quoting import quoted
 from jinbao.model.receipt import REASON_CHARACTERS_MAX, Receipt, Stage
-from jinbao.model.stream import DOWNWARD, JOURNAL, OBJECT_TABLE, Mark, StreamId
+from jinbao.model.stream import DOWNWARD, JOURNAL, OBJECT_TABLE, SPARE_TABLE, Mark, StreamId
 from jinbao.model.zone import Endpoint
 from jinbao.trust.verify import check_short
 
@@ -218,7 +218,7 @@ class Inbound:
         try:
             return [self._shelf.bring(ref, lambda offset: peer.fetch(header.stream, header.seq, ref, offset))]
         except CorruptionError:
-            if header.stream.topic != JOURNAL or ref.table != OBJECT_TABLE:
+            if header.stream.topic != JOURNAL or ref.table not in {OBJECT_TABLE, SPARE_TABLE}:
                 raise
             self._observer.event("object_gone", stream=str(header.stream), seq=header.seq, segment=ref.sha256)
             return []

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from jinbao.flow.ports import Now, SealHeader
-from jinbao.model.batch import Header, Kind, Manifest, SealedBatch, SegmentRef
+from jinbao.model.batch import Header, JournalCut, Kind, Manifest, SealedBatch, SegmentRef
 from jinbao.model.stream import Mark
 
 
@@ -42,6 +42,7 @@ class StreamSealer:
         period: str = "",
         standard: str = "",
         replaces: Sequence[int] = (),
+        cut: JournalCut | None = None,
     ) -> SealedBatch:
         """Seal the next batch; the first of a new incarnation or epoch names what it continues."""
         last = self._last
@@ -64,6 +65,7 @@ class StreamSealer:
                 segments=tuple(segments),
                 manifest=manifest,
                 continues=last if moved else None,
+                cut=cut,
             )
         )
         head = hashlib.sha256(sealed.payload).hexdigest()

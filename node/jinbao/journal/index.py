@@ -355,10 +355,18 @@ def _receipt(row: Any) -> Receipt:  # a mapping of the receipt's columns
 class Counter:
     """What a peer may take from this journal: headers beyond its marks, segments those headers name."""
 
-    def __init__(self, index: JournalIndex, store: Store, topology: Callable[[], Topology]) -> None:
+    def __init__(
+        self,
+        index: JournalIndex,
+        store: Store,
+        topology: Callable[[], Topology],
+        sealed: Callable[[str], Path] | None = None,
+    ) -> None:
+        """`sealed` gives the ciphertext of a segment, for a site that protects us; without it there is none."""
         self._index = index
         self._store = store
         self._topology = topology
+        self._sealed = sealed
         self.journals: dict[StreamId, Mark] = {}
         """How far those who follow journals have come, as they said since this process began; others are unknown."""
 
@@ -424,4 +432,6 @@ class Counter:
         with self._store.read() as connection:
             if connection.execute(query).first() is None:
                 return None
+        if self._sealed is not None and stream.topic == JOURNAL and stream.audience == caller.node:
+            return self._sealed(sha256)
         return self._index.shelf.open_path(sha256)

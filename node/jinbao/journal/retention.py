@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from jinbao.journal.segments import SegmentShelf
 from jinbao.journal.tables import RECEIPT, SEGMENT
 from jinbao.model.receipt import Stage
-from jinbao.model.stream import ACTS_TABLE, JOURNAL, StreamId
+from jinbao.model.stream import ACTS_TABLE, JOURNAL, SPARE_TABLE, StreamId
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint
 from jinbao.store.engine import Store
@@ -85,6 +85,11 @@ def plan(
 def passes_by(me: Endpoint, stream: StreamId) -> bool:
     """Whether a stream is of acts that only another node keeps: here nothing is built from its segments."""
     return stream.topic == JOURNAL and stream.audience != me.node
+
+
+def is_kept(me: Endpoint, stream: StreamId, table: str) -> bool:
+    """Whether a segment is to stay here for a batch that names it; a spare one of a copy may go after its time."""
+    return not passes_by(me, stream) and not (stream.topic == JOURNAL and table == SPARE_TABLE)
 
 
 def _awaits(me: Endpoint, topology: Topology, stream: StreamId) -> bool:

@@ -8,6 +8,7 @@ database: `verify` does.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from jinbao.journal.retention import passes_by
+from jinbao.journal.retention import is_kept
 from jinbao.journal.segments import SegmentShelf
 from jinbao.journal.tables import SEGMENT
 from jinbao.model.stream import StreamId
@@ -61,6 +62,11 @@ class Progress:
     done_bytes: int = 0
     found: dict[str, str] = field(default_factory=dict)
 
+    def forget(self, sha256: str) -> None:
+        """A segment is as it should be."""
+        self.bad.pop(sha256, None)
+        self.found.pop(sha256, None)
+
     def require(self) -> None:
         """Raise ValueError or TypeError unless every field is what it says."""
         for moment in (self.begun_at, self.looked_at, self.done_at, self.done_begun_at):
@@ -72,6 +78,15 @@ class Progress:
         if not all(type(n) is int for n in numbers) or not all(type(text) is str for text in texts):
             msg = "expected numbers and texts"
             raise TypeError(msg)
+
+
+@dataclass
+class _Named:
+    """A segment as batches name it; `is_kept` if one of them needs it here."""
+
+    bytes: int
+    uses: list[Use] = field(default_factory=list)
+    is_kept: bool = False
 
 
 class Scrub:
@@ -91,9 +106,22 @@ class Scrub:
     ) -> None:
         self._me, self._store, self._shelf, self._place = me, store, shelf, place
         self._files, self._now, self._within, self._told = files, now, within, told
+        self._noted: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def note_absent(self, hashes: Sequence[str]) -> None:
+        """Segments that should be here and did not come: damaged until one is brought, as if a pass had found them."""
+        with self._lock:
+            self._noted |= dict.fromkeys(hashes, "missing")
 
     def progress(self) -> Progress:
-        """How far it is; at the beginning where the file is not there or says nothing."""
+        """How far it is, with what was noted since; at the beginning where the file is not there or says nothing."""
+        found = self._written()
+        with self._lock:
+            found.bad |= {sha256: kind for sha256, kind in self._noted.items() if not self._shelf.has(sha256)}
+        return found
+
+    def _written(self) -> Progress:
         try:
             found = Progress(**json.loads(self._place.read_text(encoding="utf-8")))
             found.require()
@@ -103,7 +131,12 @@ class Scrub:
 
     def step(self, mend: Mend) -> bool:
         """Read what is due since the last step; whether a pass ended. Damage is told, laid aside, mended if it can be."""
-        progress, now = self.progress(), self._now()
+        progress, now = self._written(), self._now()
+        with self._lock:
+            noted, self._noted = self._noted, {}
+        for sha256, kind in noted.items():
+            if not self._shelf.has(sha256):
+                progress.bad[sha256] = progress.found[sha256] = kind
         if not progress.begun_at:
             progress.begun_at = _text(now)
         left = self._due(progress, now)
@@ -131,14 +164,14 @@ class Scrub:
         return min(max(1, int(total * (since / (self._within * 0.75)))), STEP_BYTES_MAX)
 
     def _named(self, after: str) -> Iterator[tuple[str, int, list[Use]]]:
-        """Segments by hash with the batches that name them, but for those that only pass by and are gone."""
+        """Segments by hash with the batches that name them, but for those that need not be here and are not."""
         while page := self._page(after):
-            for sha256, (size, uses) in page.items():
+            for sha256, named in page.items():
                 after = sha256
-                if self._shelf.has(sha256) or not all(passes_by(self._me, stream) for stream, _ in uses):
-                    yield sha256, size, uses
+                if named.is_kept or self._shelf.has(sha256):
+                    yield sha256, named.bytes, named.uses
 
-    def _page(self, after: str) -> dict[str, tuple[int, list[Use]]]:
+    def _page(self, after: str) -> dict[str, _Named]:
         hashes = (
             sa.select(SEGMENT.c.sha256)
             .where(SEGMENT.c.sha256 > after)
@@ -146,14 +179,15 @@ class Scrub:
             .order_by(SEGMENT.c.sha256)
             .limit(_PAGE)
         )
-        query = sa.select(SEGMENT.c.sha256, SEGMENT.c.bytes, SEGMENT.c.stream, SEGMENT.c.seq).where(
-            SEGMENT.c.sha256.in_(hashes)
-        )
-        found: dict[str, tuple[int, list[Use]]] = {}
+        columns = SEGMENT.c.sha256, SEGMENT.c.bytes, SEGMENT.c.stream, SEGMENT.c.seq, SEGMENT.c.table
+        query = sa.select(*columns).where(SEGMENT.c.sha256.in_(hashes))
+        found: dict[str, _Named] = {}
         with self._store.read() as connection:
             for row in connection.execute(query.order_by(SEGMENT.c.sha256, SEGMENT.c.stream, SEGMENT.c.seq)):
-                uses = found.setdefault(row.sha256, (row.bytes, []))[1]
-                uses.append((StreamId.parse(row.stream), row.seq))
+                named = found.setdefault(row.sha256, _Named(row.bytes))
+                stream = StreamId.parse(row.stream)
+                named.uses.append((stream, row.seq))
+                named.is_kept |= is_kept(self._me, stream, row.table)
         return found
 
     def _look(self, progress: Progress, sha256: str, size: int, uses: Sequence[Use], mend: Mend) -> None:
@@ -162,7 +196,7 @@ class Scrub:
         progress.objects += 1
         progress.bytes += size
         if damage is None:
-            progress.bad.pop(sha256, None)
+            progress.forget(sha256)
             return
         self._shelf.lay_aside(sha256)
         is_mended = mend(sha256, size, uses)
@@ -170,7 +204,7 @@ class Scrub:
             "segment_damaged", segment=sha256, kind=damage.kind, detail=damage.detail, mended=is_mended
         )
         if is_mended:
-            progress.bad.pop(sha256, None)
+            progress.forget(sha256)
             self._told("segment_mended", segment=sha256)
         else:
             progress.bad[sha256] = progress.found[sha256] = damage.kind

@@ -174,6 +174,10 @@ class SegmentShelf:
             raise
         return lambda: self._keep(ref, arrival)
 
+    def most(self, ref: SegmentRef) -> int:
+        """Most bytes that are taken of a segment on its way in."""
+        return ref.bytes
+
     def _arrive(self, sha256: str) -> _Arrival:
         """Where a segment arrives. Of two neighbours that bring the same one, neither waits for the other."""
         with self._lock:
@@ -187,10 +191,11 @@ class SegmentShelf:
         self, ref: SegmentRef, chunks: Callable[[int], Iterator[bytes]], arrival: _Arrival
     ) -> None:
         have = arrival.path.stat().st_size if arrival.path.is_file() else 0
+        most = self.most(ref)
         with arrival.path.open("ab") as file:
-            for chunk in chunks(have) if have < ref.bytes else ():
+            for chunk in chunks(have) if have < most else ():
                 have += len(chunk)
-                if have > ref.bytes:
+                if have > most:
                     break
                 file.write(chunk)
         hit(ARRIVED)

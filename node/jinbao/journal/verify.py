@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from jinbao.journal.ledger import GENESIS, act_hash
-from jinbao.journal.retention import passes_by
+from jinbao.journal.retention import is_kept
 from jinbao.journal.segments import Damage, SegmentShelf
 from jinbao.journal.tables import ACT, HEADER, SEGMENT, ZONE
 from jinbao.model.acts import envelope_of
@@ -68,16 +68,18 @@ def verify_headers(store: Store) -> Iterator[Damage]:
 def verify_segments(store: Store, shelf: SegmentShelf) -> Iterator[Damage]:
     """Every segment a header names, read from disk and hashed; then every file that can be no segment.
 
-    What only acts for another node name may be gone: that node has it.
+    What only acts for another node name may be gone: that node has it. So may a copy's spare segment.
     """
-    query = sa.select(SEGMENT.c.sha256, SEGMENT.c.bytes, SEGMENT.c.stream).order_by(SEGMENT.c.sha256)
+    columns = SEGMENT.c.sha256, SEGMENT.c.bytes, SEGMENT.c.stream, SEGMENT.c.table
     with store.read() as connection:
         me = connection.scalar(sa.select(ZONE.c.endpoint))
-        rows = connection.execute(query).all()
+        rows = connection.execute(sa.select(*columns).order_by(SEGMENT.c.sha256)).all()
     passing = {
-        s for s in {row.stream for row in rows} if me and passes_by(Endpoint.parse(me), StreamId.parse(s))
+        (stream, table)
+        for stream, table in {(row.stream, row.table) for row in rows}
+        if me and not is_kept(Endpoint.parse(me), StreamId.parse(stream), table)
     }
-    kept = {row.sha256 for row in rows if row.stream not in passing}
+    kept = {row.sha256 for row in rows if (row.stream, row.table) not in passing}
     for sha256, size in sorted({(row.sha256, row.bytes) for row in rows}):
         damage = shelf.examine(sha256, size) if sha256 in kept or shelf.has(sha256) else None
         if damage:

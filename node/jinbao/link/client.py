@@ -82,7 +82,9 @@ class LineClient:
         call = channel.unary_stream(
             f"/{SERVICE}/Fetch", wire.FetchRequest.SerializeToString, wire.Chunk.FromString
         )
-        chunks_max = (ref.bytes - offset) // self._limits.chunk_bytes + 1
+        chunks_max = (
+            max(ref.bytes - offset, 0) // self._limits.chunk_bytes + 2
+        )  # a ciphertext is a little more
         with self._told("fetch"):
             self._call = call(request, timeout=self._limits.chunk_s * chunks_max)
             while chunk := self._within(self._call):

@@ -69,13 +69,28 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalCut:
+    """How far a zone's acts go with a batch of them: its newest act `lsn`, with the chain's `hash` there.
+
+    `at` is when that act was recorded, `captured_at` when the zone's newest capture was (empty for none).
+    `missing` counts segments that building the zone again needs of this batch's acts, and that it no longer had.
+    """
+
+    lsn: int
+    hash: str
+    at: str
+    captured_at: str = ""
+    missing: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """What the origin signs of a batch. Order of fields is the wire's.
 
     `previous` is the payload hash of the header before it in the stream, empty for the
     first; `continues` is set on the first header of a new incarnation or epoch and
     names the mark it goes on from. `made_at` is UTC, RFC 3339, for people only:
-    order is `seq`, never a clock. `standard` is `library@version`.
+    order is `seq`, never a clock. `standard` is `library@version`. `cut` is of batches of acts alone.
     """
 
     stream: StreamId
@@ -94,6 +109,7 @@ class Header:
     segments: tuple[SegmentRef, ...] = ()
     manifest: Manifest | None = None
     continues: Mark | None = None
+    cut: JournalCut | None = None
 
 
 @dataclass(frozen=True, slots=True)

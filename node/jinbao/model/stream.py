@@ -42,8 +42,11 @@ JOURNAL = "journal"
 Its audience is the backup site; a zone without a listener hands it to its node's exchange zone.
 """
 
-ACTS_TABLE, OBJECT_TABLE = "acts", "object"
-"""Tables of the segments of a batch of acts: the acts themselves, and what they name."""
+ACTS_TABLE, OBJECT_TABLE, SPARE_TABLE = "acts", "object", "spare"
+"""Tables of the segments of a batch of acts: the acts themselves, and what they name.
+
+Of that, an `object` is what the zone is built again from, and a `spare` what its next run would compare with.
+"""
 
 CUTS = "cuts"
 """Topic of a backup site's own word up to where it has each journal; its parent keeps it, and sees it go back."""

@@ -1,43 +1,52 @@
 """A protected zone built again from its copy: its segments laid down, its acts replayed, the chain compared.
 
 The copy is the zone's own sealed batches of acts and what they name, as they lie on the backup's
-shelf. Every file is hashed on its way and every act is chained, so that what comes out is what the
-zone signed, or nothing. Opens no database: where rows go is said by the store that is handed in.
+shelf: ciphertext, opened with a key that is handed in. Every file is hashed on its way and every act is
+chained, so that what comes out is what the zone signed, or nothing. Opens no database: where rows go
+is said by the store that is handed in.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Protocol
 
-from jinbao.flow.following import of_frame
+import polars as pl
+
+from jinbao.flow.following import ACTS_ROWS_MAX, NO_CUT, of_frame
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.segments import SegmentShelf
 from jinbao.model.acts import Act, Entry
-from jinbao.model.batch import SegmentRef
-from jinbao.model.errors import CorruptionError, UsageError
+from jinbao.model.batch import JournalCut, SegmentRef
+from jinbao.model.errors import CorruptionError, UnprovableError, UsageError
 from jinbao.model.failpoint import declare, hit
-from jinbao.model.stream import ACTS_TABLE, StreamId
+from jinbao.model.quoting import quoted
+from jinbao.model.stream import ACTS_TABLE, SPARE_TABLE, StreamId
 from jinbao.standby.following import chained
+from jinbao.standby.objects import PLAIN, Opener
 from jinbao.store.projection import Recorded
 
 LAID = declare("rebuild.after_segment", "some segments of a copy are laid down, no act is replayed")
 
-_BLOCK = 1 << 20
+ACTS_SEGMENT_BYTES_MAX = 64 << 20
+"""Bytes of one segment of acts: sixteen times what a batch of ours holds before it is compressed."""
+
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading an act may raise that its zone chained, and that is none."""
 
 Tell = Callable[[int, int], None]
 """Told what is done, and how much there is in all."""
 
 
 class Part(Protocol):
-    """What a rebuild asks of the header of a batch of acts, or of a part of a backup: its place, and its segments."""
+    """What a rebuild asks of the header of a batch of acts, or of a part of a backup."""
 
     @property
     def seq(self) -> int:
@@ -47,6 +56,11 @@ class Part(Protocol):
     @property
     def segments(self) -> tuple[SegmentRef, ...]:
         """One of acts at most, and what those name."""
+        ...
+
+    @property
+    def cut(self) -> JournalCut | None:
+        """How far its acts go."""
         ...
 
 
@@ -63,7 +77,7 @@ class Batch(Protocol):
 class Copy:
     """One zone's copy: its batches of acts in order, which may be read again and again, on a shelf.
 
-    The batches hold acts up to `held`; `at` is the last one to build, 0 for all.
+    The batches hold acts up to `held`; `at` is the last one to build, 0 for all. `opener` reads what is encrypted.
     """
 
     stream: StreamId
@@ -71,6 +85,7 @@ class Copy:
     shelf: SegmentShelf
     held: int
     at: int = 0
+    opener: Opener = PLAIN
 
     @property
     def acts(self) -> int:
@@ -101,12 +116,16 @@ class Copy:
         return replace(self, at=last)
 
     def objects(self) -> Iterator[SegmentRef]:
-        """Every segment the batches name, acts and all, once each; those of later acts too."""
-        seen: set[bytes] = set()
+        """Every segment the batches name, acts and all, of later acts too: once each, but for purged spares.
+
+        One that is a spare to one act and built from by another comes as the latter too.
+        """
+        seen: set[tuple[bytes, bool]] = set()
         for batch in self.batches:
             for ref in batch.header.segments:
-                name = bytes.fromhex(ref.sha256)
-                if name not in seen:
+                is_spare = ref.table == SPARE_TABLE
+                name = bytes.fromhex(ref.sha256), is_spare
+                if name not in seen and not (is_spare and not self.shelf.has(ref.sha256)):
                     seen.add(name)
                     yield ref
 
@@ -118,26 +137,66 @@ class Copy:
         return count, total
 
     def entries(self) -> Iterator[Entry]:
-        """The acts up to the last one wanted, chained from the first.
+        """The acts up to the last one wanted, chained from the first and held against each batch's cut.
 
         Raises UnprovableError for an act that does not follow, CorruptionError for a segment that is
-        not what its batch names.
+        not what its batch names, and what the opener raises.
         """
         lsn, digest = 0, ""
         for batch in self.batches:
             for ref in batch.header.segments:
                 if ref.table != ACTS_TABLE:
                     continue
-                damage = self.shelf.examine(ref.sha256, ref.bytes)
-                if damage is not None:
-                    raise CorruptionError(
-                        damage.thing, expected="the bytes its zone sealed", got=damage.detail
-                    )
-                for entry in of_frame(self.shelf.read(ref.sha256)):
+                for entry in self._acts(ref):
                     if lsn == self.acts:
                         return
                     lsn, digest = chained(lsn, digest, entry, batch.header.seq)
                     yield entry
+            said = batch.header.cut or NO_CUT
+            if (said.lsn, said.hash) != (lsn, digest):
+                raise UnprovableError(
+                    f"{self.stream}#{batch.header.seq}: cut",
+                    expected=f"act {said.lsn} with hash {said.hash[:12]}",
+                    got=f"act {lsn} with hash {digest[:12]}",
+                    seq=batch.header.seq,
+                )
+
+    def blocks(self, ref: SegmentRef) -> Iterator[bytes]:
+        """A segment in clear, piece by piece; raises CorruptionError at its end if it is not what its name says."""
+        got = hashlib.sha256()
+        try:
+            for block in self.opener.blocks(self.shelf.open_path(ref.sha256)):
+                got.update(block)
+                yield block
+        except UnprovableError as exc:
+            raise _corrupt(ref, str(exc)) from exc
+        if got.hexdigest() != ref.sha256:
+            raise _corrupt(ref, f"others, with SHA-256 {got.hexdigest()[:12]}")
+
+    def _acts(self, ref: SegmentRef) -> list[Entry]:
+        """The acts of one segment. Raises UnprovableError for one that no zone of ours would write."""
+        if ref.rows > ACTS_ROWS_MAX or ref.bytes > ACTS_SEGMENT_BYTES_MAX:
+            raise UnprovableError(
+                f"segment {ref.sha256[:12]}",
+                expected=f"acts, at most {ACTS_ROWS_MAX} pieces in {ACTS_SEGMENT_BYTES_MAX} bytes",
+                got=f"{ref.rows} in {ref.bytes}",
+            )
+        body = b"".join(self.blocks(ref))
+        try:
+            return of_frame(pl.read_parquet(io.BytesIO(body)))
+        except pl.exceptions.PolarsError as exc:
+            raise UnprovableError(
+                f"segment {ref.sha256[:12]}", expected="acts", got=type(exc).__name__
+            ) from exc
+
+
+def _corrupt(ref: SegmentRef, got: str) -> CorruptionError:
+    return CorruptionError(
+        f"segment {ref.sha256[:12]}",
+        expected="the bytes its zone sealed",
+        got=got,
+        next_step="jinbao journal verify at the backup site",
+    )
 
 
 def _utc(text: str) -> datetime:
@@ -160,43 +219,47 @@ def lay(copy: Copy, target: SegmentShelf, tell: Tell) -> int:
         if not target.has(ref.sha256) or target.examine(ref.sha256, ref.bytes) is not None:
             if target.has(ref.sha256):
                 target.remove(ref.sha256)
-            _lay_one(copy.shelf.open_path(ref.sha256), ref, target)
+            _lay_one(copy, ref, target)
         hit(LAID)
     return total
 
 
-def _lay_one(source: Path, ref: SegmentRef, target: SegmentShelf) -> None:
+def _lay_one(copy: Copy, ref: SegmentRef, target: SegmentShelf) -> None:
     temporary = target.temporary(f"lay-{os.getpid()}.tmp")
-    got = hashlib.sha256()
-    with source.open("rb") as file, temporary.open("wb") as out:
-        while block := file.read(_BLOCK):
-            got.update(block)
-            out.write(block)
-    if got.hexdigest() != ref.sha256:
-        temporary.unlink()
-        raise CorruptionError(
-            f"segment {ref.sha256[:12]}",
-            expected="the bytes its zone sealed",
-            got=f"others, with SHA-256 {got.hexdigest()[:12]}",
-            next_step="jinbao journal verify at the backup site",
-        )
+    try:
+        with temporary.open("wb") as out:
+            for block in copy.blocks(ref):
+                out.write(block)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     target.add_expected(temporary, ref.sha256, ref.bytes)
 
 
 def replay(copy: Copy, ledger: Ledger, tell: Tell) -> str:
     """Record every act of a copy in an empty journal; the chain's hash at the last one.
 
-    Raises as `Copy.entries` does, and CorruptionError if fewer acts came than the copy promises.
+    Raises as `Copy.entries` does, UnprovableError for an act that no zone records, and CorruptionError if
+    fewer acts came than the copy promises.
     """
     last = [Entry(0, "", "", "", "")]
+    coming = [0]
 
     def told() -> Iterator[Recorded]:
         for entry in copy.entries():
             tell(entry.lsn - 1, copy.acts)
+            coming[0] = entry.lsn
             yield recorded(entry)
             last[0] = entry
 
-    ledger.replay(told())
+    try:
+        ledger.replay(told())
+    except _UNREADABLE as exc:
+        raise UnprovableError(
+            f"copy of {copy.stream.origin}: act {coming[0]}",
+            expected="one that a zone records",
+            got=f"{type(exc).__name__} {quoted(str(exc))}",
+        ) from exc
     if last[0].lsn != copy.acts:
         raise CorruptionError(f"copy of {copy.stream.origin}", expected=f"{copy.acts} acts", got=last[0].lsn)
     return last[0].hash

@@ -27,7 +27,7 @@ from cryptography import x509
 
 from jinbao.journal.segments import SegmentShelf, hash_of
 from jinbao.model.acts import envelope_json, envelope_of
-from jinbao.model.batch import SealedBatch, SegmentRef
+from jinbao.model.batch import JournalCut, SealedBatch, SegmentRef
 from jinbao.model.errors import CorruptionError, JinbaoError, LocalError, UsageError
 from jinbao.model.stream import JOURNAL, OBJECT_TABLE, StreamId
 from jinbao.model.zone import Endpoint, Zone
@@ -70,6 +70,11 @@ class Part:
     def header(self) -> Part:
         """As a batch that names the same would have it; see `rebuilding.Copy`."""
         return self
+
+    @property
+    def cut(self) -> JournalCut:
+        """How far its acts go."""
+        return JournalCut(self.lsn, self.hash, "")
 
     @property
     def acts(self) -> SegmentRef:

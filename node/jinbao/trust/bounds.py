@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import TypeVar
 
 from jinbao.model.quoting import quoted
@@ -96,6 +97,14 @@ def standard(text: str) -> str:
 def time_text(text: str) -> str:
     """A printable text no longer than a time; whether it is one is asked where it counts."""
     return _matching(_TIME, text, "RFC 3339")
+
+
+def moment(text: str) -> str:
+    """A time with its zone, as it stands."""
+    if datetime.fromisoformat(time_text(text)).tzinfo is None:
+        msg = f"expected a time in UTC, got {quoted(text)}"
+        raise ValueError(msg)
+    return text
 
 
 def run(text: str) -> str:

@@ -11,7 +11,16 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError
 
-from jinbao.model.batch import Header, Kind, Manifest, SealedBatch, SegmentRef, Shortfall, TableTotals
+from jinbao.model.batch import (
+    Header,
+    JournalCut,
+    Kind,
+    Manifest,
+    SealedBatch,
+    SegmentRef,
+    Shortfall,
+    TableTotals,
+)
 from jinbao.model.errors import UnprovableError
 from jinbao.model.quoting import quoted
 from jinbao.model.stream import Mark, StreamId
@@ -160,6 +169,7 @@ def encode_header(header: Header) -> bytes:
         segments=[_ref_message(ref) for ref in header.segments],
         manifest=_manifest_message(header.manifest) if header.manifest else None,
         continues=mark_message(header.continues) if header.continues else None,
+        cut=_cut_message(header.cut) if header.cut else None,
     )
     return message.SerializeToString(deterministic=True)
 
@@ -182,6 +192,12 @@ def _manifest_message(manifest: Manifest) -> wire.Manifest:
         for t in manifest.tables
     ]
     return wire.Manifest(first_seq=manifest.first_seq, tables=tables, quarantined=manifest.quarantined)
+
+
+def _cut_message(cut: JournalCut) -> wire.JournalCut:
+    return wire.JournalCut(
+        lsn=cut.lsn, hash=cut.hash, at=cut.at, captured_at=cut.captured_at, missing=cut.missing
+    )
 
 
 def decode_header(payload: bytes) -> Header:
@@ -208,6 +224,7 @@ def _header(m: wire.Header) -> Header:
         segments=tuple(map(_ref, bounds.few(m.segments, bounds.SEGMENTS_MAX, "segments"))),
         manifest=_manifest(m.manifest) if m.HasField("manifest") else None,
         continues=_mark(m.continues) if m.HasField("continues") else None,
+        cut=_cut(m.cut) if m.HasField("cut") else None,
     )
 
 
@@ -220,6 +237,16 @@ def _ref(m: wire.SegmentRef) -> SegmentRef:
         bounds.hash_text(m.digest) if m.digest else "",
         bounds.totals(m.totals),
         bounds.word(m.disclosure) if m.disclosure else "",
+    )
+
+
+def _cut(m: wire.JournalCut) -> JournalCut:
+    return JournalCut(
+        bounds.at_most(m.lsn, bounds.NUMBER_MAX, "cut: lsn"),
+        bounds.hash_text(m.hash) if m.lsn else "",
+        bounds.moment(m.at) if m.lsn else "",
+        bounds.moment(m.captured_at) if m.captured_at else "",
+        bounds.at_most(m.missing, bounds.ROWS_MAX, "cut: missing"),
     )
 
 

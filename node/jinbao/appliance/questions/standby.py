@@ -10,7 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from jinbao.appliance.guarding import age_s, capture_age_s, copy_of, exposure, guarded
+from jinbao.appliance.purging import may_go, purge
 from jinbao.appliance.questions.registry import Answer, Arguments, Asked, Body, question
 from jinbao.appliance.questions.status import NoArguments
 from jinbao.model import acts
@@ -123,6 +126,32 @@ def drilled(asked: Asked, arguments: OneReport) -> Body:
     return {"node": node, "ok": not wrong, "wrong": wrong}
 
 
+@question("standby.rotate", kind="act", role=Role.SYSTEM, arguments=NoArguments)
+def rotate(asked: Asked, _arguments: NoArguments) -> Body:
+    """Encrypt by another key from now on what the site that protects this node fetches."""
+    return {"zone": str(asked.zone.me), "key": asked.zone.giver.rotate()}
+
+
+class Older(Arguments):
+    """Spare segments that were last named more than `days` ago; with `apply` they are removed."""
+
+    days: float = Field(gt=0)
+    apply: bool = False
+
+
+@question("standby.purge", kind="act", role=Role.SECURITY, arguments=Older)
+def purging(asked: Asked, arguments: Older) -> Body:
+    """What of the copies may go, by zone, and what of it went."""
+    spares = may_go(asked.zone, arguments.days)
+    zones: dict[str, tuple[int, int]] = {}
+    for spare in spares:
+        count, size = zones.get(spare.zone, (0, 0))
+        zones[spare.zone] = count + 1, size + spare.bytes
+    lines = [{"zone": z, "segments": n, "bytes": size} for z, (n, size) in sorted(zones.items())]
+    freed = purge(asked.zone, spares) if arguments.apply else 0
+    return {"may_go": lines, "hold": list(asked.zone.settings.copies.hold), "freed_bytes": freed}
+
+
 @question("standby.copy", kind="act", role=Role.SYSTEM, arguments=OneProtected)
 def copy(asked: Asked, arguments: OneProtected) -> Answer:
     """The sealed batches of one zone's copy as lines of JSON; its segments lie on this zone's shelf."""
@@ -144,6 +173,7 @@ def copy(asked: Asked, arguments: OneProtected) -> Answer:
         "batches": batches,
         "stream": str(found.stream),
         "shelf": str(asked.zone.shelf.root),
+        "rings": str(asked.zone.shelf.rings),
         "hash": asked.zone.cuts.of(found.stream).hash,
     }
     return Answer(body, Path(name))

@@ -107,7 +107,7 @@ class Envelope(_message.Message):
     def __init__(self, suite: _Optional[str] = ..., payload_type: _Optional[str] = ..., payload: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., certificates: _Optional[_Iterable[bytes]] = ..., short_of: _Optional[_Union[Mark, _Mapping]] = ...) -> None: ...
 
 class Header(_message.Message):
-    __slots__ = ("stream", "seq", "incarnation", "epoch", "previous", "kind", "made_at", "run", "slice_index", "slices", "period", "standard", "replaces", "segments", "manifest", "continues")
+    __slots__ = ("stream", "seq", "incarnation", "epoch", "previous", "kind", "made_at", "run", "slice_index", "slices", "period", "standard", "replaces", "segments", "manifest", "continues", "cut")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
@@ -124,6 +124,7 @@ class Header(_message.Message):
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     CONTINUES_FIELD_NUMBER: _ClassVar[int]
+    CUT_FIELD_NUMBER: _ClassVar[int]
     stream: StreamId
     seq: int
     incarnation: str
@@ -140,7 +141,54 @@ class Header(_message.Message):
     segments: _containers.RepeatedCompositeFieldContainer[SegmentRef]
     manifest: Manifest
     continues: Mark
-    def __init__(self, stream: _Optional[_Union[StreamId, _Mapping]] = ..., seq: _Optional[int] = ..., incarnation: _Optional[str] = ..., epoch: _Optional[int] = ..., previous: _Optional[str] = ..., kind: _Optional[str] = ..., made_at: _Optional[str] = ..., run: _Optional[str] = ..., slice_index: _Optional[int] = ..., slices: _Optional[int] = ..., period: _Optional[str] = ..., standard: _Optional[str] = ..., replaces: _Optional[_Iterable[int]] = ..., segments: _Optional[_Iterable[_Union[SegmentRef, _Mapping]]] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., continues: _Optional[_Union[Mark, _Mapping]] = ...) -> None: ...
+    cut: JournalCut
+    def __init__(self, stream: _Optional[_Union[StreamId, _Mapping]] = ..., seq: _Optional[int] = ..., incarnation: _Optional[str] = ..., epoch: _Optional[int] = ..., previous: _Optional[str] = ..., kind: _Optional[str] = ..., made_at: _Optional[str] = ..., run: _Optional[str] = ..., slice_index: _Optional[int] = ..., slices: _Optional[int] = ..., period: _Optional[str] = ..., standard: _Optional[str] = ..., replaces: _Optional[_Iterable[int]] = ..., segments: _Optional[_Iterable[_Union[SegmentRef, _Mapping]]] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., continues: _Optional[_Union[Mark, _Mapping]] = ..., cut: _Optional[_Union[JournalCut, _Mapping]] = ...) -> None: ...
+
+class JournalCut(_message.Message):
+    __slots__ = ("lsn", "hash", "at", "captured_at", "missing")
+    LSN_FIELD_NUMBER: _ClassVar[int]
+    HASH_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    CAPTURED_AT_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    lsn: int
+    hash: str
+    at: str
+    captured_at: str
+    missing: int
+    def __init__(self, lsn: _Optional[int] = ..., hash: _Optional[str] = ..., at: _Optional[str] = ..., captured_at: _Optional[str] = ..., missing: _Optional[int] = ...) -> None: ...
+
+class ObjectClaim(_message.Message):
+    __slots__ = ("holder", "sha256", "bytes", "sealed_sha256", "sealed_bytes", "suite", "key", "keys", "made_at")
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    SEALED_SHA256_FIELD_NUMBER: _ClassVar[int]
+    SEALED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SUITE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    MADE_AT_FIELD_NUMBER: _ClassVar[int]
+    holder: str
+    sha256: str
+    bytes: int
+    sealed_sha256: str
+    sealed_bytes: int
+    suite: str
+    key: str
+    keys: _containers.RepeatedCompositeFieldContainer[WrappedKey]
+    made_at: str
+    def __init__(self, holder: _Optional[str] = ..., sha256: _Optional[str] = ..., bytes: _Optional[int] = ..., sealed_sha256: _Optional[str] = ..., sealed_bytes: _Optional[int] = ..., suite: _Optional[str] = ..., key: _Optional[str] = ..., keys: _Optional[_Iterable[_Union[WrappedKey, _Mapping]]] = ..., made_at: _Optional[str] = ...) -> None: ...
+
+class WrappedKey(_message.Message):
+    __slots__ = ("key", "recipient", "wrapped")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    RECIPIENT_FIELD_NUMBER: _ClassVar[int]
+    WRAPPED_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    recipient: str
+    wrapped: bytes
+    def __init__(self, key: _Optional[str] = ..., recipient: _Optional[str] = ..., wrapped: _Optional[bytes] = ...) -> None: ...
 
 class SegmentRef(_message.Message):
     __slots__ = ("table", "sha256", "bytes", "rows", "digest", "totals", "disclosure")
