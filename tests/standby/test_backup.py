@@ -46,11 +46,11 @@ class Saved:
 
 @pytest.fixture(scope="module")
 def saved(guarded_plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    """A busy network; every zone of city, province and backup site is backed up to a directory of its node."""
+    """A busy network; every zone of city and province is backed up to a directory of its node."""
     directory = tmp_path_factory.mktemp("saved")
     with world(guarded_plan, directory / "network", seed=6) as network:
         live(network)
-        savings = {e: Saving(network, directory / e.node, e) for e in (*PROTECTED, BACKUP)}
+        savings = {e: Saving(network, directory / e.node, e) for e in PROTECTED}
         yield Saved(network, savings, {e: saving.create() for e, saving in savings.items()})
 
 
@@ -63,7 +63,7 @@ def restored(saving: Saving, place: Place, at: str = "") -> None:
 
 @pytest.mark.database
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
-@pytest.mark.parametrize("endpoint", [*PROTECTED, BACKUP], ids=lambda e: f"{e.node}-{e.zone}")
+@pytest.mark.parametrize("endpoint", PROTECTED, ids=lambda e: f"{e.node}-{e.zone}")
 def test_every_kind_of_zone_comes_back(
     saved: Saved, tmp_path: Path, endpoint: Endpoint, backend: str
 ) -> None:
@@ -291,6 +291,16 @@ def test_a_zone_that_lacks_what_it_is_built_from_is_not_backed_up(guarded: MakeW
 
         found = saving.inspect()
         assert (found.damage, found.strays) == ([], [])
+
+
+def test_a_backup_site_is_no_lone_node(saved: Saved, tmp_path: Path) -> None:
+    """A zone whose shelf is full of others' copies is refused, and is told how it comes back."""
+    saving = Saving(saved.world, tmp_path / "backup", BACKUP)
+
+    with pytest.raises(UsageError, match=r"protects no other.*; after a loss it is created anew"):
+        saving.create()
+
+    assert saving.backups.names() == []
 
 
 def test_two_at_once_are_one(guarded: MakeWorld, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from jinbao.audit.lookup import Wanted, lines
 from jinbao.flow.following import named, to_frame
 from jinbao.model.acts import Entry, envelope_json
 from jinbao.model.audit import Outcome, Role
-from jinbao.model.errors import LocalError
+from jinbao.model.errors import LocalError, UsageError
 from jinbao.standby.manifests import LISTINGS_MAX, Listing, Manifest, decode, encode, name_of, seal_manifest
 from jinbao.store.files import telling_full_disk
 
@@ -64,6 +64,7 @@ class AfterAct(Arguments):
 def acts_after(asked: Asked, arguments: AfterAct) -> Answer:
     """The acts after one, some thousands at most, as a segment; and those segments they name that are on the shelf."""
     zone = asked.zone
+    _require_own(zone)
     if arguments.after:
         _entry_at(zone, arguments.after, arguments.hash)
     with zone.shelving:
@@ -75,6 +76,18 @@ def acts_after(asked: Asked, arguments: AfterAct) -> Answer:
     with telling_full_disk(f"acts of {zone.me} to be copied"):
         to_frame(found).write_parquet(name, compression="zstd", compression_level=1, statistics=False)
     return Answer({"zone": str(zone.me), "newest": newest, "segments": segments}, Path(name))
+
+
+def _require_own(zone: OpenZone) -> None:
+    """A backup site's shelf is full of others' copies, which come again from them; raises UsageError for one."""
+    row = zone.topology.row(zone.me.node)
+    if row is not None and row.protects:
+        raise UsageError(
+            f"backup of {zone.me}",
+            expected="a zone of a node that protects no other",
+            got=f"the backup site of {', '.join(row.protects)}",
+            next_step="after a loss it is created anew, and follows them from their first act",
+        )
 
 
 def _on_shelf(zone: OpenZone, found: list[Entry]) -> list[tuple[str, int]]:
