@@ -22,14 +22,12 @@ from jinbao.audit.verify import Fault, SealedHead, verify
 from jinbao.model.acts import envelope_json, envelope_of
 from jinbao.model.audit import CUT_TABLE, ENTRY_TABLE, GENESIS
 from jinbao.model.batch import Header, SealedBatch
-from jinbao.model.errors import LocalError, PeerError, UnprovableError
+from jinbao.model.errors import LocalError, PeerError
 from jinbao.model.stream import AUDIT
-from jinbao.trust.chain import path_to_anchor
-from jinbao.trust.documents import MINISTRY
+from jinbao.trust.alone import check_alone
 from jinbao.trust.encoding import HEADER_TYPE, decode_header
 from jinbao.trust.envelope import head_of, signer_of
-from jinbao.trust.identity import authority_name, check_usage, parse_identity
-from jinbao.trust.signer import check_suite, moment, use_of
+from jinbao.trust.signer import moment
 
 LINE_BYTES_MAX = 16 << 20
 """An entry that names as many persons as one may."""
@@ -167,19 +165,16 @@ def prove_alone(sealed: SealedBatch, anchors: Sequence[x509.Certificate]) -> Hea
 
     Says nothing of revocation: an export carries no lists.
     """
-    leaf, rest = signer_of(sealed, HEADER_TYPE)
+    chain = signer_of(sealed, HEADER_TYPE)
     header = decode_header(sealed.payload)
-    check_usage(leaf, use_of(sealed.suite))
-    path = path_to_anchor(leaf, rest, anchors, moment(header.made_at, datetime.now(UTC), thing="header"))
-    check_suite(sealed.suite, path[1])
-    # Without a topology: by the code of its province, or the ministry's (GB/T 2260).
-    node = header.stream.origin.node
-    named = authority_name(path[1])
-    if named not in {"", MINISTRY, f"{node[:2]}0000"}:
-        raise UnprovableError(f"issuer of {node}", expected=f"authority {node[:2]}0000", got=named)
-    endpoint = parse_identity(leaf).endpoint
-    if endpoint != header.stream.origin:
-        raise UnprovableError(f"{header.stream}#{header.seq}", expected=header.stream.origin, got=endpoint)
+    check_alone(
+        sealed.suite,
+        chain,
+        origin=header.stream.origin,
+        made_at=moment(header.made_at, datetime.now(UTC), thing="header"),
+        anchors=anchors,
+        thing=f"{header.stream}#{header.seq}",
+    )
     return header
 
 

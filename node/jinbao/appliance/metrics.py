@@ -75,6 +75,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("jinbao_standby_missing_segments", "gauge", ("zone",), "Segments that a rebuild of a protected zone opens and that are not here.", "重建被保护分区所需而本灾备缺失的段数。"),
     Metric("jinbao_standby_seen_age_seconds", "gauge", ("zone",), "Seconds since a protected zone last answered; +Inf before the first time.", "距被保护分区上次应答的秒数；尚未应答时为 +Inf。"),
     Metric("jinbao_backups_went_back_total", "counter", ("backup",), "Times a backup site had less of a journal than it had said.", "灾备所存流水少于其先前声明的次数。", "backup_went_back"),
+    Metric("jinbao_backups_made_total", "counter", (), "Backups of this zone to a directory that came to be whole.", "本分区已完整写入目录的备份次数。", "backup_made"),
     Metric("jinbao_standby_drills_total", "counter", ("ok",), "Drills of protected nodes, by whether nothing was wrong.", "被保护节点的演练次数，按是否全部正确。", "node_drilled"),
     Metric("jinbao_standby_drills_failed_total", "counter", (), "Drills by the calendar that gave no report.", "未产生报告的定期演练次数。", "drill_failed"),
     Metric("jinbao_standby_drill_ok", "gauge", ("node",), "1 if nothing was wrong in a node's newest drill, else 0.", "节点最近一次演练全部正确为 1，否则为 0。"),

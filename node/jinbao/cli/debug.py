@@ -23,6 +23,7 @@ def debug() -> None:
 @json_option
 def failpoints(as_json: bool) -> None:
     """The list is made by the code that hits them."""
+    import jinbao.appliance.backing_up  # as below, of a backup and a restore
     import jinbao.appliance.serve  # noqa: F401  # importing a zone declares all of its failpoints
     from jinbao.model.failpoint import FAILPOINTS
 

@@ -29,6 +29,7 @@ NOUNS: dict[str, tuple[str, str, str]] = {
     "line": ("line:line", "the line: status, pull, pause, resume, rebase, export, import", "主线：状态、拉取、暂停、恢复、重定基点、导出、导入"),
     "database": ("database:database", "databases of the zones: check, migrate, convert", "各分区的数据库：检查、升级、转换"),
     "standby": ("standby:standby", "the backup site: status, rebuild, drill", "灾备：状态、重建、演练"),
+    "backup": ("backup:backup", "backup of this node to a directory: create, list, verify, restore", "本节点到目录的备份：创建、列表、校验、恢复"),
     "trust": ("trust:trust", "whom this zone trusts: list, import", "信任：查看、导入"),
     "journal": ("journal:journal", "the journal: list, show, verify, scrub, retention", "流水：列表、查看、校验、巡检、保留"),
     "quarantine": ("quarantine:quarantine", "rows the gate stopped, and why", "被隔离的记录及原因"),

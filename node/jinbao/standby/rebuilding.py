@@ -16,14 +16,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
 import polars as pl
 
-from jinbao.flow.following import ACTS_ROWS_MAX, COLUMNS, cut_of, of_frame
+from jinbao.flow.following import ACTS_ROWS_MAX, COLUMNS, NO_CUT, of_frame
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.segments import SegmentShelf
 from jinbao.model.acts import Act, Entry
-from jinbao.model.batch import SegmentRef, VerifiedBatch
+from jinbao.model.batch import JournalCut, SegmentRef
 from jinbao.model.errors import CorruptionError, UnacceptableError, UnprovableError, UsageError
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.quoting import quoted
@@ -46,6 +47,34 @@ Tell = Callable[[int, int], None]
 """Told what is done, and how much there is in all."""
 
 
+class Part(Protocol):
+    """What a rebuild asks of the header of a batch of acts, or of a part of a backup."""
+
+    @property
+    def seq(self) -> int:
+        """Its place among the others."""
+        ...
+
+    @property
+    def segments(self) -> tuple[SegmentRef, ...]:
+        """One of acts at most, and what those name."""
+        ...
+
+    @property
+    def cut(self) -> JournalCut | None:
+        """How far its acts go."""
+        ...
+
+
+class Batch(Protocol):
+    """A batch of acts that was proved."""
+
+    @property
+    def header(self) -> Part:
+        """What it names."""
+        ...
+
+
 @dataclass(frozen=True)
 class Copy:
     """One zone's copy: its batches of acts in order, which may be read again and again, on a shelf.
@@ -54,7 +83,7 @@ class Copy:
     """
 
     stream: StreamId
-    batches: Iterable[VerifiedBatch]
+    batches: Iterable[Batch]
     shelf: SegmentShelf
     held: int
     at: int = 0
@@ -127,10 +156,10 @@ class Copy:
                         return
                     lsn, digest = chained(lsn, digest, entry, batch.header.seq)
                     yield entry
-            said = cut_of(batch.header)
+            said = batch.header.cut or NO_CUT
             if (said.lsn, said.hash) != (lsn, digest):
                 raise UnprovableError(
-                    f"{batch.header.stream}#{batch.header.seq}: cut",
+                    f"{self.stream}#{batch.header.seq}: cut",
                     expected=f"act {said.lsn} with hash {said.hash[:12]}",
                     got=f"act {lsn} with hash {digest[:12]}",
                     seq=batch.header.seq,

@@ -30,8 +30,11 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "disk is full")
 
 
+_GOES_ON = "free space, or jinbao journal retention; it goes on by itself"
+
+
 @contextmanager
-def telling_full_disk(thing: str) -> Iterator[None]:
+def telling_full_disk(thing: str, next_step: str = _GOES_ON) -> Iterator[None]:
     """Raise SpaceError for a full disk, however the library that met it words it; nothing else changes."""
     try:
         yield
@@ -45,7 +48,7 @@ def telling_full_disk(thing: str) -> Iterator[None]:
             thing,
             expected="room on the disk",
             got=str(exc).splitlines()[0][:200],
-            next_step="free space, or jinbao journal retention; it goes on by itself",
+            next_step=next_step,
         ) from exc
 
 

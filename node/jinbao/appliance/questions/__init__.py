@@ -1,6 +1,7 @@
 """The questions of the admin contract, one module per noun; importing this package registers all of them."""
 
 from jinbao.appliance.questions import audit as audit
+from jinbao.appliance.questions import backup as backup
 from jinbao.appliance.questions import capture as capture
 from jinbao.appliance.questions import database as database
 from jinbao.appliance.questions import decision as decision

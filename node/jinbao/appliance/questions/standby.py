@@ -19,6 +19,7 @@ from jinbao.appliance.questions.status import NoArguments
 from jinbao.model import acts
 from jinbao.model.acts import envelope_json
 from jinbao.model.audit import Role
+from jinbao.model.batch import VerifiedBatch
 from jinbao.model.errors import UsageError
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.standby.cuts import Cut
@@ -163,6 +164,7 @@ def copy(asked: Asked, arguments: OneProtected) -> Answer:
     batches = 0
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         for batch in found.batches:
+            assert isinstance(batch, VerifiedBatch), "a backup site's copy is of sealed batches"
             file.write(json.dumps(envelope_json(batch.sealed)) + "\n")
             batches += 1
     body: dict[str, Any] = {
