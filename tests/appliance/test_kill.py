@@ -93,16 +93,16 @@ QUEUES: dict[Endpoint, list[str]] = {
 }
 """Where each zone is killed, one failpoint after the other."""
 
-IMPATIENT = {
-    "JINBAO_EVIDENCE__ACCEPT_WITHIN_S": "0.01",
-    "JINBAO_EVIDENCE__APPLY_WITHIN_S": "0.01",
+IMPATIENT = {"JINBAO_EVIDENCE__ACCEPT_WITHIN_S": "0.01", "JINBAO_EVIDENCE__APPLY_WITHIN_S": "0.01"}
+"""Every submission is late for a zone that is armed, so that its deadlines are failpoints like others."""
+
+BRISK = {
+    "JINBAO_PACE__INTERVAL_S": "0.2",
+    "JINBAO_PACE__BACKOFF_MAX_S": "1",
     "JINBAO_LIMITS__APPLY_ENDS_MAX": "100",
 }
-"""Every submission is late for a zone that is armed, so that its deadlines are failpoints like others; and none is
-poison for it, however often it is killed while it applies."""
-
-BRISK = {"JINBAO_PACE__INTERVAL_S": "0.2", "JINBAO_PACE__BACKOFF_MAX_S": "1"}
-"""How soon a zone tries again where a neighbour was killed: the campaign waits for nothing else as long."""
+"""How soon a zone tries again where a neighbour was killed: the campaign waits for nothing else as long. And no batch is
+poison here, however often its zone is killed while it applies it."""
 
 
 @pytest.fixture(scope="module")
