@@ -58,8 +58,7 @@ _SQLITE_PASSING = frozenset(
         sqlite3.SQLITE_ABORT,  # the same, seen by a statement under way
     }
 )
-_SQLITE_DISK = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY})
-_SQLITE_ROOM = _SQLITE_DISK | {sqlite3.SQLITE_CANTOPEN}
+_SQLITE_ROOM = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
 """Codes that a want of room may hide behind: a quota, a limit of files, a shared index that cannot grow."""
 
 _SQLITE_CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -88,7 +87,7 @@ def refusal(exc: BaseException, where: str, is_full: Callable[[], bool] = lambda
             got=cause,
             next_step="nothing is half done; the zone tries again by itself",
         )
-    if code in _SQLITE_DISK:
+    if code == sqlite3.SQLITE_IOERR:
         return DiskError(
             f"database {where}",
             expected="a disk that keeps what is written",
