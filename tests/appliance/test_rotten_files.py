@@ -137,7 +137,9 @@ def is_found(world: World, before: dict[str, list[tuple[object, ...]]]) -> bool:
     zone = world.zones[PROVINCE]
     try:
         return (
-            bool(verify_journal(zone.store, zone.shelf)) or rows_of(zone) == before or not _is_attested(world)
+            bool(verify_journal(zone.store, zone.shelf, indexes=True))
+            or rows_of(zone) == before
+            or not _is_attested(world)
         )
     except LocalError:  # SQLite itself found it, as late as it was read
         return True

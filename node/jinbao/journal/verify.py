@@ -45,9 +45,9 @@ def verify_acts(store: Store) -> Iterator[Damage]:
             previous, expected = row.hash, row.lsn + 1
 
 
-def verify_database(store: Store) -> Iterator[Damage]:
-    """The file of a SQLite database, its indexes held against its tables; the first thing that is wrong."""
-    fault = first_fault(store, indexes=True)
+def verify_database(store: Store, *, indexes: bool) -> Iterator[Damage]:
+    """The file of a SQLite database, its indexes held against its tables if asked for; the first thing that is wrong."""
+    fault = first_fault(store, indexes=indexes)
     if fault:
         yield Damage("database", "altered", f"expected every page as it was written, got {fault}")
 
@@ -130,10 +130,13 @@ def verify_segments(store: Store, shelf: SegmentShelf) -> Iterator[Damage]:
         yield Damage(f"file {name}", "stray", "expected segments under their hashes, got another file")
 
 
-def verify_journal(store: Store, shelf: SegmentShelf) -> list[Damage]:
-    """All damage of a journal; empty means every byte is what was written."""
+def verify_journal(store: Store, shelf: SegmentShelf, *, indexes: bool = False) -> list[Damage]:
+    """All damage of a journal; empty means every byte is what was written.
+
+    `indexes`: hold those of a SQLite database against their tables too, ten times as long as its pages alone.
+    """
     return [
-        *verify_database(store),
+        *verify_database(store, indexes=indexes),
         *verify_acts(store),
         *verify_headers(store),
         *verify_marks(store),

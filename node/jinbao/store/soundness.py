@@ -14,7 +14,7 @@ from jinbao.store.engine import Store
 def first_fault(store: Store, *, indexes: bool) -> str:
     """The first thing that is wrong in the file of a SQLite database; empty where nothing is.
 
-    Every page is read; with `indexes` each is held against its table, which takes a few times as long.
+    Every page is read; with `indexes` each is held against its table, which takes ten times as long.
     """
     if not store.is_sqlite:
         return ""
