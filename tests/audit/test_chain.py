@@ -55,6 +55,7 @@ def test_an_untouched_chain_has_no_fault(count: int, data: st.DataObject) -> Non
     assert list(verify(rows, sealed_at(rows, *heads))) == []
 
 
+@pytest.mark.fault_row(13)
 @settings(max_examples=200, deadline=None)
 @given(st.integers(2, 12), st.data())
 def test_any_change_of_any_entry_is_named(count: int, data: st.DataObject) -> None:
@@ -94,6 +95,7 @@ def test_a_chain_written_anew_does_not_pass_its_seals(count: int, data: st.DataO
     assert [(fault.thing, fault.kind) for fault in faults] == [(f"entries up to {head}", "rewritten")]
 
 
+@pytest.mark.fault_row(14)
 @settings(max_examples=100, deadline=None)
 @given(st.integers(2, 12), st.data())
 def test_a_tail_cut_off_is_missed_by_its_seal(count: int, data: st.DataObject) -> None:

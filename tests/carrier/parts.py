@@ -61,6 +61,8 @@ class Side:
             limits=InboundLimits(100, 100, 100, 1 << 30),
             beside=SideBySide,
             brings=lambda peer: TOPOLOGY.below(self.me, peer),
+            sees=lambda peer, stream: TOPOLOGY.may_see(holder=peer, caller=self.me, stream=stream),
+            room=lambda _: None,
         )
 
     def event(self, name: str, **values: Any) -> None:

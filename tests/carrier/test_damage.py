@@ -48,6 +48,8 @@ def as_noise(content: bytes) -> Damage:
     return lambda path: (path / ENVELOPE).write_bytes(content)
 
 
+@pytest.mark.fault_row(13)
+@pytest.mark.fault_row(14)
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [

@@ -411,6 +411,7 @@ def large_rows(rows: int) -> tuple[bytes, Shape]:
     return craft(change), Shape(rows, COLUMNS)
 
 
+@pytest.mark.fault_row(5)
 @pytest.mark.fault_row(44)
 def test_a_decoder_that_dies_takes_nobody_with_it(
     tmp_path: Path, decoder: DecoderProcess, deaths: list[tuple[str, str]]
@@ -460,6 +461,7 @@ def test_a_decoder_that_is_hurried_blames_nobody(
     assert inspector.objection(ref, shape.columns) == ""
 
 
+@pytest.mark.fault_row(5)
 def test_a_decoder_killed_once_is_started_again(
     tmp_path: Path, decoder: DecoderProcess, deaths: list[tuple[str, str]]
 ) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.journal.parts import EXCHANGE, LIBRARY, Journal, open_journal
 
 from jinbao.journal.ledger import act_hash
-from jinbao.journal.tables import ACT, HEADER
+from jinbao.journal.tables import ACT, HEADER, MARK, STREAM
 from jinbao.journal.verify import verify_journal, verify_segments
 from jinbao.model import acts
 
@@ -48,6 +48,7 @@ def test_an_untouched_journal_is_whole(filled: Journal) -> None:
     assert len(files(filled)) == 3
 
 
+@pytest.mark.fault_row(13)
 @settings(max_examples=40, deadline=None)
 @given(which=st.integers(0, 2), place=st.integers(0), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_named(filled: Journal, which: int, place: int, bit: int) -> None:
@@ -64,6 +65,7 @@ def test_a_flipped_bit_is_named(filled: Journal, which: int, place: int, bit: in
     assert damage == [(f"segment {path.stem}", "altered")]
 
 
+@pytest.mark.fault_row(14)
 @settings(max_examples=20, deadline=None)
 @given(which=st.integers(0, 2), kept=st.integers(0))
 def test_a_truncated_file_is_named(filled: Journal, which: int, kept: int) -> None:
@@ -78,6 +80,7 @@ def test_a_truncated_file_is_named(filled: Journal, which: int, kept: int) -> No
     assert damage == [(f"segment {path.stem}", "truncated")]
 
 
+@pytest.mark.fault_row(15)
 def test_two_swapped_files_are_named(filled: Journal) -> None:
     """Two segments under each other's names are both named as swapped, whatever their sizes."""
     small, large = files(filled)[0], files(filled)[-1]
@@ -92,6 +95,7 @@ def test_two_swapped_files_are_named(filled: Journal) -> None:
     assert sorted(damage) == sorted((f"segment {path.stem}", "swapped") for path in (small, large))
 
 
+@pytest.mark.fault_row(14)
 def test_a_missing_file_is_named(filled: Journal) -> None:
     """A segment that a header names and the shelf has not is named as missing."""
     path = files(filled)[1]
@@ -131,6 +135,7 @@ def test_damage_says_what_was_expected(filled: Journal) -> None:
     assert damage.detail == f"expected {len(content)} bytes, got 10"
 
 
+@pytest.mark.fault_row(13)
 @pytest.mark.parametrize("lsn", range(1, ACTS + 1))
 @pytest.mark.parametrize("column", ["body", "kind", "at"])
 def test_a_changed_act_is_named_by_its_place(filled: Journal, lsn: int, column: str) -> None:
@@ -174,6 +179,7 @@ def test_a_removed_act_is_named_by_its_place(filled: Journal, lsn: int) -> None:
     assert damage == [(f"act {lsn}", "missing")]
 
 
+@pytest.mark.fault_row(13)
 @pytest.mark.parametrize("envelope", ["one byte", "another header", "no envelope", "no JSON", "no base64"])
 def test_a_changed_header_is_named(filled: Journal, envelope: str) -> None:
     """A header with another envelope than it was accepted with is named by stream and seq, and no other."""
@@ -208,3 +214,33 @@ def test_a_removed_header_is_named_by_the_next(filled: Journal) -> None:
         tx.execute(HEADER.insert(), row)
 
     assert damage == [(f"header {LIBRARY}#3", "missing")]
+
+
+@pytest.mark.fault_row(13)
+@pytest.mark.parametrize("table", [MARK, STREAM], ids=["mark", "stream"])
+@pytest.mark.parametrize(
+    "change", [{"seq": 2}, {"head": "0" * 64}, {"epoch": 7}, {"incarnation": "c" * 32}, {"lsn": 1}]
+)
+def test_a_mark_that_points_to_nothing_is_named(
+    filled: Journal, table: sa.Table, change: dict[str, object]
+) -> None:
+    """A mark, or a stream's newest place, that is not the batch it points to is named by its stream, and nothing else."""
+    mine = table.c.stream == str(LIBRARY)
+    with filled.store.transaction() as tx:
+        row = dict(tx.execute(sa.select(table).where(mine)).mappings().one())
+        tx.execute(table.update().where(mine), change)
+
+    damage = found(filled)
+    with filled.store.transaction() as tx:
+        tx.execute(table.update().where(mine), {name: row[name] for name in change})
+
+    what = "mark" if table is MARK else "stream"
+    assert damage == [(f"{what} of {LIBRARY}", "altered")]
+
+
+def test_a_re_based_mark_is_none_that_was_altered(journal: Journal) -> None:
+    """A mark an operator set before a batch that is not here points to the act that set it."""
+    journal.ledger.record(acts.created(EXCHANGE, "b" * 32))
+    journal.ledger.record(acts.rebased(LIBRARY, "d" * 32, 1, 9, "9" * 64, "the city was created anew"))
+
+    assert found(journal) == []

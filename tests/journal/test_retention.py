@@ -115,13 +115,42 @@ def test_a_sweep_removes_what_nobody_needs(uses: list[str]) -> None:
                 journal.put(LIBRARY if use == "accepted" else PUBLISHED, [ref])
         in_use = [ref.sha256 for use, ref in refs if use == "in use"]
 
-        freed = sweep(list(lines(journal, *in_use).values()), journal.shelf)
+        freed = sweep(list(lines(journal, *in_use).values()), journal.store, journal.shelf)
 
         gone = [ref for use, ref in refs if use == "superseded"]
         kept = {ref.sha256 for use, ref in refs if use != "superseded"}
         assert set(journal.shelf.stored()) == kept
         assert freed == sum(ref.bytes for ref in gone)
         journal.store.close()
+
+
+@pytest.mark.parametrize("use", ["named", "used", "brought"])
+def test_a_sweep_looks_again_before_it_removes(journal: Journal, use: str) -> None:
+    """What was named by a batch, written again or brought by a neighbour after the plan stays; what was not goes."""
+    late, idle = journal.segment(1), journal.segment(2)
+    made = list(lines(journal).values())
+    assert {line.needed_by for line in made} == {()}
+
+    if use == "named":
+        journal.put(LIBRARY, [late])
+    elif use == "used":
+        assert journal.segment(1) == late
+    else:
+        journal.shelf.receive(late, lambda _offset: iter(()))
+    freed = sweep(made, journal.store, journal.shelf)
+
+    assert set(journal.shelf.stored()) == {late.sha256}
+    assert freed == idle.bytes
+
+
+def test_what_went_meanwhile_frees_nothing(journal: Journal) -> None:
+    """A file that is gone when the sweep comes to it is not counted."""
+    journal.segment(1)
+    made = list(lines(journal).values())
+    for line in made:
+        journal.shelf.remove(line.sha256)
+
+    assert sweep(made, journal.store, journal.shelf) == 0
 
 
 def test_a_broken_reserve_is_refused(tmp_path: Path) -> None:

@@ -117,6 +117,8 @@ def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scrubbing]:
 
 
 @settings(max_examples=30, deadline=None)
+@pytest.mark.fault_row(13)
+@pytest.mark.fault_row(14)
 @given(
     which=st.integers(0, 4), place=st.integers(0), kind=st.sampled_from(["altered", "truncated", "missing"])
 )
@@ -193,6 +195,8 @@ def test_a_restart_goes_on_where_it_was(scrubbing: Scrubbing) -> None:
     assert scrubbing.scrub.progress().done_objects == 5
 
 
+@pytest.mark.fault_row(13)
+@pytest.mark.fault_row(14)
 @pytest.mark.parametrize(
     "junk",
     [

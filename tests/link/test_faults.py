@@ -83,7 +83,8 @@ def test_a_backlog_travels_in_order_once_the_way_is_back(pair: Zones) -> None:
         for _ in range(3):
             with pytest.raises(LinkError):
                 province.inbound.step(client)
-        retention.sweep(retention.plan(city.me, city.store, city.shelf, city.topology, ()), city.shelf)
+        plan = retention.plan(city.me, city.store, city.shelf, city.topology, ())
+        retention.sweep(plan, city.store, city.shelf)
         way.heal()
         rounds = [province.inbound.step(client) for _ in range(5)]
 

@@ -78,6 +78,8 @@ class SmallZone:
             limits=InboundLimits(HEADERS_MAX, 100, 100, 1 << 20),
             beside=self._beside,
             brings=lambda peer: TOPOLOGY.below(self.me, peer),
+            sees=lambda peer, stream: TOPOLOGY.may_see(holder=peer, caller=self.me, stream=stream),
+            room=lambda _: None,
         )
 
     def event(self, name: str, **values: Any) -> None:

@@ -50,6 +50,7 @@ CYCLES_MAX = 4
 
 
 @pytest.mark.fault_row(2)
+@pytest.mark.fault_row(12)
 @pytest.mark.parametrize("power", [False, True], ids=["killed", "without-power"])
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_crash_at_any_failpoint_loses_nothing(

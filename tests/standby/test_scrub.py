@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+import pytest
 from tests.sim.conftest import MakeWorld
 from tests.sim.peers import SimPeer
 from tests.sim.world import World
@@ -42,6 +43,8 @@ def damage(world: World, me: Endpoint) -> list[str]:
     return [one.kind for one in verify_journal(zone.store, zone.shelf)]
 
 
+@pytest.mark.fault_row(13)
+@pytest.mark.fault_row(14)
 def test_every_object_of_a_copy_is_mended_from_its_zone(guarded: MakeWorld) -> None:
     """Altered, cut, emptied and missing objects of the backup are found by one pass and brought again."""
     with guarded(3) as world:
@@ -69,6 +72,7 @@ def test_every_object_of_a_copy_is_mended_from_its_zone(guarded: MakeWorld) -> N
         assert len(list(backup.shelf.damaged.iterdir())) == len(objects) - len(objects[3::4])
 
 
+@pytest.mark.fault_row(13)
 def test_a_province_is_mended_from_its_city(guarded: MakeWorld) -> None:
     """A segment of a library that rotted at the province comes again from the city, by the batch that names it."""
     with guarded(3) as world:

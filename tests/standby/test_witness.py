@@ -163,6 +163,7 @@ def test_the_word_of_no_backup_is_passed_by(guarded: MakeWorld) -> None:
         assert not world.zones[province].index.held()
 
 
+@pytest.mark.fault_row(16)
 def test_a_zone_put_back_to_an_older_copy_is_held_by_its_backup(guarded: MakeWorld) -> None:
     """A protected zone that has fewer acts than its backup saw is held as a rollback, and the copy stays as it was."""
     with guarded(4) as world:

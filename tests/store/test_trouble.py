@@ -268,6 +268,7 @@ END $$"""
 
 
 @pytest.mark.database
+@pytest.mark.fault_row(8)
 def test_a_full_tablespace_waits_for_room(server: OwnServer, library: Applied) -> None:
     """While the server has no room nothing of a batch is there and the mark stands; with room it goes on by itself."""
     with server.session(str(library.store.url.database)) as session:
@@ -286,6 +287,7 @@ def test_a_full_tablespace_waits_for_room(server: OwnServer, library: Applied) -
 
 
 @pytest.mark.database
+@pytest.mark.fault_row(8)
 def test_a_limit_of_temporary_files_is_a_want_of_room(server: OwnServer, library: Applied) -> None:
     """A real limit of temporary files that is reached is told as such, and the next transaction works."""
 

@@ -12,15 +12,18 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from jinbao.appliance.adapters import LibraryAdapter, SourceCapture, StateAdapter
 from jinbao.appliance.callers import RoleBook
 from jinbao.appliance.database.usable import database_url, require_usable, setting_of
+from jinbao.appliance.ending import Ending
 from jinbao.appliance.judging import ConvertAndJudge
 from jinbao.appliance.metrics import Metrics, count_entry
 from jinbao.appliance.observers import ZoneObserver
+from jinbao.appliance.outdated import Outdated
 from jinbao.appliance.settings import Limits, Settings
 from jinbao.appliance.trust_keeper import TrustKeeper
 from jinbao.appliance.zone_lock import Purpose, lock
@@ -42,13 +45,14 @@ from jinbao.flow.outbound import Outbound
 from jinbao.flow.ports import Ahead, Beside
 from jinbao.flow.receipts import ReceiptHandler, ReceiptSealer
 from jinbao.flow.trusting import TrustHandler, TrustSealer
+from jinbao.journal.attempts import AttemptsFile
 from jinbao.journal.decoding import InspectLimits
 from jinbao.journal.index import Counter, JournalIndex
 from jinbao.journal.inspector import DecoderProcess, Died, Examiner, Inspector
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.projection import JournalProjection
 from jinbao.journal.scrub import Scrub
-from jinbao.journal.segments import SegmentShelf
+from jinbao.journal.segments import SegmentShelf, require_space
 from jinbao.library.attesting import Attesting
 from jinbao.library.room import Library, LibraryProjection
 from jinbao.model import acts
@@ -72,6 +76,8 @@ from jinbao.standby.witnessing import CutSealer, CutsHandler
 from jinbao.store.ahead import SideBySide, ahead
 from jinbao.store.engine import Store
 from jinbao.store.files import Files
+from jinbao.store.latch import Latch
+from jinbao.store.log import LogLimits
 from jinbao.store.migrations import upgrade
 from jinbao.store.projection import Projection
 from jinbao.trust.encoding import decode_header
@@ -164,6 +170,9 @@ class OpenZone:
     writes: dict[str, WriteWatch]
     forecast: DiskForecast
     unlock: Callable[[], None]
+    latch: Latch
+    ending: Ending
+    outdated: Outdated
     cuts: Cuts
     following: JournalSealer
     cut_sealer: CutSealer
@@ -185,9 +194,11 @@ class OpenZone:
         return self.trust.identity()
 
     def close(self) -> None:
-        """End the decoder, close the database and let go of the lock."""
+        """End the decoder, close the database and let go of the lock; after a disk that failed that was no good end."""
         self.inspector.close()
         self.store.close()
+        if self.latch.cause is None:
+            self.ending.well()
         self.unlock()
 
     def seal(self, header: Header) -> SealedBatch:
@@ -233,21 +244,27 @@ def _build(
     tiers = settings.standards_directory or tiers_directory()
     standards = load_standards(tiers / "standards")
     mappings = load_mappings(tiers / "mappings", standards)
-    # Where it is kept: segments by content, one database, its schema at the newest revision.
-    shelf = _shelf(me, directory, trust, ports)
-    store = Store(_database(settings, me.zone), directory / "stage")
-    opened.append(store)
-    libraries, projections = projections_of(standards, shelf)
-    _bring_up(store, libraries)
+    # Where it is kept: segments by content, one database, whole and its schema at the newest revision.
+    limits = settings.limits
+    kept = _kept(settings, me, trust, ports, standards, opened)
+    shelf, store, projections = kept.shelf, kept.store, kept.projections
     # The journal and what every room reads from it.
     ledger = Ledger(store, projections, ports.now_text)
     index = JournalIndex(me, store, shelf)
     # What is told: one observer for log and metrics.
     metrics = Metrics()
     observer = ZoneObserver(me, metrics)
+    outdated = Outdated(
+        me,
+        directory,
+        topology=trust.topology,
+        epoch=lambda: _epoch_of(trust.identity()),
+        observer=observer,
+    )
     # Who everybody is: the signed topology, by all that was learned since the anchors were installed.
     documents = Documents(store)
     topology = _topology(trust, documents, ledger, observer, me)
+    outdated.require_settled(index)
     if not index.incarnation():
         ledger.record(acts.created(me, ports.incarnation()))
     trust.announce()
@@ -262,7 +279,6 @@ def _build(
     )
     observer.refusals = trail.count
     # Who decodes what peers sent before this process does.
-    limits = settings.limits
     examiner = ports.examiner(
         _inspect_limits(limits),
         lambda segment, cause: observer.event("decoder_ended", segment=segment, cause=cause),
@@ -278,6 +294,7 @@ def _build(
         return _epoch_of(trust.identity())
 
     def seal_header(header: Header) -> SealedBatch:
+        outdated.require_newest()
         mine = trust.identity()
         if header.epoch != _epoch_of(mine):  # renewed between the two: the step is made again
             raise LocalError(
@@ -286,8 +303,9 @@ def _build(
         return seal(header, mine)
 
     publisher = Publisher(index=index, seal=seal_header, epoch=epoch, now=ports.now_text)
-    reread = timedelta(days=settings.evidence.reread_days)
-    attesting = Attesting(library, settings.directory(me.zone) / "attested", ports.now, reread)
+    attesting = Attesting(
+        library, directory / "attested", ports.now, timedelta(days=settings.evidence.reread_days)
+    )
     submissions = SubmissionHandler(
         me=index,
         ledger=ledger,
@@ -367,6 +385,8 @@ def _build(
         )
     # What goes to the site that protects us, which may keep it and not read it.
     giver = _giver(settings, me, shelf, trust, ports)
+    # What is left of the disk below the reserve is for the acts that make room on it.
+    room = partial(require_space, shelf.root, limits.disk_reserve_bytes)
     return OpenZone(
         settings=settings,
         me=me,
@@ -378,7 +398,9 @@ def _build(
         store=store,
         shelf=shelf,
         index=index,
-        counter=Counter(index, store, trust.topology, lambda sha256: _given(giver, sha256, observer)),
+        counter=Counter(
+            index, store, trust.topology, lambda sha256: _given(giver, sha256, observer), outdated.hear
+        ),
         ledger=ledger,
         projections=projections,
         library=library,
@@ -404,6 +426,8 @@ def _build(
             ),
             beside=ports.beside,
             brings=lambda peer: trust.topology().below(me, peer),
+            sees=lambda peer, stream: trust.topology().may_see(holder=peer, caller=me, stream=stream),
+            room=room,
         ),
         applier=Applier(
             index=index,
@@ -412,6 +436,9 @@ def _build(
             handlers=handlers,
             observer=observer,
             batches_max=limits.apply_batches_max,
+            attempts=AttemptsFile(directory / "applying.json"),
+            ends_max=limits.apply_ends_max,
+            room=room,
         ),
         submissions=submissions,
         receipts=ReceiptSealer(
@@ -471,7 +498,45 @@ def _build(
         scrub=scrub,
         giver=giver,
         unlock=unlock,
+        latch=store.latch,
+        ending=kept.ending,
+        outdated=outdated,
     )
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Where a zone keeps what it has: the shelf of its segments and its database."""
+
+    shelf: BackupShelf
+    store: Store
+    projections: tuple[Projection, ...]
+    ending: Ending
+
+
+def _kept(
+    settings: Settings,
+    me: Endpoint,
+    trust: TrustKeeper,
+    ports: Ports,
+    standards: dict[str, Standard],
+    opened: list[Store],
+) -> _Kept:
+    """Open it, as it was written and with one latch; raises LocalError where it is not."""
+    directory, limits, files = settings.directory(me.zone), settings.limits, ports.files
+    files.latch = Latch()
+    ending = Ending(directory, files)
+    shelf = _shelf(me, directory, trust, ports)
+    store = Store(
+        _database(settings, me.zone),
+        directory / "stage",
+        latch=files.latch,
+        log_limits=LogLimits(limits.database_log_bytes_max, limits.view_s_max),
+    )
+    opened.append(store)
+    libraries, projections = projections_of(standards, shelf)
+    _bring_up(store, libraries, ending)
+    return _Kept(shelf, store, projections, ending)
 
 
 def projections_of(
@@ -497,10 +562,12 @@ def _database(settings: Settings, zone: Zone) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def _bring_up(store: Store, libraries: LibraryProjection) -> None:
-    """The newest schema, in a database that is whole and of no later release."""
+def _bring_up(store: Store, libraries: LibraryProjection, ending: Ending) -> None:
+    """The newest schema, in a database that is as it was written, whole and of no later release."""
     with store.telling():
-        require_usable(store, MIGRATIONS)
+        found = require_usable(store, MIGRATIONS)
+        if found.present:
+            ending.check(store)
         upgrade(store.writer, MIGRATIONS)
         libraries.ensure(store)
 
@@ -611,6 +678,7 @@ def _watched(observer: ZoneObserver, files: Files, store: Store, limits: Limits)
 
     segments, files.written = watch("segments")
     database, store.committed = watch("database")
+    store.log.kept = lambda size, ended: observer.event("database_log_kept", bytes=size, views_ended=ended)
     return {"segments": segments, "database": database}
 
 

@@ -66,7 +66,7 @@ def clear(zone: OpenZone, lines: Sequence[Line]) -> int:
             next_step="try again when it is done",
         )
     try:
-        freed = sweep(lines, zone.shelf)
+        freed = sweep(lines, zone.store, zone.shelf)
     finally:
         zone.writing.release()
     if freed:

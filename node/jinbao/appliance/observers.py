@@ -36,6 +36,9 @@ _ALARMS = frozenset(
         "trust_refused",
         "renewal_failed",
         "disk_slow",
+        "disk_failed",
+        "database_outdated",
+        "database_log_kept",
         "disk_filling",
         "token_lied",
         "segment_damaged",
@@ -92,8 +95,11 @@ class ZoneObserver:
         self.refusals: Callable[[str, str], None] | None = None
 
     def event(self, name: str, **values: Any) -> None:
-        """One fact."""
+        """One fact. A line that cannot be written, for the disk of the log is full, is counted and lost."""
         self._metrics.count(name, values)
         if name in _COUNTED and self.refusals is not None:
             self.refusals(name, str(values["code"]))
-        (self._log.warning if name in _ALARMS else self._log.info)(name, **values)
+        try:
+            (self._log.warning if name in _ALARMS else self._log.info)(name, **values)
+        except OSError:
+            self._metrics.count("line_lost", {})

@@ -108,6 +108,8 @@ class ZoneService:
         )
         trust.changed = self._trust_changed
         self._unsealed = True
+        zone.latch.closed = self._disk_failed
+        zone.outdated.told = self._end
         self.server = self._server()
         zone.metrics.read = self._samples
 
@@ -176,6 +178,16 @@ class ZoneService:
         )
 
     def _bug(self, exc: BaseException) -> None:
+        if not isinstance(self.failure, JinbaoError):  # what follows a failed disk is no news
+            self.failure = exc
+        self.stopped.set()
+
+    def _disk_failed(self, exc: LocalError) -> None:
+        """End: whoever goes on after a disk failed may take for written what is not."""
+        self.zone.observer.event("disk_failed", reason=str(exc))
+        self._end(exc)
+
+    def _end(self, exc: JinbaoError) -> None:
         self.failure = exc
         self.stopped.set()
 
@@ -407,7 +419,7 @@ class ZoneService:
         except LocalError as exc:  # the database is what is wrong: that is the answer
             reasons.append(str(exc))
         if self.failure is not None:
-            reasons.append(f"worker ended by {type(self.failure).__name__}")
+            reasons.append(f"the zone ends: {_why(self.failure)}")
         return reasons
 
     def _missing(self) -> list[str]:
@@ -505,6 +517,7 @@ class ZoneService:
             labels = {"authority": crl.authority.rfc4514_string()[:120]}
             yield "jinbao_revocation_list_due_timestamp_seconds", labels, crl.next_update.timestamp()
         yield "jinbao_topology_version", none, zone.topology.version
+        yield "jinbao_database_log_bytes", none, zone.store.log.bytes() if zone.store.is_sqlite else 0
         yield "jinbao_disk_free_bytes", none, zone.ports.files.free_bytes(zone.shelf.root)
         yield "jinbao_disk_full_in_seconds", none, self._disk_full_in_s
         for place, watch in zone.writes.items():
@@ -545,11 +558,13 @@ class ZoneService:
         for known in self.following.values():
             if known.client is not None:
                 known.client.close()
-        self._seal_trail()
+        self._leave()
         self.zone.close()
 
-    def _seal_trail(self) -> None:
-        """Seal what the last interval has not; a disk that is full has been told of, and stops no stop."""
+    def _leave(self) -> None:
+        """A stop that was asked for is no end of a batch. Seal the trail; a full disk was told of, and stops no stop."""
+        if self.failure is None:
+            self.zone.applier.forgive()
         try:
             keep_trail(self.zone)
         except LocalError as exc:
@@ -562,6 +577,11 @@ def held_reasons(index: JournalIndex) -> list[str]:
     return here + [
         f"stream {r.stream} held by {r.receiver} at #{r.seq}: {r.reason}" for r in index.held_elsewhere()
     ]
+
+
+def _why(failure: BaseException) -> str:
+    """An error of ours in its own words; of a bug only where it struck: its text may quote a person's row."""
+    return str(failure) if isinstance(failure, JinbaoError) else where_failed(failure)
 
 
 def run(settings: Settings, zone: Zone) -> int:
@@ -588,7 +608,7 @@ def run(settings: Settings, zone: Zone) -> int:
     finally:
         service.stop()
     if service.failure is not None:
-        opened.observer.event("zone_failed", reason=where_failed(service.failure))
+        opened.observer.event("zone_failed", reason=_why(service.failure))
         return 1
     opened.observer.event("zone_stopped")
     return 0

@@ -106,6 +106,19 @@ class Limits(_Strict):
     )
     receipts_max: Positive = Field(5_000, description="Receipts sealed in one batch.")
     apply_batches_max: Positive = Field(20_000, description="Accepted batches looked at per apply round.")
+    apply_ends_max: Positive = Field(
+        5,
+        description="Processes that may end in a row while they apply one batch, before its stream is held: "
+        "a host that loses its power twice in a night is no poison.",
+    )
+    database_log_bytes_max: Positive = Field(
+        512 << 20,
+        description="Length of a SQLite log (-wal) beyond which views of the database that keep it are ended.",
+    )
+    view_s_max: Seconds = Field(
+        60.0,
+        description="Views older than this are ended while the log is too long; at twice its limit all are.",
+    )
     disk_reserve_bytes: Positive = Field(
         256 << 20, description="Kept free: a full disk also blocks its own cure."
     )

@@ -3,7 +3,8 @@
 The unit is the submission: nothing of it is visible before its manifest closes it, and
 then all of it is. A submission that is proved but not acceptable is refused by a signed
 receipt, and what follows it is not blocked. Each topic has one handler; a batch no
-handler wants is passed by.
+handler wants is passed by. A batch on which the process ends again and again is read no
+more, so that its stream waits for a person and the others go on.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Protocol
 from jinbao.flow.passage import BarredError, Passage
 from jinbao.flow.ports import (
     Ahead,
+    Attempts,
     Attestation,
     Index,
     Inspector,
@@ -25,6 +27,7 @@ from jinbao.flow.ports import (
     Now,
     Observer,
     ReadHeader,
+    Room,
     Submitted,
 )
 from jinbao.model import acts
@@ -32,8 +35,10 @@ from jinbao.model.acts import Act, SegmentUse
 from jinbao.model.batch import Kind, VerifiedBatch
 from jinbao.model.errors import (
     LASTING,
+    JinbaoError,
     LocalError,
     PeerError,
+    PoisonError,
     SpaceError,
     UnacceptableError,
     UnavailableError,
@@ -78,10 +83,15 @@ class Applier:
         handlers: Sequence[Handler],
         observer: Observer,
         batches_max: int,
+        attempts: Attempts,
+        ends_max: int,
+        room: Room,
     ) -> None:
+        """`ends_max`: processes that may end on one batch; `room` raises SpaceError where nothing may be written."""
         self._index, self._ledger, self._read = index, ledger, read
         self._handlers, self._observer = tuple(handlers), observer
         self._batches_max = batches_max
+        self._attempts, self._ends_max, self._room = attempts, ends_max, room
 
     def step(self) -> bool:
         """One round over all streams, each by itself; whether anything was applied.
@@ -90,7 +100,13 @@ class Applier:
         where there is no database and no room, nobody has one.
         """
         moved, failed = False, list[LocalError]()
-        for stream, count in self._index.waiting().items():
+        waiting = dict(self._index.waiting())
+        if waiting:
+            self._room(0)
+            for stream, (_, code, _) in self._index.held().items():
+                if code == PoisonError.code:
+                    waiting.pop(stream, None)
+        for stream, count in waiting.items():
             try:
                 moved |= self._round(stream, count)
             except (SpaceError, UnavailableError):
@@ -105,7 +121,7 @@ class Applier:
         """One stream's round; what may not be read holds it, loudly, and no other."""
         batches = [self._read(sealed) for sealed in self._index.unapplied(stream, self._batches_max)]
         try:
-            moved = self._apply(stream, batches)
+            moved = self._attempt(stream, batches)
             if not moved and count > len(batches):
                 raise UnacceptableError(
                     f"{stream}: batches",
@@ -115,6 +131,30 @@ class Applier:
         except PeerError as exc:
             seq = exc.values.get("seq")
             return self._hold(stream, seq if isinstance(seq, int) else batches[0].header.seq, exc)
+        return moved
+
+    def forgive(self) -> None:
+        """A process that is told to stop does not end of what it applies."""
+        self._attempts.end()
+
+    def _attempt(self, stream: StreamId, batches: Sequence[VerifiedBatch]) -> bool:
+        """Apply; leave a trace of it only where the process ends of it, or is about to."""
+        seq = batches[0].header.seq
+        ends = self._attempts.begin(stream, seq)
+        if ends >= self._ends_max:
+            self._attempts.end()  # what a person lets go on begins to count anew
+            raise PoisonError(
+                f"{stream}#{seq}",
+                expected="to be applied",
+                got=f"{ends} processes that ended of it",
+                next_step="report it with the log; then jinbao line release",
+            )
+        try:
+            moved = self._apply(stream, batches)
+        except JinbaoError:
+            self._attempts.end()
+            raise
+        self._attempts.end()
         return moved
 
     def _hold(self, stream: StreamId, seq: int, exc: PeerError) -> bool:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from jinbao.flow.ports import Index, Ledger, Now, Observer
 from jinbao.model import acts
 from jinbao.model.batch import Header, SealedBatch
-from jinbao.model.errors import LASTING, CorruptionError, PeerError
+from jinbao.model.errors import LASTING, CorruptionError, PeerError, PoisonError
 from jinbao.model.quoting import quoted
 from jinbao.model.receipt import REASON_CHARACTERS_MAX, Receipt, Stage
 from jinbao.model.stream import Mark, StreamId
@@ -49,7 +49,8 @@ class Holder:
         seq = next((m.seq for m in self._index.marks() if m.stream == stream), 0) + 1
         if stream in held and held[stream][:2] == (seq, exc.code):
             return
-        if stream not in held and len(held) >= self._held_max:
+        is_poisoned = stream in held and held[stream][1] == PoisonError.code and exc.code not in LASTING
+        if is_poisoned or (stream not in held and len(held) >= self._held_max):
             self._observer.event("header_refused", peer=str(peer), code=exc.code, reason=reason)
             return
         if exc.code in LASTING:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from jinbao.flow.holding import ClockWatch, Holder
-from jinbao.flow.ports import Beside, Index, Ledger, Now, Observer, Peer, Shelf, VerifyBatch
+from jinbao.flow.ports import Beside, Index, Ledger, Now, Observer, Peer, Room, Shelf, VerifyBatch
 from jinbao.model import acts
 from jinbao.model.batch import SealedBatch, SegmentRef, Shortfall, VerifiedBatch
 from jinbao.model.errors import CorruptionError, JinbaoError, PeerError, UnacceptableError
@@ -72,8 +72,14 @@ class Inbound:
         limits: InboundLimits,
         beside: Callable[[], Beside],
         brings: Callable[[Endpoint], Collection[str]],
+        sees: Callable[[Endpoint, StreamId], bool],
+        room: Room,
     ) -> None:
-        """`brings`: the nodes whose streams a peer may have for us; none named is any."""
+        """`brings`: the nodes whose streams a peer may have for us; none named is any.
+
+        `sees`: whether a peer may show us a stream at all; `room` raises SpaceError where nothing may be written.
+        """
+        self._sees, self._room = sees, room
         self._index, self._ledger, self._shelf = index, ledger, shelf
         self._brings = brings
         self._verify, self._stream_of = verify, stream_of
@@ -104,13 +110,17 @@ class Inbound:
         return here.accepted
 
     def _stream(self, peer: Peer, sealed: SealedBatch) -> StreamId | None:
-        """The stream a batch says it is of; one nobody can read is told and stops no other."""
+        """The stream a batch says it is of; one nobody can read, or that is not for us, is told and stops no other."""
         try:
-            return self._stream_of(sealed)
+            stream = self._stream_of(sealed)
+            if not self._sees(peer.endpoint, stream):
+                expected = f"streams that {peer.endpoint} may show"
+                raise UnacceptableError("header", expected=expected, got=str(stream))
         except PeerError as exc:
             reason = quoted(str(exc), REASON_CHARACTERS_MAX)
             self._observer.event("header_refused", peer=str(peer.endpoint), code=exc.code, reason=reason)
             return None
+        return stream
 
     def _has_room(self, peer: Peer, stream: StreamId, known: set[StreamId]) -> bool:
         """Whether one more stream of its origin may begin here; a zone that opens thousands is told and passed by."""
@@ -197,13 +207,19 @@ class Inbound:
             )
 
     def _fetch(self, peer: Peer, batch: VerifiedBatch) -> list[Callable[[], None]]:
-        """Bring every segment of the batch; what is returned puts them onto the shelf."""
+        """Bring every segment of the batch; what is returned puts them onto the shelf.
+
+        Raises SpaceError before the first byte where they would break the disk's reserve: what is
+        left is for the acts by which a person makes room.
+        """
         header = batch.header
         for ref in header.segments:
             if ref.bytes > self._limits.segment_bytes_max:
                 place = f"{header.stream}#{header.seq}: segment {ref.sha256[:12]}"
                 most = f"at most {self._limits.segment_bytes_max} bytes"
                 raise UnacceptableError(place, expected=most, got=ref.bytes)
+        missing = [ref.bytes for ref in header.segments if self._shelf.size(ref.sha256) is None]
+        self._room(sum(missing))
         keeps: list[Callable[[], None]] = []
         try:
             for ref in header.segments:

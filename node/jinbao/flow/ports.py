@@ -31,6 +31,9 @@ MarkOf = Callable[[StreamId], Mark]
 VerifyBatch = Callable[[SealedBatch, MarkOf], VerifiedBatch | None]
 """Proves a sealed batch against the mark of its stream; None if it was accepted before."""
 
+Room = Callable[[int], None]
+"""Raises SpaceError where so many bytes more would break the disk's reserve."""
+
 ReadHeader = Callable[[SealedBatch], VerifiedBatch]
 """Reads back a batch this zone itself accepted and stored, verified at that time."""
 
@@ -195,6 +198,18 @@ class Shelf(Protocol):
 
     def picked(self, sha256: str, columns: Sequence[str], where: pl.Expr) -> pl.DataFrame:
         """Some columns of some rows of a stored segment, in any order."""
+        ...
+
+
+class Attempts(Protocol):
+    """Remembers over the end of a process what it was applying."""
+
+    def begin(self, stream: StreamId, seq: int) -> int:
+        """A batch is about to be applied; returns how many processes in a row ended while they did so."""
+        ...
+
+    def end(self) -> None:
+        """It was applied, or refused in words."""
         ...
 
 

@@ -6,7 +6,7 @@ Reads only. What a peer may see is asked of the topology, for every call anew.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -361,8 +361,13 @@ class Counter:
         store: Store,
         topology: Callable[[], Topology],
         sealed: Callable[[str], Path] | None = None,
+        beyond: Callable[[Endpoint, Mark], None] = lambda _caller, _mark: None,
     ) -> None:
-        """`sealed` gives the ciphertext of a segment, for a site that protects us; without it there is none."""
+        """`sealed` gives the ciphertext of a segment, for a site that protects us; without it there is none.
+
+        `beyond` is told of a caller's mark beyond the newest batch this zone sealed in the same incarnation.
+        """
+        self._beyond_ours = beyond
         self._index = index
         self._store = store
         self._topology = topology
@@ -383,6 +388,7 @@ class Counter:
                 self.journals[stream] = mark if here is not None and here.head == mark.head else Mark(stream)
         found: list[SealedBatch] = []
         heads = [h for h in self._index.streams() if self._may_see(caller, h.stream)]
+        self._look_beyond(caller, known.values(), {head.stream: head.seq for head in heads})
         behind = []
         for head in sorted(heads, key=lambda h: (h.stream.topic not in DOWNWARD, h.stream)):
             mark = known.get(head.stream, Mark(head.stream))
@@ -392,6 +398,19 @@ class Counter:
             room = min(fair_share(limit, len(behind)), limit - len(found))
             found.extend(self._beyond(mark, head, room))
         return found
+
+    def _look_beyond(self, caller: Endpoint, marks: Collection[Mark], newest: Mapping[StreamId, int]) -> None:
+        """Tell of marks of our own streams that nobody could have but of a newer database of ours."""
+        ahead = [
+            mark
+            for mark in marks
+            if mark.stream.origin == self._index.me
+            and mark.seq > newest.get(mark.stream, 0)
+            and self._may_see(caller, mark.stream)
+        ]
+        for mark in ahead:
+            if mark.incarnation == self._index.incarnation():
+                self._beyond_ours(caller, mark)
 
     def _may_see(self, caller: Endpoint, stream: StreamId) -> bool:
         return self._topology().may_see(holder=self._index.me, caller=caller, stream=stream)

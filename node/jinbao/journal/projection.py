@@ -28,7 +28,7 @@ from jinbao.journal.tables import (
 )
 from jinbao.model.acts import Act, envelope_of
 from jinbao.model.batch import Header
-from jinbao.model.errors import InvariantError, PeerError
+from jinbao.model.errors import InvariantError, PeerError, PoisonError
 from jinbao.model.receipt import Stage as Said
 from jinbao.model.stream import JOURNAL, Mark, StreamId
 from jinbao.model.zone import Endpoint
@@ -145,7 +145,8 @@ class JournalProjection:
         self._header(tx, recorded, header, head, peer=recorded.act.body["peer"])
         mark = Mark(header.stream, header.incarnation, header.epoch, header.seq, head)
         self._mark(tx, ACCEPTED, mark, recorded.lsn)
-        tx.execute(HOLD.delete().where(HOLD.c.stream == str(header.stream)))
+        # Poison is ended by a person alone: what comes after it says nothing of it.
+        tx.execute(HOLD.delete().where(HOLD.c.stream == str(header.stream), HOLD.c.code != PoisonError.code))
 
     def _header(self, tx: Transaction, recorded: Recorded, header: Header, head: str, *, peer: str) -> None:
         stream = str(header.stream)

@@ -2,7 +2,8 @@
 
 A plan deletes nothing. What a neighbour has not signed for is needed by that neighbour;
 what this zone's tables are rebuilt from is needed by this zone; only files that neither
-a header nor the next run names are superseded. `sweep` removes those and nothing else.
+a header nor the next run names are superseded. `sweep` removes those and nothing else, and
+looks again before it does: a plan is old as soon as it is made.
 """
 
 from __future__ import annotations
@@ -34,13 +35,18 @@ BEING_WRITTEN = "being written"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One file of the shelf; `needed_by` is empty when it may go."""
+    """One file of the shelf; `needed_by` is empty when it may go.
+
+    `uses` are the batches that name it, `used_at` when it was last written or used, ns since 1970.
+    """
 
     sha256: str
     bytes: int
     stream: str
     seq: int
     needed_by: tuple[str, ...]
+    uses: int = 0
+    used_at: int = 0
 
 
 def plan(
@@ -78,7 +84,7 @@ def plan(
             needed += (NEXT_RUN,) if sha256 in wanted else ()
             needed += (BEING_WRITTEN,) if found.st_mtime >= settled_before else ()
         stream, seq = uses[-1] if uses else ("", 0)
-        lines.append(Line(sha256, size, str(stream), seq, needed))
+        lines.append(Line(sha256, size, str(stream), seq, needed, len(uses), found.st_mtime_ns))
     return lines
 
 
@@ -137,11 +143,24 @@ def _waiting(
             yield str(neighbour)
 
 
-def sweep(lines: Sequence[Line], shelf: SegmentShelf) -> int:
-    """Remove what nobody needs; returns the bytes that came free."""
+def sweep(lines: Sequence[Line], store: Store, shelf: SegmentShelf) -> int:
+    """Remove what nobody needs and nobody used or named since the plan; returns the bytes that came free."""
     freed = 0
     for line in lines:
-        if not line.needed_by:
-            shelf.remove(line.sha256)
-            freed += line.bytes
+        if line.needed_by or _is_used_since(line, store, shelf):
+            continue
+        shelf.remove(line.sha256)
+        freed += line.bytes
     return freed
+
+
+def _is_used_since(line: Line, store: Store, shelf: SegmentShelf) -> bool:
+    """Whether a file was written or used again, is gone, or is named by a batch that the plan did not know."""
+    try:
+        if shelf.path(line.sha256).stat().st_mtime_ns != line.used_at:
+            return True
+    except FileNotFoundError:
+        return True
+    query = sa.select(sa.func.count()).select_from(SEGMENT).where(SEGMENT.c.sha256 == line.sha256)
+    with store.read() as connection:
+        return connection.scalar(query) != line.uses

@@ -67,6 +67,12 @@ class StaleEpochError(UnprovableError):
     code = "stale_epoch"
 
 
+class PoisonError(PeerError):
+    """A batch on which this process ended again and again: it is read no more until a person lets it go on."""
+
+    code = "poison"
+
+
 class EvidenceError(UnprovableError):
     """An evidence file does not prove what it says; the clause it breaks is named."""
 
@@ -131,6 +137,18 @@ class SpaceError(LocalError):
     """The disk reserve would be broken; capture waits, nothing unfetched is dropped."""
 
     code = "space"
+
+
+class DiskError(LocalError):
+    """A disk did not keep what it was told to: this zone writes no more, ends, and looks at what it has."""
+
+    code = "disk"
+
+
+class OutdatedError(LocalError):
+    """This zone's database is older than what others have of it: it seals nothing, and does not start."""
+
+    code = "outdated"
 
 
 class UnavailableError(LocalError):

@@ -3,7 +3,8 @@
 SQLite: opened by this process's `sqlite3` alone (two SQLite libraries on one file lose
 committed rows), WAL, synchronous FULL; one connection writes and checkpoints, readers
 are `query_only` and never checkpoint. PostgreSQL: any SQLAlchemy URL of it. Bulk rows
-enter and leave as columns (`stage`, `frame`), never as Python rows.
+enter and leave as columns (`stage`, `frame`), never as Python rows. A database whose disk failed
+is written no more (`latch`); a log that views keep from being emptied is bounded (`log`).
 
 Invariant: everything inside one `transaction()` is committed together or not at all.
 """
@@ -23,9 +24,12 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool, StaticPool
 
+from jinbao.model.errors import CorruptionError, DiskError, LocalError
 from jinbao.model.failpoint import declare, hit
+from jinbao.store.latch import Latch, is_full
+from jinbao.store.log import Log, LogLimits
 from jinbao.store.reading import PostgresReader
-from jinbao.store.refusals import refusal
+from jinbao.store.refusals import refusal, telling_stage
 from jinbao.store.stage import Frames, PostgresStage, SqliteStage, Stage, read_sqlite
 
 COMMIT_BEFORE = declare("store.before_commit", "rows are written in the transaction, not committed")
@@ -76,9 +80,18 @@ class Transaction:
 class Store:
     """One zone's database. Close it; a second store on the same SQLite file is a bug."""
 
-    def __init__(self, url: str, stage_directory: Path) -> None:
+    def __init__(
+        self,
+        url: str,
+        stage_directory: Path,
+        *,
+        latch: Latch | None = None,
+        log_limits: LogLimits = LogLimits(),  # noqa: B008  # frozen
+    ) -> None:
         self.url = sa.make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.latch = latch or Latch()
+        self.log = Log(str(self.url.database), log_limits)
         self._stage_directory = stage_directory
         stage_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for leftover in stage_directory.glob("stage-*"):  # of a process that was killed
@@ -132,6 +145,8 @@ class Store:
         def _begin(connection: sa.Connection) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
+        if not writer:
+            sa.event.listen(engine, "before_cursor_execute", _require_view)
         return engine
 
     def stage(self, columns: Sequence[str], frames: Frames) -> Stage:
@@ -146,7 +161,8 @@ class Store:
         if self.is_sqlite:
             path = self._stage_directory / f"{name.replace('_', '-')}.db"
             getattr(self._staging, "paths", []).append(path)
-            return SqliteStage(name, columns, frames, path)
+            with telling_stage(path, is_full):
+                return SqliteStage(name, columns, frames, path)
         return PostgresStage(name, columns, frames)
 
     @property
@@ -160,13 +176,22 @@ class Store:
         """Turn what the database refuses inside into our errors.
 
         Raises UnavailableError when it is away or took the work back, SpaceError when its disk is
-        full, and LocalError for any other refusal.
+        full, and LocalError for any other refusal; of them DiskError and CorruptionError close the latch.
         """
         try:
             yield
         except (sa.exc.DBAPIError, sa.exc.TimeoutError, psycopg.Error, sqlite3.Error) as exc:
             # The drivers' own errors: COPY and ATTACH go past SQLAlchemy.
-            raise refusal(exc, self.url.render_as_string(hide_password=True)) from exc
+            raise self._refusal(exc) from exc
+
+    def _refusal(self, exc: BaseException) -> LocalError:
+        found = refusal(exc, self.url.render_as_string(hide_password=True), self._is_full)
+        if isinstance(found, DiskError | CorruptionError):
+            self.latch.close(found)
+        return found
+
+    def _is_full(self) -> bool:
+        return self.is_sqlite and is_full(Path(str(self.url.database)).parent)
 
     @contextmanager
     def staging(self) -> Iterator[None]:
@@ -186,31 +211,61 @@ class Store:
         """One writing transaction; `stages` are readable in it through `Transaction.staged`.
 
         Raises what `telling` raises; nothing of the transaction is then stored. Only where the
-        connection is lost while it commits may all of it be: whoever tries again looks first.
+        connection is lost or a disk fails while it commits may all of it be: whoever tries again
+        looks first. Raises DiskError once the latch is closed.
         """
         with self._write_lock:
             try:
+                self.latch.require("transaction")
                 with self.telling(), self.writer.connect() as connection, _attached(connection, stages):
                     with connection.begin():
                         yield Transaction(connection, stages)
                         hit(COMMIT_BEFORE)
+                        self.latch.require("transaction")
                         began = time.monotonic()
                     self.committed(time.monotonic() - began)
                     hit(COMMIT_AFTER)
+                if self.is_sqlite and self.log.is_long():
+                    self._bound_log()
             finally:
                 for stage in stages:
                     stage.close()
+
+    def _bound_log(self) -> None:
+        try:
+            with self.telling(), self.writer.connect() as connection:
+                self.log.bound(connection.connection.driver_connection)
+        except LocalError:  # what was to be stored is: the log is emptied after the next commit
+            self.log.kept(self.log.bytes(), 0)
 
     @contextmanager
     def read(self, *tables: sa.Table) -> Iterator[sa.Connection]:
         """One consistent view of what is committed; cannot write. `tables`: those in parts that will be read.
 
-        Raises what `telling` raises.
+        Raises what `telling` raises; UnavailableError also for a view that was held for too long.
         """
-        with self.telling(), self.reader.connect() as connection, connection.begin():
+        with (
+            self.telling(),
+            self.reader.connect() as connection,
+            self._viewed(connection),
+            connection.begin(),
+        ):
             for name in self._locked(tables):
                 connection.exec_driver_sql(f"LOCK TABLE ONLY {name} IN ACCESS SHARE MODE")
             yield connection
+
+    @contextmanager
+    def _viewed(self, connection: sa.Connection) -> Iterator[None]:
+        """Let the view be ended by whoever must empty the log."""
+        if not self.is_sqlite:
+            yield
+            return
+        with self.log.viewed(connection.connection.driver_connection) as view:
+            connection.info[_VIEW] = view
+            try:
+                yield
+            finally:
+                del connection.info[_VIEW]
 
     def _locked(self, tables: Sequence[sa.FromClause]) -> list[str]:
         """Tables to lock before the view is taken, in order of name: a view older than a swap finds no rows."""
@@ -246,7 +301,7 @@ class Store:
         except (driver.Error, sqlite3.Error, OSError) as exc:
             if self.is_sqlite and isinstance(exc, OSError):
                 raise
-            raise refusal(exc, self.url.render_as_string(hide_password=True)) from exc
+            raise self._refusal(exc) from exc
 
     def frame(self, query: sa.Select[Any], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
         """The rows of `query` as columns of `schema`, all at once (order of the query)."""
@@ -257,6 +312,16 @@ class Store:
         self._columns.close()
         self.reader.dispose()
         self.writer.dispose()
+
+
+_VIEW = "view"
+
+
+def _require_view(connection: sa.Connection, *_: object) -> None:
+    """Let no statement run on a connection whose view was ended: it would see another."""
+    view = connection.info.get(_VIEW)
+    if view is not None:
+        view.require()
 
 
 def _limit_locks(connection: Any, _record: object) -> None:

@@ -2,12 +2,12 @@
 
 A file is written under a temporary name, synced, renamed, and its directory synced;
 before the last step a crash may forget it, after it never. `tests/sim` replaces this
-port by one that forgets everything not synced. Does not write contents.
+port by one that forgets everything not synced. Does not write contents. What a disk refuses
+closes the zone's `latch`: a file that could not be synced is never tried again.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import time
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from jinbao.model.errors import JinbaoError, SpaceError
 from jinbao.model.failpoint import declare, hit
+from jinbao.store.latch import FULL, Latch
 
 SYNC_BEFORE = declare("files.before_sync", "the temporary file is written, not synced")
 SYNC_AFTER = declare("files.after_sync", "the temporary file is synced, not renamed")
@@ -26,7 +27,6 @@ REMOVE_BEFORE = declare("files.before_remove", "nothing refers to the file, it i
 REMOVE_AFTER = declare("files.after_remove", "the file is gone, its directory is not synced")
 
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "disk is full")
 
 
@@ -41,7 +41,7 @@ def telling_full_disk(thing: str, next_step: str = _GOES_ON) -> Iterator[None]:
     except JinbaoError:
         raise
     except Exception as exc:
-        full = isinstance(exc, OSError) and exc.errno in _FULL
+        full = isinstance(exc, OSError) and exc.errno in FULL
         if not full and not any(text in str(exc) for text in _FULL_TEXTS):
             raise
         raise SpaceError(
@@ -53,10 +53,11 @@ def telling_full_disk(thing: str, next_step: str = _GOES_ON) -> Iterator[None]:
 
 
 class Files:
-    """The real disk. `written` is told how many seconds each file took to become durable."""
+    """The real disk. `written` is told how many seconds each file took to become durable, `latch` what failed."""
 
     def __init__(self) -> None:
         self.written: Callable[[float], None] = lambda _: None
+        self.latch = Latch()
 
     def free_bytes(self, path: Path) -> int:
         """Bytes free where `path` lies."""
@@ -94,23 +95,38 @@ class Files:
 
 
 def seal(files: Files, temporary: Path, final: Path) -> None:
-    """Make `temporary` durable under the name `final`; after return no crash forgets it."""
+    """Make `temporary` durable under the name `final`; after return no crash forgets it.
+
+    Raises DiskError, and closes the latch, where the disk failed; OSError where it is full, and then
+    the file is gone: a second sync would say of the lost bytes that they are written.
+    """
     hit(SYNC_BEFORE)
     began = time.monotonic()
-    files.sync(temporary)
-    hit(SYNC_AFTER)
-    files.make_directory(final.parent)
-    files.rename(temporary, final)
-    hit(RENAMED)
-    files.sync_directory(final.parent)
+    with files.latch.watching(f"file {final.name}"):
+        _sync(files, files.sync, temporary, temporary)
+        hit(SYNC_AFTER)
+        files.make_directory(final.parent)
+        files.rename(temporary, final)
+        hit(RENAMED)
+        _sync(files, files.sync_directory, final.parent, final)
     files.written(time.monotonic() - began)
     hit(SEALED)
+
+
+def _sync(files: Files, sync: Callable[[Path], None], path: Path, written: Path) -> None:
+    try:
+        sync(path)
+    except OSError as exc:
+        if exc.errno in FULL:
+            files.remove(written)
+        raise
 
 
 def discard(files: Files, path: Path) -> None:
     """Remove a file nothing refers to."""
     hit(REMOVE_BEFORE)
-    files.remove(path)
-    hit(REMOVE_AFTER)
-    if path.parent.is_dir():
-        files.sync_directory(path.parent)
+    with files.latch.watching(f"file {path.name}"):
+        files.remove(path)
+        hit(REMOVE_AFTER)
+        if path.parent.is_dir():
+            files.sync_directory(path.parent)

@@ -1,8 +1,9 @@
 """Refusals: what a database's error means for whoever asked. One table, for writing and for reading alike.
 
-Three outcomes. The database is away or took the work back: `UnavailableError`, the step is made
-again by pace. It has no room: `SpaceError`. It refuses what was asked: `LocalError`, an operator
-acts. The policy of trying again is `flow.pace` and no other: nothing is repeated here.
+The database is away or took the work back: `UnavailableError`, the step is made again by pace. It
+has no room: `SpaceError`. Its disk failed, or what is in it cannot be read: `DiskError` and
+`CorruptionError`, which close the latch. It refuses what was asked: `LocalError`, an operator acts.
+The policy of trying again is `flow.pace` and no other: nothing is repeated here.
 
 Never words a statement's parameters, nor the value a database quotes from a row.
 """
@@ -11,12 +12,14 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import sqlalchemy as sa
 
-from jinbao.model.errors import LocalError, SpaceError, UnavailableError
+from jinbao.model.errors import CorruptionError, DiskError, LocalError, SpaceError, UnavailableError
 from jinbao.model.quoting import quoted
 
 AWAY_CLASS = "08"
@@ -47,15 +50,30 @@ FULL = frozenset({"53100", "53400"})
 
 _DATA_CLASS = "22"
 _FULL_TEXTS = ("disk is full", "No space left", "Disk quota exceeded")
-_SQLITE_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_SQLITE_PASSING = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_INTERRUPT,  # a view that was held for too long was ended
+        sqlite3.SQLITE_ABORT,  # the same, seen by a statement under way
+    }
+)
+_SQLITE_ROOM = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
+"""Codes that a want of room may hide behind: a quota, a limit of files, a shared index that cannot grow."""
+
+_SQLITE_CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _QUOTED = re.compile(r'"[^"]*"')
 
 
-def refusal(exc: BaseException, where: str) -> LocalError:
-    """What `exc` means, worded for the operator; `where` names the database without its password."""
+def refusal(exc: BaseException, where: str, is_full: Callable[[], bool] = lambda: False) -> LocalError:
+    """What `exc` means, worded for the operator; `where` names the database without its password.
+
+    `is_full` looks at the disk of a database that is a file.
+    """
     first = _first(exc)
     cause = _cause(first)
-    if _is_full(first, cause):
+    code = _sqlite_code(first)
+    if _is_full(first, cause) or (code in _SQLITE_ROOM and is_full()):
         return SpaceError(
             f"database {where}",
             expected="room to write",
@@ -69,9 +87,37 @@ def refusal(exc: BaseException, where: str) -> LocalError:
             got=cause,
             next_step="nothing is half done; the zone tries again by itself",
         )
+    if code == sqlite3.SQLITE_IOERR:
+        return DiskError(
+            f"database {where}",
+            expected="a disk that keeps what is written",
+            got=cause,
+            next_step="look at the disk and its mount; the zone ends, and looks at what it has when it starts",
+        )
+    if code in _SQLITE_CORRUPT:
+        return CorruptionError(
+            f"database {where}",
+            expected="a database as it was written",
+            got=cause,
+            next_step="put back a copy or promote the backup; docs/how-to/when-a-disk-fails.md",
+        )
     return LocalError(
         f"database {where}", expected="the transaction to commit", got=cause, next_step="jinbao status"
     )
+
+
+@contextmanager
+def telling_stage(path: Path, is_full: Callable[[Path], bool]) -> Iterator[None]:
+    """Turn what keeps a stage's file from being written into SpaceError, or LocalError naming it."""
+    import adbc_driver_manager as driver  # noqa: PLC0415  # a start-up cost only bulk work pays
+
+    try:
+        yield
+    except driver.Error as exc:
+        family = SpaceError if _is_full(exc, str(exc)) or is_full(path.parent) else LocalError
+        raise family(
+            f"file {path.name}", expected="a stage that can be written", got=without_values("", str(exc))
+        ) from exc
 
 
 def sqlstate(exc: BaseException) -> str:
@@ -111,6 +157,12 @@ def _cause(exc: BaseException) -> str:
     return without_values(sqlstate(exc), str(exc))
 
 
+def _sqlite_code(exc: BaseException) -> int:
+    """SQLite's primary result code; 0 of anything else."""
+    code = getattr(exc, "sqlite_errorcode", None)
+    return code & 0xFF if isinstance(exc, sqlite3.Error) and isinstance(code, int) else 0
+
+
 def _is_full(exc: BaseException, cause: str) -> bool:
     return sqlstate(exc) in FULL or any(text in cause for text in _FULL_TEXTS)
 
@@ -118,8 +170,7 @@ def _is_full(exc: BaseException, cause: str) -> bool:
 def _is_passing(exc: BaseException) -> bool:
     """Whether the same may succeed later; an error of the connection itself has no SQLSTATE."""
     if isinstance(exc, sqlite3.Error):
-        code = getattr(exc, "sqlite_errorcode", None)
-        return isinstance(code, int) and code & 0xFF in _SQLITE_BUSY
+        return _sqlite_code(exc) in _SQLITE_PASSING
     state = sqlstate(exc)
     if state:
         return is_passing_state(state)

@@ -73,7 +73,7 @@ def show(asked: Asked, arguments: Place) -> Body:
 @question("journal.verify", arguments=NoArguments)
 def verify(asked: Asked, _arguments: NoArguments) -> Body:
     """Every act, header and segment read again; each one that is damaged is named."""
-    damage = verify_journal(asked.zone.store, asked.zone.shelf)
+    damage = verify_journal(asked.zone.store, asked.zone.shelf, indexes=True)
     counts = asked.zone.index.overview()
     return {
         "zone": str(asked.zone.me),
