@@ -88,10 +88,12 @@ class Log:
         """Empty a long log; where views keep it from that, end them."""
         size = self.bytes()
         is_double = size > 2 * self._limits.bytes_max
-        if self._emptied(writer, _PATIENCE_MS if is_double else 0):
+        if self._emptied(writer, _PATIENCE_MS if is_double and self._has_live() else 0):
             self._is_told = False
             return
-        ended = self._end(0.0 if is_double else self._limits.view_s_max)
+        ended = self._end(
+            min(self._limits.view_s_max, _PATIENCE_MS / 1000) if is_double else self._limits.view_s_max
+        )
         if ended or not self._is_told:
             self._is_told = True
             self.kept(size, ended)
@@ -108,6 +110,11 @@ class Log:
         finally:
             writer.execute(f"PRAGMA busy_timeout={waits}")
         return not busy
+
+    def _has_live(self) -> bool:
+        """Whether there is a view that was not ended yet: for one that was, nobody waits again."""
+        with self._lock:
+            return any(not view.is_ended for view in self._views.values())
 
     def _end(self, older_s: float) -> int:
         """End views older than this; how many."""
