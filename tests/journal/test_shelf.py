@@ -80,6 +80,18 @@ def test_a_fetch_is_stored_once(shelf: SegmentShelf) -> None:
     assert asked == [0]
 
 
+def test_a_segment_that_is_swept_while_it_is_wanted_again_is_fetched_anew(shelf: SegmentShelf) -> None:
+    """What was there when it was asked for, and went before it was noted, ends one round and is brought by the next."""
+    shelf.receive(REF, served(CONTENT))
+    keep = shelf.bring(REF, served(CONTENT))
+    shelf.remove(SHA256)
+
+    with pytest.raises(LinkError, match="by itself"):
+        keep()
+    shelf.receive(REF, served(CONTENT))
+    assert shelf.open_path(SHA256).read_bytes() == CONTENT
+
+
 @settings(max_examples=25, deadline=None)
 @given(cuts=st.lists(st.integers(0, len(CONTENT) - 1), max_size=4))
 def test_a_broken_fetch_goes_on(tmp_path_factory: pytest.TempPathFactory, cuts: list[int]) -> None:

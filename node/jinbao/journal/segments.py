@@ -20,7 +20,7 @@ import polars as pl
 
 from jinbao.journal.growing import GrowingSegment
 from jinbao.model.batch import SegmentRef
-from jinbao.model.errors import CorruptionError, SpaceError
+from jinbao.model.errors import CorruptionError, LinkError, SpaceError
 from jinbao.model.failpoint import declare, hit
 from jinbao.store.files import Files, discard, seal
 
@@ -162,10 +162,11 @@ class SegmentShelf:
 
         That is to be called once, in any thread. Asks `chunks` from the offset it already has and never
         keeps more than the promised bytes. A broken link leaves what came, and the next call goes on from
-        there. Bytes that are not those promised raise CorruptionError when they are checked, and are gone.
+        there. Bytes that are not those promised raise CorruptionError when they are checked, and are gone; a
+        file that was there and was swept meanwhile raises LinkError.
         """
         if self.has(ref.sha256):
-            return lambda: self._files.touch(self.path(ref.sha256))
+            return lambda: self._use(ref.sha256)
         arrival = self._arrive(ref.sha256)
         try:
             self._write_chunks(ref, chunks, arrival)
@@ -173,6 +174,18 @@ class SegmentShelf:
             self._left(arrival)
             raise
         return lambda: self._keep(ref, arrival)
+
+    def _use(self, sha256: str) -> None:
+        """Note that a segment that was here is used again; raises LinkError if a sweep was faster."""
+        try:
+            self._files.touch(self.path(sha256))
+        except FileNotFoundError as exc:
+            raise LinkError(
+                f"segment {sha256[:12]}",
+                expected="the file that was here a moment ago",
+                got="none: nobody needed it until now",
+                next_step="it is fetched by itself at the next round",
+            ) from exc
 
     def most(self, ref: SegmentRef) -> int:
         """Most bytes that are taken of a segment on its way in."""
