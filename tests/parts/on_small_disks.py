@@ -131,12 +131,15 @@ def full(place: str, kind: str, seed: int, directory: Path) -> None:
             assert verify_journal(service.zone.store, service.zone.shelf) == []
             assert told == 3 or place == "log" or (place, kind) == ("database", "inodes")
             if place == "log":
+                seal(opened[CITY], ROUND)  # with room again, there is something to tell
+                await_(has_all(service, 4 * ROUND))
                 _lost_lines(service, disk / "log.jsonl")
 
 
 def _lost_lines(service: ZoneService, path: Path) -> None:
     """Lines were lost, counted, and others came after them."""
     assert service.zone.metrics.registry.get_sample_value("jinbao_log_lines_lost_total")
+    await_(lambda: len(path.read_text(encoding="utf-8").splitlines()) > 1)
     *_, before, _cut = path.read_text(encoding="utf-8").splitlines()  # the last one may be half written
     assert json.loads(before)["event"]
 
