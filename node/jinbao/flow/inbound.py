@@ -218,8 +218,8 @@ class Inbound:
                 place = f"{header.stream}#{header.seq}: segment {ref.sha256[:12]}"
                 most = f"at most {self._limits.segment_bytes_max} bytes"
                 raise UnacceptableError(place, expected=most, got=ref.bytes)
-        missing = [ref.bytes for ref in header.segments if self._shelf.size(ref.sha256) is None]
-        self._room(sum(missing))
+        kept = [self._kept(header.stream, ref) for ref in header.segments]
+        self._room(sum(ref.bytes for ref in kept if self._shelf.size(ref.sha256) is None))
         keeps: list[Callable[[], None]] = []
         try:
             for ref in header.segments:
@@ -232,7 +232,7 @@ class Inbound:
     def _bring(self, peer: Peer, batch: VerifiedBatch, ref: SegmentRef) -> list[Callable[[], None]]:
         """Bring one segment. What acts name may be gone where they were recorded: nothing needs it any more."""
         header = batch.header
-        kept = replace(ref, sha256=kept_as(self._index.me.node, header.stream, ref.sha256))
+        kept = self._kept(header.stream, ref)
         try:
             return [
                 self._shelf.bring(kept, lambda offset: peer.fetch(header.stream, header.seq, ref, offset))
@@ -242,6 +242,10 @@ class Inbound:
                 raise
             self._observer.event("object_gone", stream=str(header.stream), seq=header.seq, segment=ref.sha256)
             return []
+
+    def _kept(self, stream: StreamId, ref: SegmentRef) -> SegmentRef:
+        """A segment by the name under which it lies here."""
+        return replace(ref, sha256=kept_as(self._index.me.node, stream, ref.sha256))
 
     def _accept(self, peer: Peer, batch: VerifiedBatch) -> None:
         header = batch.header

@@ -16,11 +16,12 @@ class DocumentKind(StrEnum):
     AUTHORITY = "authority"  # an X.509 certificate of an authority, DER
     REVOCATION = "revocation"  # an X.509 revocation list, DER
     TOPOLOGY = "topology"  # a sealed topology, an envelope of the wire contract
+    GRANT = "grant"  # a sealed grant of an identity to another holder, an envelope of the wire contract
 
 
 @dataclass(frozen=True, slots=True)
 class TrustDocument:
-    """One document; `name` says whose it is: an authority's key id, or `topology`."""
+    """One document; `name` says whose it is: an authority's key id, `topology`, or the node that was granted."""
 
     kind: DocumentKind
     name: str

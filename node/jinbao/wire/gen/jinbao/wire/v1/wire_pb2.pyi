@@ -63,14 +63,16 @@ class Mark(_message.Message):
     def __init__(self, stream: _Optional[_Union[StreamId, _Mapping]] = ..., incarnation: _Optional[str] = ..., epoch: _Optional[int] = ..., seq: _Optional[int] = ..., head: _Optional[str] = ...) -> None: ...
 
 class FollowRequest(_message.Message):
-    __slots__ = ("marks", "limit", "wait_ms")
+    __slots__ = ("marks", "limit", "wait_ms", "returned")
     MARKS_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     WAIT_MS_FIELD_NUMBER: _ClassVar[int]
+    RETURNED_FIELD_NUMBER: _ClassVar[int]
     marks: _containers.RepeatedCompositeFieldContainer[Mark]
     limit: int
     wait_ms: int
-    def __init__(self, marks: _Optional[_Iterable[_Union[Mark, _Mapping]]] = ..., limit: _Optional[int] = ..., wait_ms: _Optional[int] = ...) -> None: ...
+    returned: bool
+    def __init__(self, marks: _Optional[_Iterable[_Union[Mark, _Mapping]]] = ..., limit: _Optional[int] = ..., wait_ms: _Optional[int] = ..., returned: _Optional[bool] = ...) -> None: ...
 
 class FetchRequest(_message.Message):
     __slots__ = ("stream", "seq", "sha256", "offset")
@@ -290,3 +292,40 @@ class NodeRow(_message.Message):
     dials: str
     protects: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, node: _Optional[str] = ..., name_zh: _Optional[str] = ..., name_en: _Optional[str] = ..., tier: _Optional[str] = ..., region: _Optional[str] = ..., parent: _Optional[str] = ..., zones: _Optional[_Iterable[str]] = ..., carrier: _Optional[_Iterable[str]] = ..., addresses: _Optional[_Mapping[str, str]] = ..., epoch: _Optional[int] = ..., dials: _Optional[str] = ..., protects: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Grant(_message.Message):
+    __slots__ = ("trust_domain", "node", "epoch", "addresses", "cuts", "without", "declaration", "made_at")
+    class AddressesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    TRUST_DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    CUTS_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_FIELD_NUMBER: _ClassVar[int]
+    DECLARATION_FIELD_NUMBER: _ClassVar[int]
+    MADE_AT_FIELD_NUMBER: _ClassVar[int]
+    trust_domain: str
+    node: str
+    epoch: int
+    addresses: _containers.ScalarMap[str, str]
+    cuts: _containers.RepeatedCompositeFieldContainer[GrantedCut]
+    without: _containers.RepeatedScalarFieldContainer[str]
+    declaration: str
+    made_at: str
+    def __init__(self, trust_domain: _Optional[str] = ..., node: _Optional[str] = ..., epoch: _Optional[int] = ..., addresses: _Optional[_Mapping[str, str]] = ..., cuts: _Optional[_Iterable[_Union[GrantedCut, _Mapping]]] = ..., without: _Optional[_Iterable[str]] = ..., declaration: _Optional[str] = ..., made_at: _Optional[str] = ...) -> None: ...
+
+class GrantedCut(_message.Message):
+    __slots__ = ("zone", "lsn", "hash")
+    ZONE_FIELD_NUMBER: _ClassVar[int]
+    LSN_FIELD_NUMBER: _ClassVar[int]
+    HASH_FIELD_NUMBER: _ClassVar[int]
+    zone: str
+    lsn: int
+    hash: str
+    def __init__(self, zone: _Optional[str] = ..., lsn: _Optional[int] = ..., hash: _Optional[str] = ...) -> None: ...
