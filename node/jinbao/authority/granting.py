@@ -52,9 +52,9 @@ def take_in(
     book = TrustBook.of(authority.roots(), authority.documents())
     with authority.acting() as state:
         known = state.in_force(topology)
-        proved = _proved((*above, sealed), book, known, now)
         wanted = decode_grant(sealed.payload)
-        authority.check_own(wanted.node, wanted.trust_domain, known)
+        _check_own(authority, wanted, known)
+        proved = _proved((*above, sealed), book, known, now)
         _check_next(state, wanted, known)
         _check_above(proved, wanted, known)
         revoked: tuple[int, ...] = ()
@@ -66,6 +66,21 @@ def take_in(
                 revoked += _take_back(authority, state, grant.node, grant.epoch, now)
     authority.crl(now, due_only=True)
     return Taken(wanted.node, wanted.epoch, revoked)
+
+
+def _check_own(authority: Authority, wanted: Grant, known: Topology) -> None:
+    """Raise unless this authority certifies the node, and it is one that can be granted; nothing is proved yet."""
+    row = known.row(wanted.node)
+    if row is None:
+        return  # `open_grant` says it
+    authority.check_own(wanted.node, known.trust_domain, known)
+    if not row.parent:
+        raise UsageError(
+            f"grant of {wanted.node}",
+            expected="none: the root node has no parent",
+            got="one",
+            next_step="jinbao ca grant DIR --root-epoch N",
+        )
 
 
 def _proved(
@@ -138,7 +153,7 @@ def succeed(authority: Authority, epoch: int, now: datetime, topology: Topology 
                 got="another",
                 next_step="every other node is granted by its parent: jinbao ca grant DIR GRANTFILE",
             )
-        if epoch != state.epoch(MINISTRY):
+        if not epoch or epoch != state.epoch(MINISTRY):
             held = [one.epoch for one in _identities(state, MINISTRY).values()]
             said = topology.row(MINISTRY) if topology else None
             last = max(state.epoch(MINISTRY), said.epoch if said else 1, *held)
