@@ -99,7 +99,7 @@ def _proved(
     except PeerError as exc:
         if exc.next_step:
             raise
-        raise type(exc)(exc.thing, expected=exc.expected, got=exc.got, next_step=_ASK) from exc
+        raise type(exc)(exc.thing, expected=exc.expected, got=exc.got, next_step=_ASK, **exc.values) from exc
     by_payload = {decode_grant(one.payload): one for one in several}
     return [(grant, by_payload[grant]) for grant in found]
 
