@@ -308,8 +308,31 @@ class InProcess:
                 yield block
 
 
-def promoted(grant: Grant, zones: list[ZonePromoted], began: float) -> Promoted:
-    """The report; `began` by the monotonic clock."""
+def promote(
+    sealed: bytes,
+    copies: Sequence[Copy],
+    backup: Settings,
+    settings: Settings,
+    enrol: Callable[[Sequence[Zone]], None],
+    tell: Tell,
+) -> Promoted:
+    """All of it: build in the place `settings` name, let `enrol` certify the zones that lack it, and take back.
+
+    Raises what each step raises; made again it goes on where it ended.
+    """
+    began, grant = time.monotonic(), read_grant(sealed)
+    require_place(grant, settings)
+    built = build(copies, backup, settings, tell)
+    if wanting := lacking(grant, settings):
+        enrol(wanting)
+    if wanting := lacking(grant, settings):
+        raise UsageError(
+            f"identity of {grant.node}",
+            expected=f"certificates of epoch {grant.epoch} for {', '.join(wanting)}",
+            got="none, or older ones",
+            next_step="jinbao ca grant and jinbao ca token there; then --token here, or jinbao enrol",
+        )
+    zones = take_over(sealed, copies, settings, built)
     seconds = round(time.monotonic() - began, 2)
     return Promoted(grant.node, grant.epoch, zones, [str(e) for e in grant.without], seconds)
 
