@@ -44,6 +44,8 @@ _ALARMS = frozenset(
         "segment_damaged",
         "backup_went_back",
         "drill_failed",
+        "node_declared",
+        "identity_granted",
         "zone_failed",
     }
 )
