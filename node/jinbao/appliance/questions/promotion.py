@@ -17,6 +17,7 @@ from jinbao.model.audit import Role
 from jinbao.model.errors import UsageError
 from jinbao.model.grant import GrantedCut
 from jinbao.model.masking import mask_numbers
+from jinbao.model.quoting import quoted
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.standby.cuts import Cut
 from jinbao.standby.declaring import FILE_BYTES_MAX, Declaration, Signed, encode, read, read_file
@@ -36,7 +37,7 @@ class OneDeclaration(Reasoned):
     content: str = Field(max_length=2 * FILE_BYTES_MAX)
 
 
-@question("standby.declare", kind="act", role=Role.SECURITY, arguments=Loss)
+@question("standby.declare", kind="act", changes=True, role=Role.SECURITY, arguments=Loss)
 def declare(asked: Asked, arguments: Loss) -> Body:
     """Declare a protected node lost: its copies stand still, and what persons sign says up to where they go."""
     zone = asked.zone
@@ -70,7 +71,7 @@ def _declaration(zone: OpenZone, arguments: Loss, cuts: Sequence[Cut]) -> Declar
             reason=" ".join(mask_numbers(arguments.reason).split()),
             addresses=tuple(sorted((Zone(name), address) for name, address in arguments.addresses.items())),
             cuts=_granted(cuts),
-            without=tuple(sorted(set(map(Endpoint.parse, arguments.without)))),
+            without=tuple(sorted(set(map(_endpoint, arguments.without)))),
             made_at=zone.ports.now_text(),
         )
     except ValueError as exc:
@@ -79,13 +80,21 @@ def _declaration(zone: OpenZone, arguments: Loss, cuts: Sequence[Cut]) -> Declar
         ) from exc
 
 
+def _endpoint(text: str) -> Endpoint:
+    try:
+        return Endpoint.parse(text)
+    except ValueError as exc:
+        msg = f"without: expected NODE/ZONE, got {quoted(text)}"
+        raise ValueError(msg) from exc
+
+
 def _granted(cuts: Sequence[Cut]) -> tuple[GrantedCut, ...]:
     return tuple(
         sorted((GrantedCut(c.stream.origin.zone, c.lsn, c.hash) for c in cuts), key=lambda c: c.zone)
     )
 
 
-@question("standby.grant", kind="act", role=Role.SECURITY, arguments=OneDeclaration)
+@question("standby.grant", kind="act", changes=True, role=Role.SECURITY, arguments=OneDeclaration)
 def granting(asked: Asked, arguments: OneDeclaration) -> Body:
     """Grant the identity of a node below to the backup site that persons declared for it; the word goes on to all."""
     try:
