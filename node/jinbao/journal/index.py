@@ -390,22 +390,21 @@ class Counter:
         self.journals: dict[StreamId, Mark] = {}
         """How far those who follow journals have come, as they said since this process began; others are unknown."""
 
-    def headers(
-        self, caller: Endpoint, marks: Sequence[Mark], limit: int, *, returned: bool = False
-    ) -> list[SealedBatch]:
+    def headers(self, caller: Endpoint, marks: Sequence[Mark], limit: int) -> list[SealedBatch]:
         """Sealed batches beyond the caller's marks in every stream it may see, directives first.
 
-        In order within each stream, of each its share; at most `limit` in all. With `returned` of the
-        streams its own node sealed, as they came here (clause 2.9).
+        In order within each stream, of each its share; at most `limit` in all.
         """
         known = {mark.stream: mark for mark in marks}
-        if returned:
-            heads = [h for h in self._index.streams() if self._may_take_back(caller, h.stream)]
-        else:
-            self._note_journals(caller, known)
-            heads = [h for h in self._index.streams() if self._may_see(caller, h.stream)]
-            self._look_beyond(caller, known.values(), {head.stream: head.seq for head in heads})
+        self._note_journals(caller, known)
+        heads = [h for h in self._index.streams() if self._may_see(caller, h.stream)]
+        self._look_beyond(caller, known.values(), {head.stream: head.seq for head in heads})
         return self._behind(heads, known, limit)
+
+    def returned(self, caller: Endpoint, marks: Sequence[Mark], limit: int) -> list[SealedBatch]:
+        """As `headers`, of the streams that the caller's own node sealed and sent here (clause 2.9)."""
+        heads = [h for h in self._index.streams() if self._may_take_back(caller, h.stream)]
+        return self._behind(heads, {mark.stream: mark for mark in marks}, limit)
 
     def _note_journals(self, caller: Endpoint, known: Mapping[StreamId, Mark]) -> None:
         """Keep how far a caller has come in the journals it follows."""

@@ -48,10 +48,12 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class Offer(Protocol):
     """What callers may take: the journal's counter."""
 
-    def headers(
-        self, caller: Endpoint, marks: Sequence[Mark], limit: int, *, returned: bool = False
-    ) -> list[SealedBatch]:
-        """Batches beyond the marks that the caller may see; with `returned` those its own node sealed."""
+    def headers(self, caller: Endpoint, marks: Sequence[Mark], limit: int) -> list[SealedBatch]:
+        """Batches beyond the marks that the caller may see."""
+        ...
+
+    def returned(self, caller: Endpoint, marks: Sequence[Mark], limit: int) -> list[SealedBatch]:
+        """Batches beyond the marks that the caller's own node sealed (clause 2.9)."""
         ...
 
     def open_segment(self, caller: Endpoint, stream: StreamId, seq: int, sha256: str) -> Path | None:
@@ -262,15 +264,14 @@ class LineServer:
     async def _follow(self, _requests: object, context: Context) -> None:
         """Answer with what is beyond the marks; wait for news at most as long as was asked."""
         async with self._served(context, FOLLOW, wire.FollowRequest) as (caller, request):
-            peer, marks, returned = caller.endpoint, marks_of(request), request.returned
+            peer, marks = caller.endpoint, marks_of(request)
+            offered = self._counter.returned if request.returned else self._counter.headers
             limit = min(request.limit or self._limits.headers_max, self._limits.headers_max)
             deadline = self._loop.time() + min(request.wait_ms / 1000, self._limits.follow_wait_s_max)
             found: list[SealedBatch] = []
             while not found:
                 told = self._told  # news that comes while the journal is read is not waited for again
-                found = await self._quota.read(
-                    peer, lambda: self._counter.headers(peer, marks, limit, returned=returned)
-                )
+                found = await self._quota.read(peer, lambda: offered(peer, marks, limit))
                 await self._caller(context, caller)
                 for sealed in found:
                     await self._send(context, envelope_message(sealed))
