@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Say
-from tests.cli.harness import Net, Said
+from tests.cli.harness import Net, Said, spawn
 from tests.sim.world import Plan
 from tests.standby.network import standby_net
 
@@ -101,6 +101,21 @@ def test_asked_again_the_grant_is_the_same(net: Net, say: Say, signing: Signing,
     assert (tmp_path / "declared.grant").read_bytes() == first
     assert (said["node"], said["epoch"], said["signed_by"]) == (CITY, 2, ["wang", "李娜"])
     assert "content" not in said
+
+
+@pytest.mark.processes
+def test_what_a_stopped_zone_tells_is_no_result(net: Net, say: Say, signing: Signing, tmp_path: Path) -> None:
+    """With `--json` stdout is one document also where the command itself opens the zone; its events are on stderr."""
+    file, where = tmp_path / "declared", ("--config", net.config(BACKUP))
+    first = spawn("standby", "declare", CITY, *REASON, *where, "--out", str(file), "--json")
+    signing(file, "wang")
+    signing(file, "李娜")
+    where = ("--config", net.config(PROVINCE))
+    second = spawn("standby", "grant", str(file), *REASON, *where, "--out", f"{file}.grant", "--json")
+
+    assert json.loads(first.out)["node"] == json.loads(second.out)["node"] == CITY
+    assert "node_declared" in first.err
+    assert "identity_granted" in second.err
 
 
 @pytest.mark.parametrize(

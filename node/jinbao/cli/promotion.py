@@ -60,9 +60,11 @@ def declare(
     as_json: bool,
 ) -> None:
     """Asked again, it gives the same cuts while nobody resumes."""
+    from jinbao.appliance.observers import configure_logging
     from jinbao.model.errors import UsageError
     from jinbao.standby.declaring import Signed, read
 
+    configure_logging()  # a stopped zone tells what it does in this process, and not among the results
     if out.exists():  # it may have signatures
         raise UsageError("--out", expected="a file that is not there yet", got=str(out))
     found = ask(
@@ -153,6 +155,9 @@ def sign(file: Path, person: str, key: Path, passphrase_file: Path, as_json: boo
 @json_option
 def grant(file: Path, out: Path, reason: str, config: Path, as_json: bool) -> None:
     """A declaration that was granted gives the same grant again."""
+    from jinbao.appliance.observers import configure_logging
+
+    configure_logging()
     content = b64encode(file.read_bytes()).decode()
     found = ask(config, str(Zone.EXCHANGE), "standby.grant", content=content, reason=reason)
     _write(out, b64decode(found["content"]))
