@@ -146,7 +146,7 @@ def take_over(
     settings: Settings,
     built: Mapping[Zone, Rebuilt],
     *,
-    ports: Ports | None = None,
+    ports: Callable[[Endpoint], Ports] = lambda _zone: Ports(),
     peers: Peers | None = None,
 ) -> list[ZonePromoted]:
     """Let the built zones take back what the holder before had sent; afterwards they may serve.
@@ -155,12 +155,11 @@ def take_over(
     """
     grant = read_grant(sealed)
     with ExitStack() as opened:
-        zones = {
-            copy.stream.origin.zone: opened.enter_context(
-                closing(open_zone(settings, copy.stream.origin.zone, ports or Ports(), Purpose.QUESTION))
-            )
-            for copy in copies
-        }
+        zones: dict[Zone, OpenZone] = {}
+        for copy in copies:
+            me = copy.stream.origin
+            zone = open_zone(settings, me.zone, ports(me), Purpose.QUESTION)
+            zones[me.zone] = opened.enter_context(closing(zone))
         found = {}
         for copy in copies:
             zone = zones[copy.stream.origin.zone]
