@@ -83,7 +83,8 @@ def _plan_lines(found: dict[str, Any]) -> Iterator[str]:
     else:
         seconds = found["drill_s"]
         yield t(
-            f"the last drill built and opened it in {seconds:g} s", f"最近一次演练重建并打开用时 {seconds:g} 秒"
+            f"the last drill built and opened it in {seconds:g} s",
+            f"最近一次演练重建并打开用时 {seconds:g} 秒",
         )
     yield from _steps(found)
 
@@ -194,9 +195,7 @@ def _copies(config: Path, grant: Grant, opens: Any) -> Iterator[list[Copy]]:
         yield copies
 
 
-def _enrolling(
-    path: Path | None, settings: Settings, grant: Grant
-) -> Callable[[Sequence[Zone]], None]:
+def _enrolling(path: Path | None, settings: Settings, grant: Grant) -> Callable[[Sequence[Zone]], None]:
     """What certifies zones that lack a certificate: the token's authority, or nobody."""
 
     def enrol(zones: Sequence[Zone]) -> None:
@@ -231,9 +230,10 @@ def _show(found: Promoted, place: Path) -> None:
         },
     )
     back = [
-        {"zone": zone["zone"]} | line for zone in body["zones"] for line in zone["returned"] if any(
-            line[name] for name in ("batches", "passed")
-        )
+        {"zone": zone["zone"]} | line
+        for zone in body["zones"]
+        for line in zone["returned"]
+        if any(line[name] for name in ("batches", "passed"))
     ]
     if back:
         show.table(

@@ -18,6 +18,7 @@ from typing import Any
 from jinbao.appliance.demo.business import authorities_of, raise_wages
 from jinbao.appliance.demo.processes import DemoNetwork
 from jinbao.appliance.network import COPY_KEYS, PERSONS, write_settings
+from jinbao.appliance.observers import log_nothing
 from jinbao.appliance.promoting import Promoted, promote, read_grant, require_declared
 from jinbao.appliance.restoring import opens_of, read_copy
 from jinbao.authority.person_keys import load_person_key
@@ -36,6 +37,7 @@ def lose(network: DemoNetwork, node: str) -> dict[str, Any]:
 
     Raises LocalError for a network without a backup site, and what the steps raise.
     """
+    log_nothing()
     if not network.backups():
         raise LocalError("demo", expected="a backup site", got="none")
     losing = _Losing(network, node)
@@ -67,6 +69,8 @@ class _Losing:
             if zone is not Zone.DECISION:  # whose acts come by its exchange zone
                 peer = str(Endpoint(self._node, zone))
                 self._network.ask(self._backup, "line.pause", peer=peer, reason=REASON)
+        # A call that waits for news when it is paused still brings some.
+        time.sleep(self._network.settings[self._backup.node].pace.follow_wait_s + 1)
         self._change()
         own = self._network.ask(self._production, "standby.status")["own"]
         self._network.talk("ahead", {"node": self._node, "rows": own["rpo_rows"]})
@@ -118,9 +122,7 @@ class _Losing:
         write_settings(home, self._settings)
         backup = network.settings[self._backup.node]
         with self._copies(sealed) as copies:
-            found = promote(
-                sealed, copies, backup, self._settings, self._enrol, lambda _done, _total: None
-            )
+            found = promote(sealed, copies, backup, self._settings, self._enrol, lambda _done, _total: None)
         network.talk("promoted", {"node": self._node, "seconds": found.seconds})
         return found
 

@@ -135,7 +135,9 @@ class DemoNetwork:
         """One question of one zone, running or stopped."""
         return ask(self.settings[endpoint.node], endpoint.zone, question, arguments)
 
-    def ask_for_file(self, output: Path, endpoint: Endpoint, question: str, **arguments: Any) -> dict[str, Any]:
+    def ask_for_file(
+        self, output: Path, endpoint: Endpoint, question: str, **arguments: Any
+    ) -> dict[str, Any]:
         """One question of one zone that is answered by a file."""
         with output.open("wb") as file:
             return ask(self.settings[endpoint.node], endpoint.zone, question, arguments, attachment=file)
