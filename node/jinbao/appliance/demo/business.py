@@ -18,8 +18,8 @@ from jinbao.trust.encoding import decode_envelope
 from jinbao.trust.identity import ROOT
 
 _RAISE = """
-UPDATE "AC02" SET "AAE240" = "AAE240" + 1, "AAC040" = "AAC040" + 1 WHERE "AAE140" = '210' AND "AAC001" IN
-(SELECT "AAC001" FROM "AC02" WHERE "AAE140" = '210' ORDER BY "AAC001" LIMIT 5)
+UPDATE "AC02" SET "AAE240" = "AAE240" + 1, "AAC040" = "AAC040" + 1 WHERE "AAE140" IN ('110', '210')
+AND "AAC001" IN (SELECT DISTINCT "AAC001" FROM "AC02" WHERE "AAE140" = '110' ORDER BY "AAC001" LIMIT 10)
 """
 
 
