@@ -61,6 +61,7 @@ def live(world: World) -> None:
     _sweep(world)
     _trail(world)
     _drills(world)
+    _healed(world)
     _left_open(world)
 
 
@@ -143,6 +144,13 @@ def _trail(world: World) -> None:
         world.now += timedelta(seconds=1)
         assert zone.heads.cut(zone.ports.now_text())
         dispatch(Asked(zone), "audit.list", {})
+
+
+def _healed(world: World) -> None:
+    """The city took over from a holder before, whose newest submission came back."""
+    zone = world.zones[PRODUCTION]
+    zone.ledger.record(acts.healed(1, [zone.index.head(STREAM)], [EXCHANGE], [ABOVE]))
+    world.capture_all()
 
 
 def _left_open(world: World) -> None:

@@ -115,6 +115,7 @@ def test_an_object_is_opened_by_escrow_by_drill_and_by_its_zone(settled: World) 
         list(replace(copy, opener=Opener()).entries())
 
 
+@pytest.mark.fault_row(56)
 def test_a_wrong_key_is_refused_by_name(settled: World, tmp_path: Path) -> None:
     """Another's private key, the drill key outside a drill, and another zone's own keys open nothing."""
     backup = settled.zones[BACKUP]
@@ -145,6 +146,7 @@ def test_an_object_is_taken_as_it_was_given(given: tuple[SegmentRef, Path, Backu
     assert taken.stat().st_size <= object_size_max(ref.bytes)
 
 
+@pytest.mark.fault_row(56)
 @pytest.mark.parametrize("harm", ["bit", "claim", "cut", "more", "another", "empty", "magic"])
 def test_an_object_that_is_not_what_its_zone_sealed_is_not_taken(
     given: tuple[SegmentRef, Path, BackupShelf], settled: World, harm: str
@@ -195,6 +197,7 @@ def test_a_claim_of_a_zone_nobody_protects_here_is_refused(settled: World, tmp_p
         receive(shelf, ref, giver.path(ref.sha256).read_bytes(), ministry.me.node)
 
 
+@pytest.mark.fault_row(56)
 def test_two_objects_of_a_shelf_that_change_places_are_named(settled: World, tmp_path: Path) -> None:
     """Valid objects under each other's names are found by what their claims say, and so is one put back in time."""
     shelf = settled.zones[BACKUP].shelf

@@ -60,6 +60,7 @@ def test_the_parent_knows_how_far_the_backup_is(guarded: MakeWorld) -> None:
         assert [line["zone"] for line in told] == sorted(map(str, PROTECTED))
 
 
+@pytest.mark.fault_row(56)
 def test_a_backup_put_back_to_an_older_copy_is_held_by_its_parent(guarded: MakeWorld) -> None:
     """An old copy in the backup's place says less than its parent holds: its stream is held as a rollback."""
     with guarded(4) as world:
