@@ -25,6 +25,7 @@ from jinbao.appliance.metrics import Metrics, count_entry
 from jinbao.appliance.observers import ZoneObserver
 from jinbao.appliance.outdated import Outdated
 from jinbao.appliance.settings import Limits, Settings
+from jinbao.appliance.succession import Succession
 from jinbao.appliance.trust_keeper import TrustKeeper
 from jinbao.appliance.zone_lock import Purpose, lock
 from jinbao.audit.persons import PersonKey
@@ -173,6 +174,7 @@ class OpenZone:
     latch: Latch
     ending: Ending
     outdated: Outdated
+    succession: Succession
     cuts: Cuts
     following: JournalSealer
     cut_sealer: CutSealer
@@ -192,6 +194,11 @@ class OpenZone:
     def identity(self) -> ZoneIdentity:
         """Our keys and certificates as they are now."""
         return self.trust.identity()
+
+    @property
+    def superseded(self) -> bool:
+        """Whether the parent granted our identity to another holder."""
+        return self.succession.is_superseded
 
     def close(self) -> None:
         """End the decoder, close the database and let go of the lock; after a disk that failed that was no good end."""
@@ -214,12 +221,14 @@ def open_zone(
     unlock = lock(directory, purpose, _LOCK_WAIT_S)
     opened: list[Store] = []
     try:
-        return _build(settings, me, directory, ports or Ports(), unlock, opened)
+        built = _build(settings, me, directory, ports or Ports(), unlock, opened)
+        built.succession.require_able(purpose)
     except BaseException:
         for store in opened:
             store.close()
         unlock()
         raise
+    return built
 
 
 def _build(
@@ -238,8 +247,7 @@ def _build(
         now=ports.now,
         grace=timedelta(seconds=settings.limits.revocation_grace_s),
     )
-    roles = RoleBook(settings.roles)
-    roles.check()
+    roles = _roles(settings)
     # What is exchanged: standards and mappings, the same files on every tier.
     tiers = settings.standards_directory or tiers_directory()
     standards = load_standards(tiers / "standards")
@@ -249,11 +257,9 @@ def _build(
     kept = _kept(settings, me, trust, ports, standards, opened)
     shelf, store, projections = kept.shelf, kept.store, kept.projections
     # The journal and what every room reads from it.
-    ledger = Ledger(store, projections, ports.now_text)
-    index = JournalIndex(me, store, shelf)
+    ledger, index = Ledger(store, projections, ports.now_text), JournalIndex(me, store, shelf)
     # What is told: one observer for log and metrics.
-    metrics = Metrics()
-    observer = ZoneObserver(me, metrics)
+    observer = ZoneObserver(me, metrics := Metrics())
     outdated = Outdated(
         me,
         directory,
@@ -266,17 +272,10 @@ def _build(
     topology = _topology(trust, documents, ledger, observer, me)
     outdated.require_settled(index)
     if not index.incarnation():
-        ledger.record(acts.created(me, ports.incarnation()))
+        ledger.record(acts.created(me, ports.incarnation(), _epoch_of(trust.identity())))
     trust.announce()
     # What is kept of it: who asked for what, chained and sealed; what peers are refused is counted.
-    trail = Trail(
-        store,
-        ledger,
-        PersonKey(directory),
-        ports.now_text,
-        limits=TrailLimits(settings.audit.refusals_per_minute_max, settings.audit.persons_max),
-        moved=lambda entry: count_entry(metrics, entry),
-    )
+    trail = _trail(store, ledger, directory, settings, ports, metrics)
     observer.refusals = trail.count
     # Who decodes what peers sent before this process does.
     examiner = ports.examiner(
@@ -293,8 +292,12 @@ def _build(
         """Of the certificate that seals: a renewed one may be of another."""
         return _epoch_of(trust.identity())
 
+    # Whether we are its holder still, and already.
+    succession = Succession(me, topology=trust.topology, epoch=epoch, begun=index.epoch)
+
     def seal_header(header: Header) -> SealedBatch:
         outdated.require_newest()
+        succession.require_sealer()
         mine = trust.identity()
         if header.epoch != _epoch_of(mine):  # renewed between the two: the step is made again
             raise LocalError(
@@ -501,6 +504,7 @@ def _build(
         latch=store.latch,
         ending=kept.ending,
         outdated=outdated,
+        succession=succession,
     )
 
 
@@ -553,6 +557,26 @@ def projections_of(
         DocumentProjection(),
         AuditProjection(),
         CutProjection(),
+    )
+
+
+def _roles(settings: Settings) -> RoleBook:
+    """Who may do what; raises SettingsError for roles that are not apart as they say."""
+    roles = RoleBook(settings.roles)
+    roles.check()
+    return roles
+
+
+def _trail(
+    store: Store, ledger: Ledger, directory: Path, settings: Settings, ports: Ports, metrics: Metrics
+) -> Trail:
+    return Trail(
+        store,
+        ledger,
+        PersonKey(directory),
+        ports.now_text,
+        limits=TrailLimits(settings.audit.refusals_per_minute_max, settings.audit.persons_max),
+        moved=lambda entry: count_entry(metrics, entry),
     )
 
 

@@ -22,6 +22,7 @@ from jinbao.appliance.observers import where_failed
 from jinbao.appliance.questions import Asked, dispatch
 from jinbao.appliance.restoring import Place, rebuild
 from jinbao.appliance.settings import Settings
+from jinbao.appliance.zone_lock import Purpose
 from jinbao.authority.demo import DemoAuthorities
 from jinbao.authority.identity_files import load_identity
 from jinbao.journal.verify import verify_journal
@@ -110,7 +111,7 @@ def _drill_zone(copy: Copy, backup: Settings, mine: Settings, directory: Path) -
         found.rebuild_s, found.rows = built.seconds, sum(built.tables.values())
         shutil.copytree(_identity(directory, endpoint), place.directory / "identity", symlinks=True)
         began = time.monotonic()
-        zone = open_zone(mine, endpoint.zone, Ports())
+        zone = open_zone(mine, endpoint.zone, Ports(), Purpose.QUESTION)
         try:
             _question(zone, found)
         finally:

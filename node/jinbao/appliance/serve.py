@@ -104,10 +104,17 @@ class ZoneService:
         )
         trust = zone.trust
         self.standing = Standing(
-            zone.me, trust.identity, trust.book, trust.topology, zone.ports.now, trust.learn_stapled
+            zone.me,
+            trust.identity,
+            trust.book,
+            trust.topology,
+            zone.ports.now,
+            trust.learn_stapled,
+            trust.proof,
         )
         trust.changed = self._trust_changed
         self._unsealed = True
+        self._stepped_down = zone.superseded
         zone.latch.closed = self._disk_failed
         zone.outdated.told = self._end
         self.server = self._server()
@@ -131,9 +138,22 @@ class ZoneService:
         self.zone.observer.event("peer_refused", caller=caller, code=exc.code, reason=str(exc))
 
     def start(self) -> None:
-        """Listen, then follow, apply and capture."""
+        """Listen, then follow, apply and capture; a zone whose identity has another holder only answers."""
         if self.server is not None:
             self.server.start()
+        if not self.zone.superseded:
+            self._begin()
+        else:
+            self._tell_superseded()
+            self._worker("trust", self._trusting, interval_s=_TRUST_S)
+        for worker in list(self.workers.values()):
+            worker.start()
+        for part in self.parts:
+            part.start()
+        self.zone.observer.event("zone_started", incarnation=self.zone.index.incarnation())
+
+    def _begin(self) -> None:
+        """Everything the zone does by itself."""
         self._worker("apply", self._apply)
         within = self.zone.settings.evidence
         looking_s = min(_DEADLINES_S, within.accept_within_s, within.apply_within_s)
@@ -155,11 +175,23 @@ class ZoneService:
             sweep_drills(self.zone.settings.directory(self.zone.me.zone))
             self._worker("drill", self.drilling.step, interval_s=_ON_DEMAND_S)
         self._schedule()
-        for worker in self.workers.values():
-            worker.start()
-        for part in self.parts:
-            part.start()
-        self.zone.observer.event("zone_started", incarnation=self.zone.index.incarnation())
+
+    def _tell_superseded(self) -> None:
+        row = self.zone.topology.by_node[self.zone.me.node]
+        self.zone.observer.event("zone_superseded", epoch=row.epoch)
+
+    def _step_down(self) -> None:
+        """Our identity has another holder: end all work, and stay only to answer whoever asks."""
+        self._tell_superseded()
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+        self.drilling.stop()
+        for name, worker in list(self.workers.items()):
+            if name != "trust":
+                worker.ask_to_stop()
+        for known in list(self.following.values()):
+            if known.client is not None:
+                known.client.cancel()
 
     def _worker(self, name: str, step: Callable[[], bool], *, interval_s: float = 0.0) -> None:
         pace = self.zone.settings.pace
@@ -263,6 +295,8 @@ class ZoneService:
         moved = zone.trust.reload()
         if zone.settings.trust_directory is not None:
             moved |= self._drop.step(zone.settings.trust_directory)
+        if zone.superseded:
+            return moved
         moved |= self._follow_topology()
         if self._unsealed and zone.trust_sealer is not None:
             self._unsealed = False
@@ -277,6 +311,9 @@ class ZoneService:
 
     def _trust_changed(self) -> None:
         """Whoever waits is judged again by what is known now; what is ours goes on to the neighbours."""
+        if self.zone.superseded and not self._stepped_down:
+            self._stepped_down = True
+            self._step_down()
         self._unsealed = True
         self._news()
         if "trust" in self.workers:
@@ -418,6 +455,8 @@ class ZoneService:
             reasons += held_reasons(self.zone.index) + self._missing()
         except LocalError as exc:  # the database is what is wrong: that is the answer
             reasons.append(str(exc))
+        if self.zone.superseded:
+            reasons.append("another holder has the identity of this zone: it is read only")
         if self.failure is not None:
             reasons.append(f"the zone ends: {_why(self.failure)}")
         return reasons
@@ -566,7 +605,7 @@ class ZoneService:
         if self.failure is None:
             self.zone.applier.forgive()
         try:
-            keep_trail(self.zone)
+            keep_trail(self.zone, seal=not self.zone.superseded)
         except LocalError as exc:
             self.zone.observer.event("step_failed", worker="audit", code=exc.code, reason=str(exc))
 

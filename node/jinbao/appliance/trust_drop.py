@@ -1,7 +1,7 @@
 """A directory trust documents are laid into, by hand or by an authority beside the zone: each is taken in once.
 
 PEM files may hold several certificates and lists; a file that is none of these is read as a
-sealed topology. What proves nothing stays where it lies and is told once. Deletes nothing.
+sealed topology or grant. What proves nothing stays where it lies and is told once. Deletes nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from jinbao.model.trust import DocumentKind, TrustDocument
 from jinbao.trust.book import TrustBook
 from jinbao.trust.encoding import decode_envelope, decode_topology
 from jinbao.trust.envelope import UNREADABLE
+from jinbao.trust.grants import GRANT_TYPE
 
 FILE_BYTES_MAX = 8 << 20
 """A revocation list of a hundred thousand entries, twice."""
@@ -39,7 +40,10 @@ def read_documents(path: Path) -> list[TrustDocument]:
         return [document_of(der) for der in _blocks(content, path.name)]
     if content[:1] == b"\x30":  # DER begins with a sequence; an envelope does not
         return [document_of(content)]
-    topology = decode_topology(decode_envelope(content).payload)
+    sealed = decode_envelope(content)
+    if sealed.payload_type == GRANT_TYPE:
+        return [document_of(content)]
+    topology = decode_topology(sealed.payload)
     return [TrustDocument(DocumentKind.TOPOLOGY, TOPOLOGY, topology.version, content)]
 
 

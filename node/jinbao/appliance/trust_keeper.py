@@ -20,6 +20,7 @@ from jinbao.model import acts
 from jinbao.model.acts import Act
 from jinbao.model.batch import SealedBatch
 from jinbao.model.errors import JinbaoError, PeerError, SettingsError, UnprovableError
+from jinbao.model.grant import Grant, granted
 from jinbao.model.topology import Topology
 from jinbao.model.trust import DocumentKind, TrustDocument
 from jinbao.model.zone import Endpoint, Zone
@@ -28,9 +29,13 @@ from jinbao.trust.book import TrustBook
 from jinbao.trust.documents import open_topology
 from jinbao.trust.encoding import decode_envelope, envelope_message
 from jinbao.trust.envelope import parse_certificate
+from jinbao.trust.grants import GRANT_TYPE, decode_grant, open_grant
 from jinbao.trust.revocation import read_list
 
 TOPOLOGY = "topology"
+
+ENVELOPES = frozenset({DocumentKind.TOPOLOGY, DocumentKind.GRANT})
+"""Documents a zone of the network sealed; of all others the authorities are."""
 
 
 def read_topology(path: Path, book: TrustBook, now: datetime) -> tuple[SealedBatch, Topology]:
@@ -43,13 +48,28 @@ def read_topology(path: Path, book: TrustBook, now: datetime) -> tuple[SealedBat
 
 
 def document_of(body: bytes) -> TrustDocument:
-    """Name a certificate or a list by what it is; raises UnprovableError if it is neither."""
+    """Name a certificate, a list or a grant by what it is; raises UnprovableError if it is none of them."""
+    if body[:1] != DER:
+        return grant_document(body)
     try:
         found = read_list(body)
     except UnprovableError:
         parse_certificate(body)
         return TrustDocument(DocumentKind.AUTHORITY, hashlib.sha256(body).hexdigest(), 1, body)
     return TrustDocument(DocumentKind.REVOCATION, found.key_id, found.number, body)
+
+
+DER = b"\x30"
+"""How certificates and lists begin, and no envelope does."""
+
+
+def grant_document(body: bytes) -> TrustDocument:
+    """A grant's envelope as a document; raises UnprovableError for anything else."""
+    sealed = decode_envelope(body)
+    if sealed.payload_type != GRANT_TYPE:
+        raise UnprovableError("trust document", expected=GRANT_TYPE, got=sealed.payload_type[:80])
+    grant = decode_grant(sealed.payload)
+    return TrustDocument(DocumentKind.GRANT, grant.node, grant.epoch, body)
 
 
 class TrustKeeper:
@@ -71,8 +91,10 @@ class TrustKeeper:
         self._marker = marker(directory)
         self._book = self._folded([])
         self._file = topology_file
+        self._signed: Topology | None = None
         self._topology: Topology | None = None
         self._sealed_topology: SealedBatch | None = None
+        self._grants: dict[str, tuple[Grant, SealedBatch]] = {}
         self._documents: Documents | None = None
         self._recorded = 0
         self._ledger: Ledger | None = None
@@ -92,10 +114,10 @@ class TrustKeeper:
         """
         self._documents, self._ledger, self._observer = documents, ledger, observer
         held = [h.document for h in documents.held()]
-        self._book = self._folded(d.body for d in held if d.kind is not DocumentKind.TOPOLOGY)
+        self._book = self._folded(d.body for d in held if d.kind not in ENVELOPES)
         trouble: JinbaoError | None = None
         try:
-            self._sealed_topology, self._topology = read_topology(self._file, self._book, self._now())
+            self._sealed_topology, self._signed = read_topology(self._file, self._book, self._now())
         except JinbaoError as exc:
             trouble = exc
         recorded = 0
@@ -105,12 +127,15 @@ class TrustKeeper:
                 self._take_topology(document)
             except PeerError as exc:
                 self._tell("trust_refused", "the journal", code=exc.code, reason=str(exc))
-        if self._topology is None:
+        if self._signed is None:
             assert trouble is not None, "a topology was read or was not"
             raise trouble
         if trouble is not None:
             self._tell("trust_refused", self._file.name, code=trouble.code, reason=str(trouble))
         self._recorded = recorded
+        self._fold()
+        for document in (d for d in held if d.kind is DocumentKind.GRANT):
+            self._take_grant(document)
 
     def announce(self) -> None:
         """Record the root node's topology file as its own word, where it is newer than the one recorded."""
@@ -125,10 +150,22 @@ class TrustKeeper:
         """Believe a recorded topology if it is newer than the one in force; whether it was."""
         sealed = decode_envelope(document.body)
         found = open_topology(sealed, self._book, self._now())
-        if self._topology is not None and found.version <= self._topology.version:
+        if self._signed is not None and found.version <= self._signed.version:
             return False
-        self._sealed_topology, self._topology = sealed, found
+        self._sealed_topology, self._signed = sealed, found
+        self._fold()
         return True
+
+    def _take_grant(self, document: TrustDocument) -> None:
+        """Believe a recorded grant, which was proved before it was recorded: no restart lets an older holder in again."""
+        sealed = decode_envelope(document.body)
+        self._grants[document.name] = decode_grant(sealed.payload), sealed
+        self._fold()
+
+    def _fold(self) -> None:
+        """The topology in force: the signed one as grants leave it."""
+        if self._signed is not None:
+            self._topology = granted(self._signed, (grant for grant, _ in self._grants.values()))
 
     def identity(self) -> ZoneIdentity:
         """Our keys and certificates; another object after a renewal."""
@@ -148,14 +185,29 @@ class TrustKeeper:
         assert self._sealed_topology is not None, "a zone is asked once its journal is open"
         return self._sealed_topology
 
+    def grant_of(self, node: str) -> Grant | None:
+        """The newest grant of a node's identity; None while it was never granted anew."""
+        found = self._grants.get(node)
+        return found[0] if found else None
+
+    def sealed_grants(self) -> list[SealedBatch]:
+        """The newest grant of every node that was granted anew, as its parent sealed it, by node."""
+        return [sealed for _, (_, sealed) in sorted(self._grants.items())]
+
+    def proof(self, node: str) -> bytes:
+        """The envelope of the newest grant of a node, for its former holder; nothing if there is none."""
+        found = self._grants.get(node)
+        return envelope_message(found[1]).SerializeToString() if found else b""
+
     def learn_stapled(self, bodies: Sequence[bytes], peer: Endpoint | None) -> None:
         """Documents a hello brought, those that prove themselves; raises PeerError for more than a hello brings."""
         if len(bodies) > STAPLED_MAX:
             raise UnprovableError("hello: documents", expected=f"at most {STAPLED_MAX}", got=len(bodies))
-        fresh = self._book.newer(bodies)
+        grants = [body for body in bodies if body[:1] != DER]
+        fresh = self._book.newer([body for body in bodies if body[:1] == DER])
         provable = [d for d in fresh if d in self._book.absorb(fresh)[0].known] if fresh else []
-        if provable:
-            self.learn([document_of(body) for body in provable], str(peer or "a caller"))
+        if provable or grants:
+            self.learn([document_of(body) for body in (*provable, *grants)], str(peer or "a caller"))
 
     def learn(self, documents: Sequence[TrustDocument], peer: str, *also: Act) -> bool:
         """See `flow.ports.Trust.learn`."""
@@ -163,12 +215,15 @@ class TrustKeeper:
         with self._lock:
             book, fresh = self._admitted(documents, peer)
             topology = self._newer_topology(documents, book, peer)
-            news = fresh + ([topology] if topology else [])
+            grants = self._newer_grants(documents, book, peer)
+            news = fresh + ([topology] if topology else []) + grants
             if news or also:
                 self._ledger.record(*([acts.trust_learned(news, peer)] if news else []), *also)
             self._book = book
             if topology:
                 self._take_topology(topology)
+            for grant in grants:
+                self._take_grant(grant)
         for document in news:
             self._tell(
                 "trust_learned", peer, kind=str(document.kind), document=document.name, number=document.number
@@ -181,7 +236,7 @@ class TrustKeeper:
         self, documents: Sequence[TrustDocument], peer: str
     ) -> tuple[TrustBook, list[TrustDocument]]:
         """The book with what is proved and new, and what that is; the rest is told."""
-        wanted = [d.body for d in documents if d.kind is not DocumentKind.TOPOLOGY]
+        wanted = [d.body for d in documents if d.kind not in ENVELOPES]
         fresh = self._book.newer(wanted)
         book, refused = self._book.absorb(fresh)
         for exc in refused:
@@ -219,13 +274,32 @@ class TrustKeeper:
                 newest = TrustDocument(DocumentKind.TOPOLOGY, TOPOLOGY, version, document.body)
         return newest
 
+    def _newer_grants(
+        self, documents: Sequence[TrustDocument], book: TrustBook, peer: str
+    ) -> list[TrustDocument]:
+        """Grants that are proved and newer than what is known of their nodes, those of parents first."""
+        now, found = self.topology(), list[TrustDocument]()
+        wanted = [d for d in documents if d.kind is DocumentKind.GRANT]
+        for document in sorted(wanted, key=lambda d: (_depth(now, d.name), d.number)):
+            try:
+                grant = open_grant(decode_envelope(document.body), book, now, self._now())
+            except PeerError as exc:
+                self._tell("trust_refused", peer, code=exc.code, reason=str(exc))
+                continue
+            if grant.epoch > now.by_node[grant.node].epoch:
+                now = granted(now, [grant])
+                found.append(TrustDocument(DocumentKind.GRANT, grant.node, grant.epoch, document.body))
+        return found
+
     def take_in(self, documents: Sequence[TrustDocument]) -> bool:
         """Documents an operator imports; raises PeerError for one that proves nothing, and then takes none."""
-        bodies = [d.body for d in documents if d.kind is not DocumentKind.TOPOLOGY]
+        bodies = [d.body for d in documents if d.kind not in ENVELOPES]
         book = self._book.admit(bodies)
         for document in documents:
             if document.kind is DocumentKind.TOPOLOGY:
                 open_topology(decode_envelope(document.body), book, self._now())
+            elif document.kind is DocumentKind.GRANT:
+                open_grant(decode_envelope(document.body), book, self.topology(), self._now())
         return self.learn(documents, "")
 
     def refuse(self, name: str, exc: JinbaoError) -> None:
@@ -251,3 +325,9 @@ class TrustKeeper:
     def _tell(self, event: str, peer: str, **values: object) -> None:
         assert self._observer is not None, "a zone tells once its journal is open"
         self._observer.event(event, peer=peer, **values)
+
+
+def _depth(topology: Topology, node: str) -> int:
+    """How far below the root a node is."""
+    row = topology.row(node)
+    return len(topology.above(Endpoint(node, Zone.EXCHANGE))) if row is not None else 0

@@ -10,6 +10,7 @@ Accepting never waits for SQL of applying. One stream's trouble stops no other: 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -90,6 +91,16 @@ class Inbound:
         )
         self._clocks = ClockWatch(observer, now)
         self._behind: dict[StreamId, Mark] = {}
+
+    def seeing(
+        self,
+        brings: Callable[[Endpoint], Collection[str]],
+        sees: Callable[[Endpoint, StreamId], bool],
+    ) -> Inbound:
+        """The same with another sight of its peers."""
+        other = copy.copy(self)
+        other._brings, other._sees = brings, sees  # noqa: SLF001  # a copy of our own
+        return other
 
     def step(self, peer: Peer, wait_s: float = 0.0) -> int:
         """One round with one peer; returns how many batches were accepted.

@@ -154,6 +154,10 @@ class Index(Protocol):
         """The newest header of every stream held, by stream."""
         ...
 
+    def recorded_at(self, mark: Mark) -> int:
+        """The act that recorded the batch a mark points to; 0 for none."""
+        ...
+
     def unanswered(
         self, stream: StreamId, receiver: Endpoint, stages: Sequence[Stage], limit: int
     ) -> list[Unanswered]:

@@ -86,6 +86,13 @@ class JournalIndex:
         rows = self._rows(sa.select(ZONE.c.incarnation))
         return str(rows[0].incarnation) if rows else ""
 
+    def epoch(self) -> int:
+        """The newest epoch in which this zone was created, sealed, or took back what the holder before had sent."""
+        own = sa.select(sa.func.max(HEADER.c.epoch)).where(HEADER.c.peer == "")
+        with self._store.read() as connection:
+            begun = connection.scalar(sa.select(sa.func.max(ZONE.c.epoch)))
+            return max(int(begun or 0), int(connection.scalar(own) or 0))
+
     def head(self, stream: StreamId) -> Mark:
         """The newest header held of a stream, own or accepted."""
         return self._mark(sa.select(STREAM).where(STREAM.c.stream == str(stream)), stream)
@@ -141,6 +148,14 @@ class JournalIndex:
         )
         rows = self._rows(query)
         return Mark(stream, incarnation, rows[0].epoch, seq, rows[0].head) if rows else None
+
+    def recorded_at(self, mark: Mark) -> int:
+        """The act that recorded the batch a mark points to; 0 for none."""
+        query = sa.select(HEADER.c.lsn).where(
+            HEADER.c.stream == str(mark.stream), HEADER.c.seq == mark.seq, HEADER.c.head == mark.head
+        )
+        rows = self._rows(query)
+        return int(rows[0].lsn) if rows else 0
 
     def batches(self, stream: StreamId) -> list[SealedBatch]:
         """Every sealed batch held of one stream, in the order it was recorded."""
@@ -381,14 +396,27 @@ class Counter:
         In order within each stream, of each its share; at most `limit` in all.
         """
         known = {mark.stream: mark for mark in marks}
+        self._note_journals(caller, known)
+        heads = [h for h in self._index.streams() if self._may_see(caller, h.stream)]
+        self._look_beyond(caller, known.values(), {head.stream: head.seq for head in heads})
+        return self._behind(heads, known, limit)
+
+    def returned(self, caller: Endpoint, marks: Sequence[Mark], limit: int) -> list[SealedBatch]:
+        """As `headers`, of the streams that the caller's own node sealed and sent here (clause 2.9)."""
+        heads = [h for h in self._index.streams() if self._may_take_back(caller, h.stream)]
+        return self._behind(heads, {mark.stream: mark for mark in marks}, limit)
+
+    def _note_journals(self, caller: Endpoint, known: Mapping[StreamId, Mark]) -> None:
+        """Keep how far a caller has come in the journals it follows."""
         for stream, mark in known.items():
             if stream.topic == JOURNAL and self._may_see(caller, stream):
                 # A mark of another past, of a zone that was created anew, says nothing of what is here.
                 here = self._index.place(stream, mark.incarnation, mark.seq)
                 self.journals[stream] = mark if here is not None and here.head == mark.head else Mark(stream)
+
+    def _behind(self, heads: Sequence[Mark], known: Mapping[StreamId, Mark], limit: int) -> list[SealedBatch]:
+        """What lies between marks and heads, of each stream its share."""
         found: list[SealedBatch] = []
-        heads = [h for h in self._index.streams() if self._may_see(caller, h.stream)]
-        self._look_beyond(caller, known.values(), {head.stream: head.seq for head in heads})
         behind = []
         for head in sorted(heads, key=lambda h: (h.stream.topic not in DOWNWARD, h.stream)):
             mark = known.get(head.stream, Mark(head.stream))
@@ -414,6 +442,9 @@ class Counter:
 
     def _may_see(self, caller: Endpoint, stream: StreamId) -> bool:
         return self._topology().may_see(holder=self._index.me, caller=caller, stream=stream)
+
+    def _may_take_back(self, caller: Endpoint, stream: StreamId) -> bool:
+        return self._topology().may_take_back(holder=self._index.me, caller=caller, stream=stream)
 
     def _beyond(self, mark: Mark, head: Mark, limit: int) -> list[SealedBatch]:
         """Batches recorded after the one a mark points to, or the one that contradicts or falls short of it.
@@ -443,7 +474,7 @@ class Counter:
 
     def open_segment(self, caller: Endpoint, stream: StreamId, seq: int, sha256: str) -> Path | None:
         """The file of a segment, only through a header the caller may see; None is the answer to all else."""
-        if not self._may_see(caller, stream):
+        if not self._may_see(caller, stream) and not self._may_take_back(caller, stream):
             return None
         query = sa.select(SEGMENT.c.sha256).where(
             SEGMENT.c.stream == str(stream), SEGMENT.c.seq == seq, SEGMENT.c.sha256 == sha256

@@ -100,6 +100,7 @@ class JournalProjection:
         self._shelf = shelf
         self._readings: dict[str, Callable[[Transaction, Recorded], None]] = {
             "created": self._created,
+            "healed": self._healed,
             "sealed": self._sealed,
             "accepted": self._accepted,
             "applied": self._moved,
@@ -132,7 +133,11 @@ class JournalProjection:
 
     def _created(self, tx: Transaction, recorded: Recorded) -> None:
         body = recorded.act.body
-        tx.execute(ZONE.insert(), {"endpoint": body["endpoint"], "incarnation": body["incarnation"]})
+        row = {"endpoint": body["endpoint"], "incarnation": body["incarnation"]}
+        tx.execute(ZONE.insert(), row | {"epoch": body.get("epoch", 1)})
+
+    def _healed(self, tx: Transaction, recorded: Recorded) -> None:
+        tx.execute(ZONE.update().values(epoch=recorded.act.body["epoch"]))
 
     def _sealed(self, tx: Transaction, recorded: Recorded) -> None:
         self._header(tx, recorded, *_decoded(recorded), peer="")

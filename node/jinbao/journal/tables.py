@@ -128,4 +128,5 @@ ZONE = sa.Table(
     METADATA,
     sa.Column("endpoint", sa.Text, primary_key=True),
     sa.Column("incarnation", sa.Text, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False, server_default="1"),
 )

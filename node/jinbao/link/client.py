@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +22,13 @@ from jinbao.link.diagnosis import why
 from jinbao.link.hello import NONCE_BYTES, VERSION, check_answer
 from jinbao.link.limits import LinkLimits
 from jinbao.link.server import SERVICE
-from jinbao.link.standing import Credentials, Standing
+from jinbao.link.standing import (
+    GRANT_METADATA,
+    METADATA_BYTES_MAX,
+    PROOF_BYTES_MAX,
+    Credentials,
+    Standing,
+)
 from jinbao.model.batch import SealedBatch, SegmentRef
 from jinbao.model.errors import CorruptionError, IdentityError, LinkError, PeerError
 from jinbao.model.stream import Mark, StreamId
@@ -44,8 +50,11 @@ class LineClient:
         address: str,
         *,
         limits: LinkLimits,
+        returned: bool = False,
     ) -> None:
+        """`returned` asks for what our own node once sent there, instead of what is for us (clause 2.9)."""
         self.endpoint = peer
+        self._returned = returned
         self.address = address
         self._standing, self._limits = standing, limits
         self._channel: grpc.Channel | None = None
@@ -59,7 +68,10 @@ class LineClient:
         """Sealed batches beyond the marks, at most `limit`; waits up to `wait_s` for the first."""
         channel = self._ready()
         request = wire.FollowRequest(
-            marks=[mark_message(mark) for mark in marks], limit=limit, wait_ms=int(wait_s * 1000)
+            marks=[mark_message(mark) for mark in marks],
+            limit=limit,
+            wait_ms=int(wait_s * 1000),
+            returned=self._returned,
         )
         call = channel.unary_stream(
             f"/{SERVICE}/Follow", wire.FollowRequest.SerializeToString, wire.Envelope.FromString
@@ -146,6 +158,8 @@ class LineClient:
             options=[
                 ("grpc.ssl_target_name_override", dns_name(self.endpoint)),
                 ("grpc.max_receive_message_length", self._limits.message_bytes_max),
+                ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+                ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
                 ("grpc.keepalive_time_ms", int(self._limits.keepalive_s * 1000)),
                 ("grpc.keepalive_timeout_ms", int(self._limits.chunk_s * 1000)),
                 ("grpc.http2.ping_timeout_ms", int(self._limits.chunk_s * 1000)),
@@ -203,6 +217,7 @@ class LineClient:
         code, details = call.code(), str(call.details()).partition("; last error: ")[0][:300]
         thing = f"{act} {self.endpoint} at {self.address}"
         if code is grpc.StatusCode.PERMISSION_DENIED:
+            self._take_proof(call)
             return IdentityError(thing, expected="to be let in", got=details, next_step="jinbao topology")
         if code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.DATA_LOSS):
             return CorruptionError(
@@ -216,6 +231,13 @@ class LineClient:
         return LinkError(
             thing, expected="an answer", got=f"{code.name}: {details}", next_step="jinbao line status"
         )
+
+    def _take_proof(self, call: Any) -> None:
+        """Learn why we are refused, if it is because our identity has another holder; a grant proves itself."""
+        found = dict(call.trailing_metadata() or ()).get(GRANT_METADATA)
+        if isinstance(found, bytes) and len(found) <= PROOF_BYTES_MAX:
+            with suppress(PeerError):  # no grant: we are refused all the same, and say so
+                self._standing.learn([found], self.endpoint)
 
     def _why(self) -> str:
         """What keeps a first contact from succeeding, as far as the other end shows it."""

@@ -23,9 +23,16 @@ from jinbao.link.hello import NONCE_BYTES, VERSION, challenge
 from jinbao.link.limits import LinkLimits
 from jinbao.link.quota import FETCH, FOLLOW, HELLO, PeerQuota, QuotaError
 from jinbao.link.reloading import Material, ReloadingCertificates
-from jinbao.link.standing import Standing
+from jinbao.link.standing import GRANT_METADATA, PROOF_BYTES_MAX, Standing
 from jinbao.model.batch import SealedBatch
-from jinbao.model.errors import CorruptionError, JinbaoError, LocalError, PeerError, RevocationUnknownError
+from jinbao.model.errors import (
+    CorruptionError,
+    JinbaoError,
+    LocalError,
+    PeerError,
+    RevocationUnknownError,
+    StaleEpochError,
+)
 from jinbao.model.quoting import quoted
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.zone import Endpoint
@@ -43,6 +50,10 @@ class Offer(Protocol):
 
     def headers(self, caller: Endpoint, marks: Sequence[Mark], limit: int) -> list[SealedBatch]:
         """Batches beyond the marks that the caller may see."""
+        ...
+
+    def returned(self, caller: Endpoint, marks: Sequence[Mark], limit: int) -> list[SealedBatch]:
+        """Batches beyond the marks that the caller's own node sealed (clause 2.9)."""
         ...
 
     def open_segment(self, caller: Endpoint, stream: StreamId, seq: int, sha256: str) -> Path | None:
@@ -148,8 +159,14 @@ class LineServer:
             return self._check.again(known) if known else self._check.identify(context.auth_context())
         except PeerError as exc:
             self._refused(context.peer(), exc)
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(exc))
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(exc), self._proof(exc))
             raise AssertionError from exc  # abort raises
+
+    def _proof(self, exc: PeerError) -> tuple[tuple[str, bytes], ...]:
+        """What shows the holder of an older epoch that its identity has another (clause 1.7)."""
+        caller = exc.values.get("caller")
+        grant = self._standing.proof(str(caller)) if isinstance(exc, StaleEpochError) else b""
+        return ((GRANT_METADATA, grant),) if 0 < len(grant) <= PROOF_BYTES_MAX else ()
 
     @asynccontextmanager
     async def _served(self, context: Context, kind: str, message: type[M]) -> AsyncIterator[tuple[Caller, M]]:
@@ -248,12 +265,13 @@ class LineServer:
         """Answer with what is beyond the marks; wait for news at most as long as was asked."""
         async with self._served(context, FOLLOW, wire.FollowRequest) as (caller, request):
             peer, marks = caller.endpoint, marks_of(request)
+            offered = self._counter.returned if request.returned else self._counter.headers
             limit = min(request.limit or self._limits.headers_max, self._limits.headers_max)
             deadline = self._loop.time() + min(request.wait_ms / 1000, self._limits.follow_wait_s_max)
             found: list[SealedBatch] = []
             while not found:
                 told = self._told  # news that comes while the journal is read is not waited for again
-                found = await self._quota.read(peer, lambda: self._counter.headers(peer, marks, limit))
+                found = await self._quota.read(peer, lambda: offered(peer, marks, limit))
                 await self._caller(context, caller)
                 for sealed in found:
                     await self._send(context, envelope_message(sealed))

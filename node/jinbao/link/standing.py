@@ -24,6 +24,15 @@ from jinbao.trust.revocation import key_id
 STAPLED_MAX = 32
 """Lists and certificates of one hello: its sender's authorities, in rotation."""
 
+GRANT_METADATA = "jinbao-grant-bin"
+"""Name of the trailing metadata in which a refused holder finds why (clause 1.7)."""
+
+PROOF_BYTES_MAX = 12 << 10
+"""A grant with its certificates, three times what ours have; a third more as it is encoded on its way."""
+
+METADATA_BYTES_MAX = 2 * PROOF_BYTES_MAX
+"""What a caller takes of metadata; the library's own bound would cut a proof off."""
+
 STAPLED_BYTES_MAX = 1 << 20
 """Lists that come with a hello: one message, and a node with a longer list sends it by the line."""
 
@@ -67,6 +76,8 @@ class Standing:
     topology: Callable[[], Topology]
     now: Callable[[], datetime]
     learn: Callable[[Sequence[bytes], Endpoint | None], None]
+    proof: Callable[[str], bytes] = lambda _node: b""
+    """Why an older holder of a node's identity is refused: the envelope of its grant, or nothing (clause 1.7)."""
     _narrowed: tuple[TrustBook, Topology, datetime, dict[frozenset[str], bytes]] | None = None
 
     def anchors_of(self, peers: Iterable[Endpoint]) -> bytes:

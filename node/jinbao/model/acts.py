@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from jinbao.model import audit
 from jinbao.model.batch import Kind, SealedBatch, TableTotals, VerifiedBatch
 from jinbao.model.receipt import Receipt, Stage
-from jinbao.model.stream import StreamId
+from jinbao.model.stream import Mark, StreamId
 from jinbao.model.trust import TrustDocument
 from jinbao.model.zone import Endpoint
 
@@ -87,9 +87,28 @@ def receipt_json(receipt: Receipt) -> dict[str, Any]:
     }
 
 
-def created(endpoint: Endpoint, incarnation: str) -> Act:
-    """A store came into being and chose its incarnation."""
-    return Act("created", {"endpoint": str(endpoint), "incarnation": incarnation})
+def created(endpoint: Endpoint, incarnation: str, epoch: int = 1) -> Act:
+    """A store came into being and chose its incarnation; `epoch` is that of the identity it was created with."""
+    later = {"epoch": epoch} if epoch > 1 else {}
+    return Act("created", {"endpoint": str(endpoint), "incarnation": incarnation} | later)
+
+
+def healed(
+    epoch: int, streams: Sequence[Mark], asked: Sequence[Endpoint], without: Sequence[Endpoint]
+) -> Act:
+    """The holder of a new epoch took back what the one before had sent: `streams` are its own, each with what came.
+
+    `asked` are the neighbours that gave back all they had, `without` those that were given up.
+    """
+    return Act(
+        "healed",
+        {
+            "epoch": epoch,
+            "streams": [{"stream": str(m.stream), "seq": m.seq, "head": m.head} for m in streams],
+            "asked": [str(endpoint) for endpoint in asked],
+            "without": [str(endpoint) for endpoint in without],
+        },
+    )
 
 
 def sealed(batch: SealedBatch, *, receipts: Sequence[int] = ()) -> Act:

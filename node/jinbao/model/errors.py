@@ -151,6 +151,18 @@ class OutdatedError(LocalError):
     code = "outdated"
 
 
+class SupersededError(LocalError):
+    """The parent granted this zone's identity to another holder: it seals nothing any more, and is read only."""
+
+    code = "superseded"
+
+
+class UnhealedError(LocalError):
+    """A zone was built for a new epoch and has not taken back yet what the holder before had sent: it does not start."""
+
+    code = "unhealed"
+
+
 class UnavailableError(LocalError):
     """A database is away, or took the work back: nothing is half done, the step is made again by itself."""
 

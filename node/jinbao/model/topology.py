@@ -247,6 +247,20 @@ class Topology:
             return not all(self._inside(holder, stream.audience) or [True])
         return any(self._inside(caller, stream.audience))
 
+    def may_take_back(self, *, holder: Endpoint, caller: Endpoint, stream: StreamId) -> bool:
+        """Whether `holder` gives `caller` back what the caller's own node had sealed and sent there (clause 2.9).
+
+        A zone's own streams; to an exchange zone those of its node's other zones too, which travelled through it.
+        """
+        if caller not in self.neighbours(holder) or not self.knows(stream.origin):
+            return False
+        is_own = stream.origin == caller or (
+            caller.zone is Zone.EXCHANGE and stream.origin.node == caller.node and holder.node != caller.node
+        )
+        return (
+            is_own and stream.topic not in {JOURNAL, AUDIT} and not stream.topic.startswith(RESOURCE_PREFIX)
+        )
+
     def _may_see_journal(self, holder: Endpoint, caller: Endpoint, stream: StreamId) -> bool:
         """Journals go to the backup they are for, from their own node; by carrier first to the node's exchange zone."""
         if not self.knows(stream.origin) or not self.knows(caller):

@@ -1,6 +1,6 @@
 """What the production zone was asked for, captured and sealed last: the state the next run compares with.
 
-A projection of the acts `capture_asked`, `captured` and `converted`; the rows themselves lie in segments.
+A projection of the acts `capture_asked`, `captured`, `converted` and `healed`; the rows themselves lie in segments.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from jinbao.model.acts import Act, CapturedTable
 from jinbao.model.finding import Verdict
+from jinbao.model.stream import StreamId
 from jinbao.source.tables import ASKED, CAPTURED, METADATA, SEALED, VERDICT
 from jinbao.store.engine import Store, Transaction
 from jinbao.store.projection import Recorded
@@ -20,9 +21,9 @@ from jinbao.store.stage import Stage
 
 
 class StateProjection:
-    """Reads `capture_asked`, `captured` and `converted`; a refused conversion leaves what was sealed last as it was."""
+    """Reads `capture_asked`, `captured`, `converted` and `healed`; a refused conversion leaves what was sealed last."""
 
-    kinds = frozenset({"capture_asked", "captured", "converted"})
+    kinds = frozenset({"capture_asked", "captured", "converted", "healed"})
     tables = tuple(METADATA.sorted_tables)
 
     def stage(self, store: Store, act: Act) -> tuple[Stage, ...]:
@@ -38,8 +39,16 @@ class StateProjection:
             tx.execute(ASKED.insert(), {"run": recorded.act.body["run"], "at": recorded.at})
         elif recorded.act.kind == "captured":
             self._captured(tx, recorded)
+        elif recorded.act.kind == "healed":
+            self._healed(tx, recorded)
         else:
             self._converted(tx, recorded)
+
+    def _healed(self, tx: Transaction, recorded: Recorded) -> None:
+        """Of what came back only others have the rows: the next submission of its library is whole."""
+        for line in recorded.act.body["streams"]:
+            library = StreamId.parse(line["stream"]).topic
+            tx.execute(SEALED.delete().where(SEALED.c.library == library))
 
     def _captured(self, tx: Transaction, recorded: Recorded) -> None:
         run = int(recorded.act.body["run"].rpartition("-")[2])

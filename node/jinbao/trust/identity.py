@@ -112,6 +112,7 @@ def check_row(identity: Identity, topology: Topology) -> None:
             expected=f"epoch {row.epoch}",
             got=f"epoch {identity.epoch}",
             next_step="jinbao topology",
+            caller=endpoint.node,
         )
 
 

@@ -27,7 +27,7 @@ def show(asked: Asked, _arguments: NoArguments) -> Body:
     }
 
 
-@question("capture.run", kind="act", arguments=NoArguments, role=Role.SYSTEM)
+@question("capture.run", kind="act", changes=True, arguments=NoArguments, role=Role.SYSTEM)
 def run(asked: Asked, _arguments: NoArguments) -> Body:
     """Capture, convert, judge and seal as soon as the last run is done."""
     if asked.running is None or asked.zone.outbound is None:

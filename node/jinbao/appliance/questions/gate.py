@@ -37,6 +37,8 @@ def dispatch(asked: Asked, name: str, arguments: Mapping[str, Any]) -> Answer:
     if known.role is not None:  # before its arguments are read (clause 1.2)
         _check_role(asked, known, known.role, f"{'act' if known.kind == 'act' else 'question'} {name}")
     wanted = read_arguments(known, arguments)
+    if known.changes:
+        asked.zone.succession.require_holder()
 
     def answer() -> Answer:
         found = known.answer(asked, wanted)

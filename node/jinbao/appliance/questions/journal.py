@@ -102,7 +102,7 @@ def scrub(asked: Asked, _arguments: NoArguments) -> Body:
     }
 
 
-@question("journal.retention", kind="act", role=Role.SYSTEM, arguments=Sweep)
+@question("journal.retention", kind="act", changes=True, role=Role.SYSTEM, arguments=Sweep)
 def retention(asked: Asked, arguments: Sweep) -> Body:
     """Bytes by who still needs them, and what may go; with `apply`, what may go is removed."""
     zone = asked.zone

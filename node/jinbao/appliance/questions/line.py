@@ -76,7 +76,7 @@ def _peers(asked: Asked, text: str) -> list[Endpoint]:
     return chosen
 
 
-@question("line.pull", kind="act", role=Role.SYSTEM, arguments=OnePeer)
+@question("line.pull", kind="act", changes=True, role=Role.SYSTEM, arguments=OnePeer)
 def pull(asked: Asked, arguments: OnePeer) -> Body:
     """Ask the neighbours for news now instead of at the next round."""
     if asked.running is None:
@@ -98,7 +98,7 @@ def pause(asked: Asked, arguments: OnePeer) -> Body:
     return {"zone": str(asked.zone.me), "paused": [str(p) for p in chosen]}
 
 
-@question("line.resume", kind="act", role=Role.SYSTEM, arguments=OnePeer)
+@question("line.resume", kind="act", changes=True, role=Role.SYSTEM, arguments=OnePeer)
 def resume(asked: Asked, arguments: OnePeer) -> Body:
     """Follow neighbours again."""
     chosen = _peers(asked, arguments.peer)
@@ -121,7 +121,7 @@ def _laid(folder: Path) -> dict[str, int]:
     return {"packages": packages, "bytes": sum(path.stat().st_size for path in files)}
 
 
-@question("line.import", kind="act", role=Role.SYSTEM, arguments=OnMedium)
+@question("line.import", kind="act", changes=True, role=Role.SYSTEM, arguments=OnMedium)
 def import_(asked: Asked, arguments: OnMedium) -> Body:
     """Accept what a neighbour laid onto a medium, and lay down our marks for its next export."""
     other, medium = _carried(asked, arguments)
@@ -152,7 +152,7 @@ def _carried(asked: Asked, arguments: OnMedium) -> tuple[Endpoint, Path]:
     return chosen[0], medium
 
 
-@question("line.rebase", kind="act", role=Role.SYSTEM, arguments=OneStream)
+@question("line.rebase", kind="act", changes=True, role=Role.SYSTEM, arguments=OneStream)
 def rebase(asked: Asked, arguments: OneStream) -> Body:
     """Where a held stream of a re-created origin would go on, what is given up; with `apply`, do it."""
     zone, stream = asked.zone, parse_stream(arguments.stream)

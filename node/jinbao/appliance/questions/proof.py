@@ -106,7 +106,7 @@ def _side(side: str, sealed: SealedBatch) -> dict[str, Any]:
     }
 
 
-@question("line.release", kind="act", role=Role.SECURITY, arguments=Release)
+@question("line.release", kind="act", changes=True, role=Role.SECURITY, arguments=Release)
 def release(asked: Asked, arguments: Release) -> Body:
     """Let a held stream go on from where it stopped; the reason is recorded, and the origin is told."""
     zone, stream = asked.zone, parse_stream(arguments.stream)

@@ -112,6 +112,7 @@ class Question:
     role: Role | None = None
     person: str = ""
     unmasks: bool = False
+    changes: bool = False
 
     def is_clear(self, arguments: Arguments) -> bool:
         """Whether these arguments ask for personal data in clear."""
@@ -136,18 +137,20 @@ def question(
     role: Role | None = None,
     person: str = "",
     unmasks: bool = False,
+    changes: bool = False,
 ) -> Callable[[Answering[A]], Answering[A]]:
     """Register the function under `name`; its docstring's first line is what the contract says of it.
 
     An act has a `role`. `person` names the argument that holds one person's number; a question that
-    `unmasks` takes an argument of that name.
+    `unmasks` takes an argument of that name. One that `changes` what the zone holds is refused where another
+    holder has its identity.
     """
 
     def register(answer: Answering[A]) -> Answering[A]:
         assert name not in QUESTIONS, f"question {name} registered twice"
         assert kind == "read" or role is not None, f"act {name} has no role"
         text = (answer.__doc__ or "").strip().split("\n")[0]
-        QUESTIONS[name] = Question(name, kind, arguments, answer, text, role, person, unmasks)
+        QUESTIONS[name] = Question(name, kind, arguments, answer, text, role, person, unmasks, changes)
         return answer
 
     return register

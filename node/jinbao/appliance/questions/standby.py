@@ -126,7 +126,7 @@ def drilled(asked: Asked, arguments: OneReport) -> Body:
     return {"node": node, "ok": not wrong, "wrong": wrong}
 
 
-@question("standby.rotate", kind="act", role=Role.SYSTEM, arguments=NoArguments)
+@question("standby.rotate", kind="act", changes=True, role=Role.SYSTEM, arguments=NoArguments)
 def rotate(asked: Asked, _arguments: NoArguments) -> Body:
     """Encrypt by another key from now on what the site that protects this node fetches."""
     return {"zone": str(asked.zone.me), "key": asked.zone.giver.rotate()}
@@ -139,7 +139,7 @@ class Older(Arguments):
     apply: bool = False
 
 
-@question("standby.purge", kind="act", role=Role.SECURITY, arguments=Older)
+@question("standby.purge", kind="act", changes=True, role=Role.SECURITY, arguments=Older)
 def purging(asked: Asked, arguments: Older) -> Body:
     """What of the copies may go, by zone, and what of it went."""
     spares = may_go(asked.zone, arguments.days)
