@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from jinbao.cli import show
+from jinbao.cli import divergence, show
 from jinbao.cli.asking import ask, ask_for_file, asking, config_option, end_tidily, json_option
 from jinbao.cli.words import t
 from jinbao.model.zone import Zone
@@ -47,6 +47,10 @@ _passphrase_option = click.option(
 )
 def standby() -> None:
     """Group."""
+
+
+for _command in (divergence.diverged, divergence.review, divergence.rejoin):
+    standby.add_command(_command)
 
 
 @standby.command(
