@@ -17,13 +17,14 @@ from typing import Any
 
 from jinbao.appliance.assembly import OpenZone, open_zone
 from jinbao.appliance.database.usable import database_url, setting_of, shown
-from jinbao.appliance.diverging import REJOIN, body_of
+from jinbao.appliance.diverging import REJOIN, body_of, ended
 from jinbao.appliance.questions import Asked, dispatch
 from jinbao.appliance.set_aside import Note, aside_path, asides, read_note, require_free, set_aside
 from jinbao.appliance.settings import Settings
+from jinbao.appliance.trust_keeper import document_of
 from jinbao.appliance.zone_lock import Purpose
 from jinbao.authority.identity_files import load_identity
-from jinbao.authority.private_files import sync_directory
+from jinbao.authority.private_files import sync_directory, write_private
 from jinbao.model.audit import Caller
 from jinbao.model.errors import LocalError, UsageError
 from jinbao.model.failpoint import declare, hit
@@ -64,17 +65,21 @@ def rejoin(settings: Settings, keep: Path, *, reason: str, caller: Caller, grant
     with ExitStack() as locks:
         with ExitStack() as opened:
             zones = {Zone(zone): _opened(settings, Zone(zone), opened, locks) for zone in here}
-            proof = grant or _newest_proof(settings.node, zones)
+            proof = grant or _newest_proof(settings.node, zones, keep)
+            _tell(zones, proof)
+            if proof:  # the zone that knew it may be the first that is set aside
+                write_private(keep / _grant_name(settings.node), proof)
             ask = partial(_ask, keep=keep, reason=reason, caller=caller, grant=proof)
             bodies = {name: ask(zone) for name, zone in zones.items()}
             notes = {name: _note(settings, zone, bodies[name]) for name, zone in zones.items()}
-        for name, body in bodies.items():
-            require_free(settings.directory(name), body["epoch"])
+        for name in notes:
+            require_free(settings.directory(name), bodies[name]["epoch"])
         hit(FILES)
         for name, note in notes.items():
             aside = set_aside(settings.directory(name), bodies[name]["epoch"], note)
             hit(ASIDE)
-            done.append(Kept(bodies[name], note.file, str(aside), note.database))
+            body = {key: value for key, value in bodies[name].items() if key != "file"}
+            done.append(Kept(body, note.file, str(aside), note.database))
     _set_carrier_aside(settings, max((kept.body["epoch"] for kept in done), default=1))
     return sorted(done, key=lambda kept: str(kept.body["zone"]))
 
@@ -95,10 +100,31 @@ def _opened(settings: Settings, zone: Zone, opened: ExitStack, locks: ExitStack)
     return found
 
 
-def _newest_proof(node: str, zones: Mapping[Zone, OpenZone]) -> bytes:
-    """The newest grant of the node any of its zones recorded: not every zone has a neighbour that could tell it."""
+def _newest_proof(node: str, zones: Mapping[Zone, OpenZone], keep: Path) -> bytes:
+    """The newest grant of the node any of its zones recorded, or an earlier run kept; nothing believes it yet.
+
+    Not every zone has a neighbour that could tell it.
+    """
     proofs = [proof for opened in zones.values() if (proof := opened.trust.proof(node))]
+    file = keep / _grant_name(node)
+    proofs += [file.read_bytes()] if file.is_file() else []
     return max(proofs, key=lambda body: decode_grant(decode_envelope(body).payload).epoch, default=b"")
+
+
+def _tell(zones: Mapping[Zone, OpenZone], proof: bytes) -> None:
+    """Let every zone prove the grant before anything is written for one; each learns what the others know to do it.
+
+    Raises as `ended` does.
+    """
+    known = {body for zone in zones.values() for body in zone.trust.book().documents}
+    for zone in zones.values():
+        if proof and zone.trust.proof(zone.me.node) != proof:
+            zone.trust.learn([document_of(body) for body in (*sorted(known), proof)], "rejoin")
+        ended(zone, proof)
+
+
+def _grant_name(node: str) -> str:
+    return f"{node}.grant"
 
 
 def _ask(opened: OpenZone, *, keep: Path, reason: str, caller: Caller, grant: bytes) -> dict[str, Any]:

@@ -94,9 +94,9 @@ def review(asked: Asked, arguments: Places) -> Body:
 def _held(asked: Asked, place: BatchPlace) -> dict[str, Any]:
     index, stream = asked.zone.index, parse_stream(place.stream)
     if index.batch(stream, place.seq, place.head) is not None:
-        return {"here": "same", "epoch": 0, "made_at": ""}
+        return {"here": "same", "here_epoch": 0, "here_made_at": ""}
     other = index.batch(stream, place.seq)
     if other is None:
-        return {"here": "none", "epoch": 0, "made_at": ""}
+        return {"here": "none", "here_epoch": 0, "here_made_at": ""}
     header = decode_header(other.payload)
-    return {"here": "other", "epoch": header.epoch, "made_at": header.made_at}
+    return {"here": "other", "here_epoch": header.epoch, "here_made_at": header.made_at}
