@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from tests.authority.parts import CITY, DOMAIN, MUNICIPALITY, NOW, House, founded, zone_request
 
-from jinbao.authority.authority import Authority, granted
+from jinbao.authority.authority import Authority, identity_of
 from jinbao.authority.policy import Policy
 from jinbao.authority.profile import ROOT
 from jinbao.authority.requests import ZoneRequest, prove
@@ -96,7 +96,7 @@ def test_a_request_that_proves_nothing_is_refused(home: House, request_: ZoneReq
 
 def test_names_in_a_request_may_be_the_granted_ones(home: House) -> None:
     """A request that carries exactly the zone's names is taken."""
-    identity = granted(CITY, home.topology)
+    identity = identity_of(CITY, home.topology)
     names = [x509.UniformResourceIdentifier(identity.uri), x509.DNSName("exchange.140100.jinbao.internal")]
 
     pair = home.province.issue(CITY, home.topology, zone_request(names=names), now=NOW)
@@ -129,7 +129,7 @@ def test_a_parent_outlives_six_children(home: House) -> None:
 
 def _as_its_own(authority: Authority, home: House) -> None:
     """Sign a pair without asking whose zone it is: only lives are looked at."""
-    identity = granted(CITY, home.topology)
+    identity = identity_of(CITY, home.topology)
     with authority.acting():
         authority.sign_pair(identity, prove(zone_request(), identity), now=NOW, life=None, via="operator")
 

@@ -13,7 +13,7 @@ from tests.authority.parts import CITY, DOMAIN, NOW, House, stub_argv, topology,
 
 from jinbao.authority import profile
 from jinbao.authority import signer as signing
-from jinbao.authority.authority import Authority, granted
+from jinbao.authority.authority import Authority, identity_of
 from jinbao.authority.joining import private_pem
 from jinbao.authority.keys import FileKeys, command_spec
 from jinbao.authority.ledger import Ledger
@@ -22,7 +22,7 @@ from jinbao.authority.rotation import certify_here
 from jinbao.authority.signer import CommandSigner, FileSigner, KeySigner, PrivateKey
 from jinbao.model.errors import LocalError, SettingsError
 
-IDENTITY = granted(CITY, topology())
+IDENTITY = identity_of(CITY, topology())
 ROOT_SIGNER = KeySigner(ec.generate_private_key(ec.SECP384R1()))
 ROOT_CERTIFICATE = profile.root(DOMAIN, ROOT_SIGNER, NOW, timedelta(days=7305))
 ROOT_ISSUER = Issuer(ROOT_CERTIFICATE, ROOT_SIGNER)

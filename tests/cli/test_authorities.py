@@ -147,7 +147,7 @@ def test_a_node_enrols_and_renews_at_a_process(place: Path, say: Say) -> None:
         stderr=subprocess.PIPE,
     )
     try:
-        _until_it_listens(address)
+        until_it_listens(address)
         assert say("ca", "token", "m", "--node", "100000", "--address", address, "--out", "t").code == 0
         enrolled = say("enrol", "--token", "t", "--config", "node.toml")
         renewed = say("enrol", "--renew", "--config", "node.toml", "--json")
@@ -163,7 +163,8 @@ def test_a_node_enrols_and_renews_at_a_process(place: Path, say: Say) -> None:
     assert events == ["enrolment_started", "zone_enrolled", "zone_renewed", "enrolment_stopped"]
 
 
-def _until_it_listens(address: str) -> None:
+def until_it_listens(address: str) -> None:
+    """Wait until a process accepts connections."""
     host, _, port = address.rpartition(":")
     ends = time.monotonic() + 30
     while True:

@@ -78,7 +78,13 @@ def _change(world: World) -> None:
 
 def _altered_line(world: World) -> None:
     """A header that cannot be proved holds its stream; the next proof lets it go on."""
-    honest = SimPeer(EXCHANGE, PRODUCTION, holder=lambda: world.zones[PRODUCTION], weather=world.weather)
+    honest = SimPeer(
+        EXCHANGE,
+        PRODUCTION,
+        holder=lambda: world.zones[PRODUCTION],
+        caller=lambda: world.zones[EXCHANGE],
+        weather=world.weather,
+    )
     world.zones[EXCHANGE].inbound.step(Altering(honest))
     assert world.zones[EXCHANGE].index.held()
 

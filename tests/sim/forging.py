@@ -31,7 +31,13 @@ class Relay:
 
     def __init__(self, world: World, me: Endpoint, other: Endpoint, change: Change) -> None:
         self.endpoint = other
-        self._peer = SimPeer(me, other, holder=lambda: world.zones[other], weather=world.weather)
+        self._peer = SimPeer(
+            me,
+            other,
+            holder=lambda: world.zones[other],
+            caller=lambda: world.zones[me],
+            weather=world.weather,
+        )
         self._change = change
 
     def headers(self, marks: Sequence[Mark], limit: int, wait_s: float) -> list[SealedBatch]:

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from jinbao.model.batch import SealedBatch, SegmentRef
-from jinbao.model.errors import LinkError
+from jinbao.model.errors import IdentityError, LinkError, StaleEpochError
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.zone import Endpoint
+from jinbao.trust.identity import check_row, parse_identity
 
 if TYPE_CHECKING:
+    from tests.sim.world import World
+
     from jinbao.appliance.assembly import OpenZone
 
 _CHUNK = 4096
@@ -30,6 +33,8 @@ class Weather:
     badness: float = 0.0
     parted: set[tuple[Endpoint, Endpoint]] = field(default_factory=set)
     answers_lost: set[tuple[Endpoint, Endpoint]] = field(default_factory=set)
+    checks_rows: bool = True
+    """Whether both ends hold each other against the topology; a scene that needs an intruder says no."""
 
     def strikes(self) -> bool:
         """Whether something happens to this call."""
@@ -47,24 +52,48 @@ def _lost(what: str) -> LinkError:
 
 
 class SimPeer:
-    """A neighbour as a peer; `holder` gives the zone as it is open now."""
+    """A neighbour as a peer; `holder` gives the zone as it is open now, `caller` ours.
+
+    Each holds the other against the topology as the line does, and shows an older holder why it is refused.
+    """
 
     def __init__(
-        self, me: Endpoint, other: Endpoint, *, holder: Callable[[], OpenZone], weather: Weather
+        self,
+        me: Endpoint,
+        other: Endpoint,
+        *,
+        holder: Callable[[], OpenZone],
+        caller: Callable[[], OpenZone],
+        weather: Weather,
+        returned: bool = False,
     ) -> None:
         self._me, self.endpoint = me, other
-        self._holder, self._weather = holder, weather
+        self._holder, self._caller, self._weather = holder, caller, weather
+        self._returned = returned
         self._old: list[SealedBatch] = []
 
     def _reach(self) -> None:
         if (self._me, self.endpoint) in self._weather.parted:
             raise _lost("a partition")
+        if self._weather.checks_rows:
+            self._check_rows()
+
+    def _check_rows(self) -> None:
+        caller, holder = self._caller(), self._holder()
+        try:
+            check_row(parse_identity(caller.identity.chain[0]), holder.topology)
+        except StaleEpochError as exc:
+            proof = holder.trust.proof(self._me.node)
+            caller.trust.learn_stapled([proof] if proof else [], holder.me)
+            raise IdentityError("simulated line", expected="to be let in", got=str(exc)) from exc
+        check_row(parse_identity(holder.identity.chain[0]), caller.topology)
 
     def headers(self, marks: Sequence[Mark], limit: int, wait_s: float) -> list[SealedBatch]:
         """Sealed batches beyond the marks, as the weather lets them through."""
         del wait_s
         self._reach()
-        found = self._holder().counter.headers(self._me, marks, limit)
+        counter = self._holder().counter
+        found = (counter.returned if self._returned else counter.headers)(self._me, marks, limit)
         if (self._me, self.endpoint) in self._weather.answers_lost:
             raise _lost("a lost answer")
         if not self._weather.strikes():
@@ -115,3 +144,15 @@ def _flipped(sealed: SealedBatch, rng: random.Random) -> SealedBatch:
     if name == "payload":
         return replace(sealed, payload=bytes(content))
     return replace(sealed, signature=bytes(content))
+
+
+def back(world: World, zone: OpenZone, other: Endpoint) -> SimPeer:
+    """A neighbour, asked by a zone that is no part of the world yet for what its node once sent there."""
+    return SimPeer(
+        zone.me,
+        other,
+        holder=lambda: world.zones[other],
+        caller=lambda: zone,
+        weather=world.weather,
+        returned=True,
+    )

@@ -24,18 +24,21 @@ from tests.sim.world import PERIOD, World
 
 import jinbao.flow.receipts
 from jinbao.appliance.questions import Asked, dispatch
+from jinbao.appliance.trust_keeper import grant_document
 from jinbao.model import acts
 from jinbao.model.audit import Caller, Way
 from jinbao.model.batch import Header, Kind, Manifest, SegmentRef, TableTotals
 from jinbao.model.errors import EvidenceError, LocalError, UsageError
+from jinbao.model.grant import Grant
 from jinbao.model.receipt import Step
 from jinbao.model.stream import StreamId
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.trust.digest import Digest, digest, path
-from jinbao.trust.encoding import decode_header
+from jinbao.trust.encoding import decode_header, envelope_message
 from jinbao.trust.envelope import seal_bytes
-from jinbao.trust.evidence import open_evidence, seal_evidence
+from jinbao.trust.evidence import Evidence, open_evidence, seal_evidence
 from jinbao.trust.evidence_proof import Verdict, verify_evidence
+from jinbao.trust.grants import decode_grant, seal_grant
 from jinbao.trust.identity import ROOT
 
 PRODUCTION, EXCHANGE = Endpoint("140100", Zone.PRODUCTION), Endpoint("140100", Zone.EXCHANGE)
@@ -424,3 +427,52 @@ def test_a_record_is_traced_with_what_is_missing(quiet: MakeWorld) -> None:
         assert {"submitted", "relayed", "accepted", "applied"} <= {step["stage"] for step in settled}
         missing = {step["where"] for step in late if step["stage"] == "missing"}
         assert missing == {f"{LIBRARY}.{TABLE} at {e}" for e in (EXCHANGE, PROVINCE, MINISTRY)}
+
+
+def _promote(world: World, node: str) -> None:
+    """Have the parent grant a node to another holder, all learn it, and the holder be certified at epoch 2."""
+    row = world.topology.by_node[node]
+    signer = world.zones[Endpoint(row.parent, Zone.EXCHANGE)].identity
+    made_at = world.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    sealed = seal_grant(Grant(world.topology.trust_domain, node, 2, (), (), (), "lost", made_at), signer)
+    document = grant_document(envelope_message(sealed).SerializeToString())
+    rows = tuple(replace(r, epoch=2) if r.node == node else r for r in world.topology.rows)
+    granted = replace(world.topology, rows=rows)
+    for endpoint, zone in world.zones.items():
+        if endpoint.node == node:
+            zone.ledger.record(acts.healed(2, [], [], []))
+        zone.trust.take_in([document])
+    for endpoint in [e for e in world.zones if e.node == node]:
+        world.plan.authorities.issue(endpoint, granted, world.directory / node / endpoint.zone / "identity")
+        world.restart(endpoint)
+
+
+def test_what_a_new_holder_sent_is_proved_by_its_grant(quiet: MakeWorld, tmp_path: Path) -> None:
+    """After a promotion every place's file carries the grants its signers need and no others, and needs them."""
+    with quiet(0) as world:
+        before = json.loads(export(world, MINISTRY, first_key(world)))
+        _promote(world, "140100")
+        _promote(world, "140000")
+        while not world.capture(PRODUCTION):
+            world.business[PRODUCTION].edit()
+        world.settle()
+        table, key, _ = _newest_upsert(world)
+
+        for place in PLACES:
+            content = export(world, place, key, table=table)
+            found = proved(world, content)
+            made, _ = open_evidence(content)
+            nodes = [decode_grant(sealed.payload).node for sealed in made.grants]
+            assert nodes == (["140100"] if place == MINISTRY else ["140000", "140100"])
+            assert (found.origin, found.exporter) == (PRODUCTION, place)
+            assert _script(tmp_path, world, content).returncode == 0
+            for fewer in (made.grants[:-1], ()):
+                with pytest.raises(EvidenceError, match="E7"):
+                    proved(world, _resealed(world, place, replace(made, grants=fewer)))
+        assert "grants" not in before["evidence"]
+
+
+def _resealed(world: World, place: Endpoint, what: Evidence) -> bytes:
+    """A file sealed by a place that says what it likes."""
+    signer = world.zones[place].identity
+    return seal_evidence(what, lambda kind, payload: seal_bytes(kind, payload, signer))

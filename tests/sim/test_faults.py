@@ -166,6 +166,7 @@ def return_of_the_old_holder(world: World) -> None:
     world.grant_epoch(CITY.node, 2, to_all=True)
     _submit(world)
     world.grant_epoch(CITY.node, 1, to_all=False)
+    world.weather.checks_rows = False
     _submit(world)
     for zone in world.zones.values():
         if zone.me.node != CITY.node:

@@ -28,7 +28,7 @@ from jinbao.appliance.settings import Settings
 from jinbao.authority.demo import DemoAuthorities
 from jinbao.authority.identity_files import load_identity
 from jinbao.journal.inspector import InProcess
-from jinbao.model import failpoint
+from jinbao.model import acts, failpoint
 from jinbao.model.errors import JinbaoError
 from jinbao.model.topology import Topology
 from jinbao.model.trust import DocumentKind, TrustDocument
@@ -139,7 +139,7 @@ class World:
         self.restarted: Callable[[World, OpenZone], None] = lambda _world, _zone: None
         shutil.copytree(plan.directory, directory, ignore=shutil.ignore_patterns("attic"), symlinks=True)
         self.settings = {name: self._moved(s) for name, s in plan.settings.items()}
-        self.files = {e: self._files(e) for e in plan.topology.endpoints()}
+        self.files = {e: self.files_of(e) for e in plan.topology.endpoints()}
         self.zones: dict[Endpoint, OpenZone] = {}
         self.carried: dict[tuple[Endpoint, Endpoint], Carrying] = {}
         self.peers: dict[tuple[Endpoint, Endpoint], SimPeer] = {}
@@ -163,7 +163,8 @@ class World:
             body["sources"] = [{"name": "city", "url": f"sqlite:///{home / 'business.db'}"}]
         return Settings(**body)
 
-    def _files(self, endpoint: Endpoint) -> SimFiles:
+    def files_of(self, endpoint: Endpoint, attic: str = "attic") -> SimFiles:
+        """The files of a zone, some of which a loss of power may take."""
         settings = self.settings[endpoint.node]
         roots = [settings.directory(endpoint.zone) / "segments"]
         roots += [
@@ -171,11 +172,11 @@ class World:
             for other in Zone
             if Zone.DECISION in {endpoint.zone, other}
         ]
-        return SimFiles(roots, self.directory / "attic" / endpoint.node / endpoint.zone, self.rng)
+        return SimFiles(roots, self.directory / attic / endpoint.node / endpoint.zone, self.rng)
 
-    def open(self, endpoint: Endpoint) -> None:
-        """Open a zone as it lies in its directory now."""
-        ports = Ports(
+    def ports(self, endpoint: Endpoint) -> Ports:
+        """Clock, files and chance of a zone."""
+        return Ports(
             now=lambda: self.now + self.skew[endpoint],
             files=self.files[endpoint],
             beside=OneByOne,
@@ -184,7 +185,15 @@ class World:
             rng=random.Random(self.seed),
             incarnation=lambda: f"{self.rng.getrandbits(128):032x}",
         )
-        self.zones[endpoint] = open_zone(self.settings[endpoint.node], endpoint.zone, ports)
+
+    def forget_ways(self, node: str) -> None:
+        """Every way from and to a node's zones is made anew."""
+        self.peers = {edge: p for edge, p in self.peers.items() if node not in {e.node for e in edge}}
+        self.carried = {edge: c for edge, c in self.carried.items() if node not in {e.node for e in edge}}
+
+    def open(self, endpoint: Endpoint) -> None:
+        """Open a zone as it lies in its directory now."""
+        self.zones[endpoint] = open_zone(self.settings[endpoint.node], endpoint.zone, self.ports(endpoint))
         self.carried = {edge: c for edge, c in self.carried.items() if edge[0] != endpoint}
 
     def close(self) -> None:
@@ -266,7 +275,13 @@ class World:
             return self.step(f"carry {other}", endpoint, lambda zone: self._carry(zone, other))
         peer = self.peers.setdefault(
             (endpoint, other),
-            SimPeer(endpoint, other, holder=lambda: self.zones[other], weather=self.weather),
+            SimPeer(
+                endpoint,
+                other,
+                holder=lambda: self.zones[other],
+                caller=lambda: self.zones[endpoint],
+                weather=self.weather,
+            ),
         )
         return self.step(f"follow {other}", endpoint, lambda zone: zone.inbound.step(peer))
 
@@ -363,10 +378,10 @@ class World:
         if self.step("announce", root, lambda zone: zone.trust.take_in([document])):
             self.topology = topology
 
-    # Promotion of an identity, and its old holder who does not know.
+    # An identity at another epoch, and its old holder who does not know.
 
     def grant_epoch(self, node: str, epoch: int, *, to_all: bool) -> None:
-        """Give a node's zones certificates of an epoch, and the topology that grants it to all or to it alone."""
+        """As if nothing was lost: a node's zones get certificates of an epoch, and all or they alone its topology."""
         rows = tuple(
             replace(row, epoch=epoch) if row.node == node else row for row in self.plan.topology.rows
         )
@@ -378,6 +393,7 @@ class World:
         body = self.settings[node].model_dump(exclude_unset=True) | {"topology_file": file}
         self.settings[node] = Settings(**body)
         for zone in topology.by_node[node].zones:
+            self.zones[Endpoint(node, zone)].ledger.record(acts.healed(epoch, [], [], []))
             self.plan.authorities.issue(
                 Endpoint(node, zone), topology, self.directory / node / zone / "identity"
             )

@@ -25,7 +25,13 @@ def holders(world: World, me: Endpoint) -> Iterator[Peer]:
     topology = world.plan.topology
     for other in topology.followed(me):
         if topology.border(me, other) is Border.LINE:
-            yield SimPeer(me, other, holder=lambda o=other: world.zones[o], weather=world.weather)  # type: ignore[misc]
+            yield SimPeer(
+                me,
+                other,
+                holder=lambda o=other: world.zones[o],
+                caller=lambda: world.zones[me],
+                weather=world.weather,
+            )  # type: ignore[misc]
 
 
 def scrub(world: World, me: Endpoint) -> None:

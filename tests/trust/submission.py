@@ -18,6 +18,7 @@ from jinbao.trust.digest import digest, digest_of_tables, path
 from jinbao.trust.encoding import HEADER_TYPE, TOPOLOGY_TYPE, encode_header, encode_topology
 from jinbao.trust.envelope import head_of
 from jinbao.trust.evidence import Column, Evidence, ProvedReceipt, Silence, Subject, seal_evidence
+from jinbao.trust.identity import parse_identity
 
 EXCHANGE = Endpoint("140100", Zone.EXCHANGE)
 TABLE = "retiree"
@@ -89,6 +90,11 @@ def at(hours: float) -> str:
     return (SEALED_AT + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def epoch_of(sealer: Sealer) -> int:
+    """The epoch in a sealer's certificate."""
+    return parse_identity(sealer.certificate).epoch
+
+
 def seal_header(header: Header, sealer: Sealer) -> SealedBatch:
     """A header, sealed."""
     return sealer(HEADER_TYPE, encode_header(header))
@@ -102,7 +108,7 @@ def batches(sealer: Sealer, kind: Kind = Kind.SNAPSHOT) -> tuple[SealedBatch, ..
         TableTotals("employer", 0, digest([], COLUMNS, KEY).root),
         TableTotals(TABLE, FRAME.height, digest([FRAME], COLUMNS, KEY).root),
     )
-    last = replace(FIRST, standard=SUBJECT.standard, period=SUBJECT.period)
+    last = replace(FIRST, standard=SUBJECT.standard, period=SUBJECT.period, epoch=epoch_of(sealer))
     parts = [(kind, (ref,), None), (kind, (), None), (Kind.MANIFEST, (), Manifest(7, totals))]
     made: list[SealedBatch] = []
     for seq, (what, segments, manifest) in enumerate(parts, 7):
@@ -133,6 +139,7 @@ def receipts(
         header = replace(
             FIRST,
             stream=StreamId(receiver, topic_of(stage), CITY.node),
+            epoch=epoch_of(sealers[receiver]),
             made_at=made_at or at(hours),
             segments=(ref,),
         )

@@ -19,8 +19,11 @@ from jinbao.model.receipt import RECEIPT_COLUMNS, RECEIPT_KEY, Stage
 from jinbao.model.standard import Standard, Table
 from jinbao.model.stream import LINE, NOTICES, RECEIPTS, StreamId
 from jinbao.trust.digest import RowPath, digest, path
-from jinbao.trust.encoding import decode_header
+from jinbao.trust.encoding import decode_header, decode_topology
+from jinbao.trust.envelope import parse_certificate
 from jinbao.trust.evidence import Column, Evidence, ProvedReceipt, Silence, Subject
+from jinbao.trust.grants import decode_grant
+from jinbao.trust.identity import parse_identity
 
 OP, DELETE = "op", "D"
 
@@ -69,6 +72,8 @@ def assemble(zone: OpenZone, wanted: Wanted, *, partial: bool) -> Evidence:
     submission, table = place.submission, place.table
     first = submission.headers[place.batch]
     authorities, crls = carried_trust(zone)
+    batches = submission.batches[place.batch :]
+    receipts = tuple(_receipts(zone, submission, place.batch, partial=partial))
     return Evidence(
         made_at=zone.ports.now_text(),
         made_by=str(zone.me),
@@ -78,12 +83,13 @@ def assemble(zone: OpenZone, wanted: Wanted, *, partial: bool) -> Evidence:
         segment=place.ref.sha256,
         way=path(place.frame, table.columns, table.key, place.row),
         state=None if first.kind is Kind.SNAPSHOT else _state(zone, place, wanted.key),
-        batches=submission.batches[place.batch :],
-        receipts=tuple(_receipts(zone, submission, place.batch, partial=partial)),
+        batches=batches,
+        receipts=receipts,
         missing=tuple(_missing(zone, submission)),
         topology=zone.trust.sealed_topology(),
         authorities=authorities,
         crls=crls,
+        grants=_grants(zone, [*batches, *(one.batch for one in receipts)]),
     )
 
 
@@ -92,6 +98,24 @@ def carried_trust(zone: OpenZone) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]
     book = zone.trust.book()
     lists = {crl.der for crl in book.crls.values()}
     return tuple(d for d in book.documents if d not in lists), tuple(sorted(lists))
+
+
+def _grants(zone: OpenZone, envelopes: Sequence[SealedBatch]) -> tuple[SealedBatch, ...]:
+    """The grants without which an epoch in this file would be one that is still to come, by node.
+
+    Of who sealed the envelopes, of this zone, which seals the file, and of who sealed those grants.
+    """
+    rows = decode_topology(zone.trust.sealed_topology().payload).by_node
+    held = {decode_grant(sealed.payload).node: sealed for sealed in zone.trust.sealed_grants()}
+    found: dict[str, SealedBatch] = {}
+    leaves = [*{envelope.certificates[0] for envelope in envelopes}, zone.trust.identity().certificates[0]]
+    while leaves:
+        signer = parse_identity(parse_certificate(leaves.pop()))
+        node = signer.endpoint.node
+        if node in held and node not in found and node in rows and signer.epoch > rows[node].epoch:
+            found[node] = held[node]
+            leaves.append(held[node].certificates[0])
+    return tuple(found[node] for node in sorted(found))
 
 
 def _subject(standard: Standard, table: Table, header: Header) -> Subject:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,8 @@ from jinbao.store.engine import Store
 from jinbao.store.files import Files, seal
 from jinbao.trust.objects import WrappedKey
 
-MARK = "rebuilding"
-"""Name of the file that says what a directory is becoming."""
+MARK, DONE = "rebuilding", "rebuilt.json"
+"""Names of the files that say what a directory is becoming, and what it became."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def opens_of(keys: Sequence[Path], passphrases: Sequence[Path], purposes: Sequen
 
 
 def rebuild(copy: Copy, settings: Settings, place: Place, tell: Tell) -> Rebuilt:
-    """Build one zone from its copy in an empty place, and prove the chain.
+    """Build one zone from its copy in an empty place, and prove the chain; what is built is not built again.
 
     Raises LocalError for a place that is not empty, SpaceError before anything is written where there is no
     room, CorruptionError or UnprovableError for a copy that is not what the zone signed.
@@ -133,6 +133,8 @@ def rebuild(copy: Copy, settings: Settings, place: Place, tell: Tell) -> Rebuilt
             got="none",
             next_step="jinbao standby status",
         )
+    if built := _built(copy, place):
+        return built
     _begin(copy, place, files)
     require_space(place.directory, reserve_bytes, copy.size()[1])
     shelf = SegmentShelf(place.directory / "segments", files)
@@ -142,12 +144,31 @@ def rebuild(copy: Copy, settings: Settings, place: Place, tell: Tell) -> Rebuilt
     with filling(url, rooms, place.directory / "stage", copy.stream.origin, reserve_bytes) as store:
         digest = replay(copy, Ledger(store, projections, now_text), tell)
         tables = _rows(store, tables_of(projections))
-    (place.directory / MARK).unlink()
-    files.sync_directory(place.directory)
     seconds = round(time.monotonic() - began, 2)
-    return Rebuilt(
+    built = Rebuilt(
         str(copy.stream.origin), str(place.directory), shown(url), acts, digest, tables, size, seconds
     )
+    _write(files, place.directory / DONE, json.dumps(asdict(built) | {"stream": str(copy.stream)}))
+    (place.directory / MARK).unlink()
+    files.sync_directory(place.directory)
+    return built
+
+
+def _built(copy: Copy, place: Place) -> Rebuilt | None:
+    """What an earlier call built of the same copy in this place; None where none ended."""
+    try:
+        found = json.loads((place.directory / DONE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    is_same = (found.pop("stream"), found["acts"]) == (str(copy.stream), copy.acts)
+    return Rebuilt(**found) if is_same and not (place.directory / MARK).exists() else None
+
+
+def _write(files: Files, path: Path, text: str) -> None:
+    """Make a small file durable, or leave none."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    seal(files, temporary, path)
 
 
 def _rows(store: Store, tables: Sequence[sa.Table]) -> dict[str, int]:
@@ -176,5 +197,4 @@ def _begin(copy: Copy, place: Place, files: Files) -> None:
                 path.unlink()
         return
     files.make_directory(directory)
-    mark.with_suffix(".tmp").write_text(said, encoding="utf-8")
-    seal(files, mark.with_suffix(".tmp"), mark)
+    _write(files, mark, said)

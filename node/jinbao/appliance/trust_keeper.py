@@ -261,18 +261,22 @@ class TrustKeeper:
             except PeerError as exc:
                 self._tell("trust_refused", peer, code=exc.code, reason=str(exc))
                 continue
-            if found.version > version and not found.knows(self._me):
-                self._tell(
-                    "trust_refused",
-                    peer,
-                    code="identity",
-                    reason=f"topology {found.version} has no {self._me}",
-                )
+            if found.version > version and (objection := self._objection(found)):
+                reason = f"topology {found.version} {objection}"
+                self._tell("trust_refused", peer, code="identity", reason=reason)
                 continue
             if found.version > version:
                 version = found.version
                 newest = TrustDocument(DocumentKind.TOPOLOGY, TOPOLOGY, version, document.body)
         return newest
+
+    def _objection(self, found: Topology) -> str:
+        """Why a newer topology cannot be: no holder of an identity is ever let in again at an older epoch."""
+        if not found.knows(self._me):
+            return f"has no {self._me}"
+        held = {row.node: row.epoch for row in self._signed.rows} if self._signed else {}
+        lower = sorted(row.node for row in found.rows if row.epoch < held.get(row.node, 0))
+        return f"has older epochs of {', '.join(lower)}" if lower else ""
 
     def _newer_grants(
         self, documents: Sequence[TrustDocument], book: TrustBook, peer: str

@@ -27,7 +27,7 @@ from jinbao.authority.requests import ProvedKeys, ZoneRequest, prove
 from jinbao.authority.signer import PublicKey, Signer
 from jinbao.authority.state import Issued, OwnKey, Stage, State, Use, der, packed
 from jinbao.authority.trust_files import cross_certificates, newest, roots_in_force
-from jinbao.model.errors import IdentityError, UsageError
+from jinbao.model.errors import IdentityError, StaleEpochError, UsageError
 from jinbao.model.topology import Topology
 from jinbao.model.zone import NODE_PATTERN, Endpoint
 from jinbao.trust.chain import issued
@@ -53,8 +53,8 @@ class Pair:
     seal: tuple[x509.Certificate, ...]
 
 
-def granted(endpoint: Endpoint, topology: Topology) -> Identity:
-    """What a topology grants a zone; raises IdentityError for one it does not have."""
+def identity_of(endpoint: Endpoint, topology: Topology) -> Identity:
+    """What a topology calls a zone; raises IdentityError for one it does not have."""
     row = topology.row(endpoint.node)
     if row is None or not topology.knows(endpoint):
         raise IdentityError(f"zone {endpoint}", expected="a zone of the topology", got="none of that name")
@@ -149,13 +149,39 @@ class Authority:
 
     # Certificates of zones and authorities
 
+    def in_force(self, topology: Topology) -> Topology:
+        """A topology with every grant this authority took in: whatever is asked of a topology is asked of this."""
+        with self.acting() as state:
+            return state.in_force(topology)
+
     def may_certify(self, identity: Identity, topology: Topology | None) -> None:
         """Raise unless this authority is the one that certifies this zone as exactly this. Inside `acting` only."""
-        state, node = self._state, identity.endpoint.node
+        self.check_epoch(identity)
+        self.check_own(identity.endpoint.node, identity.trust_domain, topology)
+        if topology is None:
+            return
+        row = identity_of(identity.endpoint, self._state.in_force(topology))
+        if row != identity:
+            raise IdentityError(f"zone {identity.endpoint}", expected=row.uri, got=identity.uri)
+
+    def check_epoch(self, identity: Identity) -> None:
+        """Raise StaleEpochError where the identity was granted to another holder. Inside `acting` only."""
+        node, epoch = identity.endpoint.node, self._state.epoch(identity.endpoint.node)
+        if identity.epoch < epoch:
+            raise StaleEpochError(
+                f"zone {identity.endpoint}",
+                expected=f"epoch {epoch}",
+                got=f"epoch {identity.epoch}",
+                next_step=f"stop this one: {node} has another holder, whose token is made anew (jinbao ca token)",
+            )
+
+    def check_own(self, node: str, domain: str, topology: Topology | None) -> None:
+        """Raise unless this authority is the one that certifies a node. Inside `acting` only."""
+        state = self._state
         if state.role == ROOT:
-            raise UsageError("a root", expected="an authority to certify", got=f"zone {identity.endpoint}")
-        if identity.trust_domain != state.domain:
-            raise IdentityError("trust domain", expected=state.domain, got=identity.trust_domain)
+            raise UsageError("a root", expected="an authority to certify", got=f"node {node}")
+        if domain != state.domain:
+            raise IdentityError("trust domain", expected=state.domain, got=domain)
         if topology is None:
             return
         issuer = topology.issuer(node) if topology.row(node) else "none"
@@ -166,9 +192,6 @@ class Authority:
                 got=f"authority {state.node}",
                 next_step="ask the authority the topology names",
             )
-        row = granted(identity.endpoint, topology)
-        if row != identity:
-            raise IdentityError(f"zone {identity.endpoint}", expected=row.uri, got=identity.uri)
 
     def issue(
         self,
@@ -180,8 +203,8 @@ class Authority:
         life: timedelta | None = None,
     ) -> Pair:
         """Both certificates of a zone of the topology; raises IdentityError for one that is not this authority's."""
-        identity = granted(endpoint, topology)
-        with self.acting():
+        with self.acting() as state:
+            identity = identity_of(endpoint, state.in_force(topology))
             self.may_certify(identity, topology)
             return self.sign_pair(identity, prove(request, identity), now=now, life=life, via="operator")
 
@@ -275,17 +298,23 @@ class Authority:
             ]
 
     def crl(self, now: datetime, *, due_only: bool = False) -> list[x509.CertificateRevocationList]:
-        """A new list of each key that is in use; only those whose half-life is over if asked."""
+        """A new list of each key that is in use; if asked, only those whose half-life is over or that lack somebody."""
         with self.acting() as state:
             made = []
             for key in state.keys.values():
                 if not self._lists(key):
                     continue
                 last = state.lists.get(key.ski)
-                if due_only and last is not None and not _is_due(last, now):
+                if due_only and last is not None and not (_is_due(last, now) or self._is_short(key, last)):
                     continue
                 made.append(self.make_list(key, now))
             return made
+
+    def _is_short(self, key: OwnKey, last: x509.CertificateRevocationList) -> bool:
+        """Whether something was taken back since a key's list was made: a crash came between, or others do it."""
+        listed = {entry.serial_number for entry in last}
+        mine = (serial for serial in self._state.revoked if self._state.issued[serial].issuer == key.ski)
+        return any(serial not in listed for serial in mine)
 
     def _lists(self, key: OwnKey) -> bool:
         """Whether somebody may ask what a key took back: it signs, signed, or is known before it does."""

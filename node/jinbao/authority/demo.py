@@ -6,14 +6,15 @@ network, by the same code. In a directory, `jinbao ca` shows and steers each of 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from jinbao.authority import rotation
-from jinbao.authority.authority import Authority, granted
+from jinbao.authority import granting, rotation
+from jinbao.authority.authority import Authority, identity_of
 from jinbao.authority.identity_files import (
     ANCHORS,
     CHAIN,
@@ -29,8 +30,11 @@ from jinbao.authority.ledger import Ledger
 from jinbao.authority.policy import Policy
 from jinbao.authority.requests import ZoneRequest
 from jinbao.authority.trust_files import newest, write_trust
+from jinbao.model.batch import SealedBatch
 from jinbao.model.topology import Topology
-from jinbao.model.zone import Endpoint
+from jinbao.model.zone import Endpoint, Zone
+from jinbao.trust.encoding import decode_envelope
+from jinbao.trust.grants import decode_grant
 from jinbao.trust.identity import ROOT
 
 
@@ -121,6 +125,28 @@ class DemoAuthorities:
         rotation.retire(self._by_name[name], now or self.now)
         self._spread(now or self.now)
 
+    def grant(self, sealed: SealedBatch, topology: Topology, now: datetime | None = None) -> granting.Taken:
+        """Have the authority of a node take in its grant; later `issue` certifies it at the granted epoch."""
+        at, node = now or self.now, decode_grant(sealed.payload).node
+        authority = self._issuer(node, topology)
+        authority.learn(self.documents(), at)
+        above = {endpoint.node for endpoint in topology.above(Endpoint(node, Zone.EXCHANGE))}
+        return granting.take_in(authority, sealed, topology, at, above=self._grants(above))
+
+    def _grants(self, nodes: Collection[str]) -> list[SealedBatch]:
+        """Grants of nodes that any of the authorities took in."""
+        found: dict[bytes, None] = {}
+        for authority in self._by_name.values():
+            with authority.acting() as state:
+                found |= {one.sealed: None for one in state.grants if one.grant.node in nodes and one.sealed}
+        return list(map(decode_envelope, found))
+
+    def _issuer(self, node: str, topology: Topology) -> Authority:
+        """The authority that certifies a node, among all of a network's."""
+        for name in dict.fromkeys(map(topology.issuer, topology.by_node)):
+            self.authority(name, topology.trust_domain)
+        return self._by_name[topology.issuer(node)]
+
     def _spread(self, now: datetime) -> None:
         """New lists of every authority; those of the root known to all."""
         for authority in self._by_name.values():
@@ -132,12 +158,11 @@ class DemoAuthorities:
     def issue(
         self, endpoint: Endpoint, topology: Topology, directory: Path, now: datetime | None = None
     ) -> None:
-        """Write a new generation of one zone's identity into `directory` (0700)."""
-        for node in dict.fromkeys(map(topology.issuer, topology.by_node)):
-            self.authority(node, topology.trust_domain)
-        authority = self._by_name[topology.issuer(endpoint.node)]
+        """Write a new generation of one zone's identity into `directory` (0700), at the epoch it was granted."""
+        authority = self._issuer(endpoint.node, topology)
+        identity = identity_of(endpoint, authority.in_force(topology))
         waits = Waiting(
-            Context("demo", granted(endpoint, topology), topology.issuer(endpoint.node), "", ()),
+            Context("demo", identity, topology.issuer(endpoint.node), "", ()),
             ec.generate_private_key(ec.SECP256R1()),
             ed25519.Ed25519PrivateKey.generate(),
         )

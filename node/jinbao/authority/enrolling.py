@@ -93,6 +93,7 @@ class Enrolling:
             )
         endpoint = Endpoint(token.node, Zone(keys.zone))
         identity = Identity(state.domain, Tier(token.tier), token.region, endpoint, token.epoch)
+        self._authority.check_epoch(identity)
         proved = prove(ZoneRequest(keys.line_request, keys.seal_request), identity)
         if str(endpoint) in token.used:
             self._check_same(state, str(endpoint), f"token:{token.id}", proved)
@@ -123,7 +124,7 @@ class Enrolling:
                 f"zone {identity.endpoint}", expected="a signed topology at the authority", got="none"
             )
         if topology is not None:
-            check_row(identity, topology)
+            check_row(identity, self._authority.in_force(topology))
         self._authority.may_certify(identity, topology)
 
     def _sign(self, state: State, identity: Identity, keys: ProvedKeys, via: str) -> Pair:
@@ -157,6 +158,7 @@ class Enrolling:
     def _check_renewal(
         self, state: State, held: Issued, identity: Identity, keys: ProvedKeys, via: str
     ) -> None:
+        self._authority.check_epoch(identity)
         both = (held, *_issued(state, held.about, held.via))
         revoked = next((state.revoked[one.serial] for one in both if one.serial in state.revoked), None)
         if revoked is not None:

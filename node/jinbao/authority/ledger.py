@@ -48,23 +48,27 @@ class Ledger:
 
     def __init__(self, directory: Path | None, files: Files | None = None) -> None:
         self._directory, self._files = directory, files or Files()
-        self._thread = threading.RLock()
+        self._thread, self._is_held = threading.RLock(), False
         self._head, self._number, self._read_to = "", 0, 0
         self._unread: list[Entry] = []
 
     @contextmanager
     def exclusive(self) -> Iterator[list[Entry]]:
-        """Nobody else acts meanwhile; gives what was written since the last time."""
+        """Nobody else acts meanwhile; gives what was written since the last time. Who has it may take it again."""
         with self._thread:
-            if self._directory is None:
+            if self._directory is None or self._is_held:
                 yield self._taken()
                 return
             make_private(self._directory)
             descriptor = self._lock(self._directory)
+            self._is_held = (
+                True  # the lock is of the descriptor: another one of this process would wait for it
+            )
             try:
                 self._catch_up(self._directory / FILE)
                 yield self._taken()
             finally:
+                self._is_held = False
                 os.close(descriptor)
 
     def _taken(self) -> list[Entry]:

@@ -16,6 +16,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jinbao.authority.ledger import Entry
 from jinbao.authority.profile import Revocation
 from jinbao.model.errors import UsageError
+from jinbao.model.grant import Grant, granted
+from jinbao.model.topology import Topology
+from jinbao.trust.encoding import decode_envelope
+from jinbao.trust.grants import decode_grant
 from jinbao.trust.identity import ROOT
 
 
@@ -100,6 +104,15 @@ class TokenState:
     used: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class TakenGrant:
+    """A node at a new epoch, as the authority took it in; `sealed` is empty for the root node, which has no parent."""
+
+    grant: Grant
+    sealed: bytes
+    at: datetime
+
+
 @dataclass
 class State:
     """Everything, folded from the ledger."""
@@ -114,6 +127,7 @@ class State:
     lists: dict[str, x509.CertificateRevocationList] = field(default_factory=dict)
     documents: dict[bytes, None] = field(default_factory=dict)
     refusals: set[tuple[str, str]] = field(default_factory=set)
+    grants: list[TakenGrant] = field(default_factory=list)
     acts: int = 0
 
     @property
@@ -139,6 +153,14 @@ class State:
                 next_step="jinbao ca csr, jinbao ca import" if waiting else "jinbao ca init",
             )
         return found
+
+    def epoch(self, node: str) -> int:
+        """The highest epoch a node was granted, as far as the authority was told; 0 if it was not."""
+        return max((one.grant.epoch for one in self.grants if one.grant.node == node), default=0)
+
+    def in_force(self, topology: Topology) -> Topology:
+        """A topology with every grant that was taken in."""
+        return granted(topology, (one.grant for one in self.grants))
 
     def apply(self, entry: Entry) -> None:
         """Fold one act; an unknown kind is one of a later release and changes nothing here."""
@@ -201,11 +223,22 @@ class State:
             number = int(serial, 16)
             self.revoked.setdefault(number, Revocation(number, entry.at, x509.ReasonFlags(body["reason"])))
 
+    def _granted(self, entry: Entry, body: Mapping[str, Any]) -> None:
+        sealed = unpacked(body["sealed"])
+        self.grants.append(TakenGrant(_grant(self.domain, body, sealed), sealed, entry.at))
+
     def _refused(self, _: Entry, body: Mapping[str, Any]) -> None:
         self.refusals.add((body["via"], body["thing"]))
 
     def _crl(self, _: Entry, body: Mapping[str, Any]) -> None:
         self.lists[body["ski"]] = x509.load_der_x509_crl(unpacked(body["der"]))
+
+
+def _grant(domain: str, body: Mapping[str, Any], sealed: bytes) -> Grant:
+    """The grant of an act: as its parent sealed it, or what the authority itself said of the root node."""
+    if sealed:
+        return decode_grant(decode_envelope(sealed).payload)
+    return Grant(domain, body["node"], body["epoch"], (), (), (), "", body["made_at"])
 
 
 def packed(der: bytes) -> str:

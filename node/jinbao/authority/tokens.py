@@ -19,9 +19,10 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from jinbao.authority.authority import Authority, granted
+from jinbao.authority.authority import Authority, identity_of
 from jinbao.authority.policy import token_life
 from jinbao.authority.private_files import check_private, write_private
+from jinbao.authority.state import State
 from jinbao.model.errors import SettingsError, UsageError
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint, Tier, Zone
@@ -94,7 +95,7 @@ def make_token(
     span = token_life(authority.policy, life)
     roots = authority.roots()
     with authority.acting() as state:
-        identities = _identities(state.node, state.domain, node, topology, zones)
+        identities = _identities(state, node, topology, zones)
         for identity in identities:
             authority.may_certify(identity, topology)
         pinned = next(root for root in roots if issued(state.active.certificate, root))
@@ -122,22 +123,23 @@ def make_token(
         return token
 
 
-def _identities(
-    own: str, domain: str, node: str, topology: Topology | None, zones: Sequence[Zone]
-) -> list[Identity]:
+def _identities(state: State, node: str, topology: Topology | None, zones: Sequence[Zone]) -> list[Identity]:
     if topology is not None:
+        topology = state.in_force(topology)
         row = topology.row(node)
         wanted = zones or (row.zones if row else (Zone.EXCHANGE,))
-        return [granted(Endpoint(node, zone), topology) for zone in wanted]
-    if not node == own == MINISTRY:
+        return [identity_of(Endpoint(node, zone), topology) for zone in wanted]
+    if not node == state.node == MINISTRY:
         raise UsageError(
             f"token for {node}",
             expected="the signed topology, or the ministry's own node",
             got="neither",
             next_step="name the topology: --topology",
         )
+    epoch = state.epoch(node) or 1
     return [
-        Identity(domain, Tier.MINISTRY, node, Endpoint(node, zone), 1) for zone in zones or (Zone.EXCHANGE,)
+        Identity(state.domain, Tier.MINISTRY, node, Endpoint(node, zone), epoch)
+        for zone in zones or (Zone.EXCHANGE,)
     ]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jinbao.cli import ca_trust, show
+from jinbao.cli import ca_grant, ca_trust, show
 from jinbao.cli.asking import json_option
 from jinbao.cli.ca_options import (
     PATH,
@@ -41,7 +41,7 @@ def ca() -> None:
     """Group."""
 
 
-for _command in (ca_trust.rotate, ca_trust.crl, ca_trust.csr, ca_trust.take, ca_trust.export):
+for _command in (ca_grant.grant, ca_trust.rotate, ca_trust.crl, ca_trust.csr, ca_trust.take, ca_trust.export):
     ca.add_command(_command)
 
 
@@ -248,8 +248,8 @@ def token(
 @ca.command(
     name="list",
     help=t(
-        "Certificates in force; with --all also those that ended. Keys of the authority first.",
-        "有效证书；--all 含已到期的。先列发证机构自己的密钥。",
+        "Certificates in force; with --all also those that ended. Keys of the authority first, granted epochs last.",
+        "有效证书；--all 含已到期的。先列发证机构自己的密钥，最后列已授予的纪元。",
     ),
     epilog="jinbao ca list ca-140000",
 )
@@ -279,6 +279,11 @@ def listing(directory: Path, everything: bool, passphrase_file: Path | None, as_
     waits = {"id": t("token", "令牌"), "node": t("node", "节点"), "zones": t("zones", "分区"), "until": until}
     if found["tokens"]:
         show.table(found["tokens"], waits)
+    if found["grants"]:
+        show.table(
+            found["grants"],
+            {"node": t("granted node", "已授予节点"), "epoch": t("epoch", "纪元"), "at": t("at", "时间")},
+        )
 
 
 def _found(authority: Authority, everything: bool) -> dict[str, Any]:
@@ -311,12 +316,17 @@ def _found(authority: Authority, everything: bool) -> dict[str, Any]:
             for one in state.tokens.values()
             if one.expires > moment and len(one.used) < len(one.zones)
         ]
+        grants = [
+            {"node": one.grant.node, "epoch": one.grant.epoch, "at": one.grant.made_at}
+            for one in state.grants
+        ]
         return {
             "authority": state.name,
             "domain": state.domain,
             "keys": keys,
             "certificates": certificates,
             "tokens": tokens,
+            "grants": grants,
         }
 
 

@@ -19,8 +19,10 @@ E5   Where the first header is no snapshot, `state` leads the record to the root
 E6   A seal is a signature of its suite over the pre-authentication encoding of type and
      payload: `p256-sha256` ECDSA P-256 SHA-256, `intl-1` Ed25519, by the first certificate.
 E7   The signer's one URI name is of the zone it seals for at the epoch of the header; tier,
-     region and zone are those of the node's row in `topology`, the epoch none that is still
-     to come. The topology is sealed by the exchange zone of the root node.
+     region and zone are those of the node's row in `topology`, the epoch none later than the row's
+     or than that of a grant of the node. The topology is sealed by the exchange zone of the root node.
+     `grants` may be left out; each is sealed at its `made_at` by the exchange zone of the node's
+     parent, whose own grant counts for it, and is of a node of which a zone seals in the file.
 E8   The signer's certificate leads to a given root: every authority may certify, the leaf and
      its issuing authority are in force when the seal was made; a certificate of a root, cross
      certificates among them, has not ended by then, but may be younger. The topology names no
@@ -67,6 +69,9 @@ RECEIPTS_MAX = 256
 
 CERTIFICATES_MAX = 256
 """Authorities and CRLs carried: some dozens after twenty years of rotation."""
+
+GRANTS_MAX = 16
+"""A line has three tiers; the newest grant of each node does."""
 
 Cell = str | int | None
 T = TypeVar("T")
@@ -138,6 +143,7 @@ class Evidence:
     topology: SealedBatch
     authorities: tuple[bytes, ...]
     crls: tuple[bytes, ...]
+    grants: tuple[SealedBatch, ...] = ()
 
 
 def canonical(value: Any) -> bytes:  # any JSON value
@@ -177,6 +183,8 @@ def _json(evidence: Evidence) -> dict[str, Any]:
         "topology": envelope_json(evidence.topology),
         "authorities": [base64.b64encode(der).decode() for der in evidence.authorities],
         "crls": [base64.b64encode(der).decode() for der in evidence.crls],
+        # Left out where there is none: a verifier that knows no grants reads the file all the same.
+        **({"grants": [envelope_json(grant) for grant in evidence.grants]} if evidence.grants else {}),
     }
 
 
@@ -233,7 +241,7 @@ _EVIDENCE = (
 
 
 def _evidence(value: Any) -> Evidence:
-    body = _object(value, *_EVIDENCE)
+    body = _object({"grants": []} | value if isinstance(value, dict) else value, *_EVIDENCE, "grants")
     return Evidence(
         made_at=_text(body["made_at"]),
         made_by=_text(body["made_by"]),
@@ -249,6 +257,7 @@ def _evidence(value: Any) -> Evidence:
         topology=_envelope(body["topology"]),
         authorities=_list(body["authorities"], _bytes, CERTIFICATES_MAX),
         crls=_list(body["crls"], _bytes, CERTIFICATES_MAX),
+        grants=_list(body["grants"], _envelope, GRANTS_MAX),
     )
 
 

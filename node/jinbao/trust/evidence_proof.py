@@ -77,7 +77,7 @@ class _Proof:
 
     def __init__(self, evidence: Evidence, signers: Signers) -> None:
         self._evidence, self._signers = evidence, signers
-        self._topology = signers.topology
+        self._topology = signers.topology  # as grants leave it
 
     def verdict(self, seal: SealedBatch) -> Verdict:
         """Every clause in turn."""
@@ -91,6 +91,7 @@ class _Proof:
         self._prove_record(headers[0], manifest)
         words = [self._word(receipt, headers, manifest) for receipt in evidence.receipts]
         self._prove_time(headers[0].stream.origin, words)
+        self._signers.check_grants()
         return self._conclude(headers, words, exporter)
 
     # The record and its batches: E3 to E5.

@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from jinbao.model.batch import SealedBatch
 from jinbao.model.errors import EvidenceError, IdentityError, UnprovableError
+from jinbao.model.grant import granted
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint, Tier, Zone
 from jinbao.trust.certification import Certification, RevokedError, Way, authority_of
@@ -24,6 +25,7 @@ from jinbao.trust.documents import MINISTRY
 from jinbao.trust.encoding import TOPOLOGY_TYPE, decode_header, decode_topology
 from jinbao.trust.envelope import check_bounds, pae, parse_certificate
 from jinbao.trust.evidence import Evidence
+from jinbao.trust.grants import GRANT_TYPE, decode_grant
 from jinbao.trust.identity import Identity, parse_identity
 from jinbao.trust.signer import check_suite
 
@@ -73,7 +75,7 @@ class Signers:
     def __init__(
         self, evidence: Evidence, roots: Sequence[x509.Certificate], *, require_crl: bool | None
     ) -> None:
-        """Raises EvidenceError unless authorities, CRLs and topology hold."""
+        """Raises EvidenceError unless authorities, CRLs, topology and grants hold."""
         with clause("E12"):
             Certification(roots, evidence.authorities, ()).check_carried()
         with clause("E10"):
@@ -83,6 +85,10 @@ class Signers:
         self.is_carried = True
         with clause("E7"):
             self.topology = self._open(evidence.topology, _sealed_at(evidence))
+        self._nodes: set[str] = set()
+        self._granted: set[str] = set()
+        for sealed in sorted(evidence.grants, key=self._depth):
+            self._take(sealed)
 
     def _open(self, sealed: SealedBatch, near: datetime) -> Topology:
         """The topology; it has no time of its own: its signer is asked about as near to the record's as it could sign."""
@@ -103,6 +109,37 @@ class Signers:
             )
         return topology
 
+    def _depth(self, sealed: SealedBatch) -> int:
+        """How far below the root node a grant's node is: a promoted parent grants at its own new epoch."""
+        with clause("E7"):
+            return len(self.topology.above(Endpoint(decode_grant(sealed.payload).node, Zone.EXCHANGE)))
+
+    def _take(self, sealed: SealedBatch) -> None:
+        """Believe a grant: from here on its node's row is at its epoch."""
+        with clause("E7"):
+            if sealed.payload_type != GRANT_TYPE:
+                raise UnprovableError("grant", expected=GRANT_TYPE, got=sealed.payload_type[:80])
+            grant = decode_grant(sealed.payload)
+        signer = self.prove(sealed, moment("E7", grant.made_at))
+        row = self.topology.row(grant.node)
+        parent = Endpoint(row.parent, Zone.EXCHANGE) if row and row.parent else None
+        said = (signer.endpoint, grant.trust_domain)
+        if parent is None or said != (parent, self.topology.trust_domain):
+            raise EvidenceError(
+                "E7",
+                f"signer of the grant of {grant.node}",
+                expected=f"{parent or 'none'}, the exchange zone of its parent",
+                got=signer.uri,
+            )
+        self.topology = granted(self.topology, [grant])
+        self._granted.add(grant.node)
+
+    def check_grants(self) -> None:
+        """Raise unless every grant is of a node of which a zone sealed something that was proved (clause E7)."""
+        idle = sorted(self._granted - self._nodes)
+        if idle:
+            raise EvidenceError("E7", "grant", expected="one of a node that seals in the file", got=idle[0])
+
     def prove(self, sealed: SealedBatch, at: datetime) -> Identity:
         """Who sealed an envelope, proved at a moment."""
         with clause("E6"):
@@ -110,6 +147,7 @@ class Signers:
         identity, way = self._certified(leaf, rest, self.topology, at)
         with clause("E6"):
             check_suite(sealed.suite, way.issuer)
+        self._nodes.add(identity.endpoint.node)
         return identity
 
     def prove_again(self, sealed: SealedBatch, at: datetime) -> None:
@@ -181,7 +219,7 @@ def _check_signature(sealed: SealedBatch, key: object) -> None:
 
 
 def _check_row(identity: Identity, topology: Topology) -> None:
-    """The identity is its node's row; its epoch may be over by now, but is none that is still to come."""
+    """The identity is its node's row as granted; its epoch may be over by now, but is none that is still to come."""
     row = topology.row(identity.endpoint.node)
     if row is None or not topology.knows(identity.endpoint):
         raise IdentityError("signer", expected="a zone of the topology", got=identity.uri)

@@ -1,0 +1,245 @@
+"""A lost city goes on at the backup site: nothing its neighbours ever had is lost, and its old holder is nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+from tests.sim.invariants import check_epochs, check_rest, headers
+from tests.sim.peers import SimPeer
+from tests.sim.promotion import Promotion
+from tests.sim.world import Crash, World
+from tests.standby.following import BACKUP, CITY, PROVINCE
+
+from jinbao.appliance.assembly import OpenZone, open_zone
+from jinbao.model import failpoint
+from jinbao.model.batch import Kind
+from jinbao.model.errors import (
+    IdentityError,
+    LinkError,
+    LocalError,
+    StaleEpochError,
+    SupersededError,
+    UnhealedError,
+)
+from jinbao.model.stream import StreamId
+from jinbao.model.zone import Endpoint, Zone
+
+MakeWorld = Callable[..., AbstractContextManager[World]]
+
+PRODUCTION, EXCHANGE = Endpoint(CITY, Zone.PRODUCTION), Endpoint(CITY, Zone.EXCHANGE)
+ABOVE, MINISTRY = Endpoint(PROVINCE, Zone.EXCHANGE), Endpoint("100000", Zone.EXCHANGE)
+
+
+def submit(world: World) -> None:
+    """The city's clerks change rows, and what passes is sealed."""
+    world.business[PRODUCTION].edit()
+    world.capture(PRODUCTION)
+
+
+def travel(world: World) -> None:
+    """Everything goes up and down, but for what is for the backup site."""
+    for _ in range(6):
+        world.follow(EXCHANGE, PRODUCTION)
+        world.apply(EXCHANGE)
+        world.follow(ABOVE, EXCHANGE)
+        world.apply(ABOVE)
+        world.follow(EXCHANGE, ABOVE)
+        world.follow(PRODUCTION, EXCHANGE)
+
+
+def way(world: World, caller: OpenZone, holder: OpenZone) -> SimPeer:
+    """How one zone reaches another, whoever of them is part of the network now."""
+    return SimPeer(caller.me, holder.me, holder=lambda: holder, caller=lambda: caller, weather=world.weather)
+
+
+def kept(world: World, endpoint: Endpoint, node: str) -> dict[StreamId, list[str]]:
+    """What a zone holds of a node's streams: the payload hashes before each batch, in order."""
+    zone = world.zones[endpoint]
+    streams = [mark.stream for mark in zone.index.streams() if mark.stream.origin.node == node]
+    return {stream: [header.previous for header in headers(zone, stream)] for stream in streams}
+
+
+@pytest.mark.fault_row(53)
+def test_what_only_the_parent_has_comes_back(guarded: MakeWorld) -> None:
+    """Batches beyond the copy come back from the parent, and afterwards the network is at rest with equal libraries."""
+    with guarded(3) as world:
+        submit(world)
+        travel(world)
+        promotion = Promotion(world, CITY)
+        promotion.declare()
+
+        found = {zone.zone: zone for zone in promotion.promote()}
+        assert found[str(PRODUCTION)].batches > 0
+        submit(world)
+        world.settle()
+
+        check_rest(world)
+        promotion.end()
+
+
+@pytest.mark.fault_row(52)
+def test_the_old_holder_is_refused_with_proof_and_steps_down(guarded: MakeWorld) -> None:
+    """A city that was only cut off is refused by everybody, learns why, tells its own zones, and seals no more."""
+    with guarded(4) as world:
+        promotion = Promotion(world, CITY)
+        promotion.declare()
+        promotion.promote()
+        old_production, old_exchange = promotion.old[PRODUCTION], promotion.old[EXCHANGE]
+        world.business[PRODUCTION].edit()
+        assert old_production.outbound is not None
+        assert old_production.outbound.step("202410") >= 0  # nobody told it yet
+        before = {mark.stream: mark for mark in old_production.index.streams()}
+
+        with pytest.raises(IdentityError, match="expected epoch 2, got epoch 1"):
+            old_exchange.inbound.step(way(world, old_exchange, world.zones[ABOVE]))
+        with pytest.raises(IdentityError, match="expected epoch 2, got epoch 1"):
+            old_production.inbound.step(way(world, old_production, old_exchange))
+
+        assert old_exchange.superseded
+        assert old_production.superseded
+        world.business[PRODUCTION].edit()
+        with pytest.raises(SupersededError, match="jinbao standby rejoin"):
+            old_production.outbound.step("202410")
+        assert {mark.stream: mark for mark in old_production.index.streams()} == before
+        with pytest.raises(StaleEpochError):
+            world.zones[ABOVE].inbound.step(way(world, world.zones[ABOVE], old_exchange))
+        submit(world)
+        world.settle()
+        check_rest(world)
+        promotion.end()
+
+
+def test_what_nobody_closed_is_closed(guarded: MakeWorld) -> None:
+    """Of a submission of which the parent has a part, that part comes back and is withdrawn, and the next one is whole."""
+    with guarded(5) as world:
+        submit(world)
+        world.follow(EXCHANGE, PRODUCTION)
+        stream = StreamId(PRODUCTION, "pension_macro")
+        last = world.zones[ABOVE].index.mark(stream)
+        peer = way(world, world.zones[ABOVE], world.zones[EXCHANGE])
+        first = [
+            sealed
+            for sealed in peer.headers(world.zones[ABOVE].index.marks(), 500, 0.0)
+            if world.zones[ABOVE].inbound._stream_of(sealed) == stream
+        ][:1]
+        peer.headers = lambda _marks, _limit, _wait_s: first  # type: ignore[method-assign]
+        assert world.zones[ABOVE].inbound.step(peer) == 1
+        promotion = Promotion(world, CITY)
+        promotion.declare()
+        promotion.promote()
+
+        mine = headers(world.zones[PRODUCTION], stream)[last.seq :]
+        assert [header.kind for header in mine] == [Kind.CHANGE, Kind.VOID]
+        assert [header.epoch for header in mine] == [1, 2]
+        submit(world)
+        assert headers(world.zones[PRODUCTION], stream)[-2].kind is Kind.SNAPSHOT
+        world.settle()
+        check_rest(world)
+        promotion.end()
+
+
+def test_a_promoted_province_takes_back_what_its_city_has(guarded: MakeWorld) -> None:
+    """Receipts a province had sent down, and what it had sent up, come back from the city and from the ministry."""
+    with guarded(6) as world:
+        submit(world)
+        travel(world)
+        world.follow(MINISTRY, ABOVE)
+        promotion = Promotion(world, PROVINCE)
+        promotion.declare()
+        for endpoint in world.zones:
+            if endpoint not in promotion.zones:
+                world.zones[endpoint].trust.take_in([promotion.document])
+        before = kept(world, EXCHANGE, PROVINCE)
+
+        [exchange] = [zone for zone in promotion.promote() if zone.zone == str(ABOVE)]
+
+        assert {str(one.peer): one.batches > 0 for one in exchange.returned}[str(EXCHANGE)]
+        now = kept(world, ABOVE, PROVINCE)
+        assert {stream: now[stream][: len(heads)] for stream, heads in before.items()} == before
+        submit(world)
+        world.settle()
+        check_rest(world)
+        promotion.end()
+
+
+def test_what_is_given_up_is_in_the_grant_alone(guarded: MakeWorld) -> None:
+    """A neighbour that does not answer stops a promotion, unless those who declared it gave up what only it has."""
+    with guarded(7) as world:
+        submit(world)
+        travel(world)
+        world.weather.parted = {(EXCHANGE, ABOVE)}
+        promotion = Promotion(world, CITY)
+        promotion.declare()
+        with pytest.raises(LinkError, match="declare again --without it"):
+            promotion.promote()
+        again = Promotion(world, CITY, without=(ABOVE,))
+        world.zones[ABOVE].trust._grants.clear()  # as if the first had not been granted
+        world.zones[ABOVE].trust._fold()
+        again.declare()
+        with pytest.raises(UnhealedError):
+            open_zone(again.settings, Zone.PRODUCTION, world.ports(PRODUCTION))
+
+        again.promote()
+
+        [act] = world.zones[EXCHANGE].ledger.acts(kind="healed")
+        assert act.act.body["without"] == [str(ABOVE)]
+        again.end()
+
+
+def test_a_copy_that_moved_is_declared_again(guarded: MakeWorld) -> None:
+    """A copy that is longer or another than the declaration says is not built from."""
+    with guarded(8) as world:
+        promotion = Promotion(world, CITY)
+        promotion.declare()
+        submit(world)
+        assert world.zones[PRODUCTION].following.step()
+        peer = way(world, world.zones[BACKUP], world.zones[PRODUCTION])
+        world.weather.checks_rows = False
+        world.zones[BACKUP].inbound.step(peer)
+        world.apply(BACKUP)
+        with pytest.raises(LocalError, match="jinbao standby declare, again"):
+            promotion.promote()
+
+
+KILLS = [
+    *("rebuild.after_segment", "ledger.before_record", "promote.after_build"),
+    *("ledger.after_record", "promote.after_grant", "promote.after_journal"),
+    *("inbound.after_fetch", "inbound.after_accept"),
+    *("heal.after_fetch", "heal.after_take", "heal.before_end"),
+]
+"""Where a promotion is killed, in an order in which each is passed still."""
+
+
+def test_a_promotion_that_was_killed_is_made_again(guarded: MakeWorld) -> None:
+    """Killed at one step after the other, a promotion comes to the same end when it is made again."""
+    with guarded(9) as world:
+        submit(world)
+        travel(world)
+        promotion = Promotion(world, CITY)
+        promotion.declare()
+        for name in KILLS:
+            assert _is_killed(promotion, name), name
+        failpoint.set_hook(world._hook)
+        promotion.promote()
+
+        submit(world)
+        world.settle()
+        check_rest(world)
+        for endpoint in (ABOVE, MINISTRY):
+            check_epochs(world, world.zones[endpoint])
+        promotion.end()
+
+
+def _is_killed(promotion: Promotion, name: str) -> bool:
+    def strike(passed: str) -> None:
+        if passed == name:
+            raise Crash(name)
+
+    failpoint.set_hook(strike)
+    try:
+        promotion.promote()
+    except Crash:
+        return True
+    return False
