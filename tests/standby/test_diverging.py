@@ -17,7 +17,9 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.rebuild.busy import live
-from tests.sim.world import Plan, world
+from tests.sim.conftest import MakeWorld
+from tests.sim.promotion import Promotion
+from tests.sim.world import PERIOD, Plan, world
 from tests.standby.leaving import (
     CITY,
     DECISION,
@@ -721,3 +723,39 @@ def test_what_an_ended_run_left_is_not_reused(old: Old, tmp_path: Path) -> None:
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
     assert not left.exists()
     assert CITY in (tmp_path / "file").read_bytes()[:2000].decode("latin-1")
+
+
+def test_the_old_holders_batches_are_weighed_at_the_new_one(guarded: MakeWorld, tmp_path: Path) -> None:
+    """What the parent had came back and is the same; what only the old holder sealed is another batch there, or none."""
+    with guarded(4) as network:
+        for _ in range(2):  # beyond the copy: the parent has these
+            network.business[PRODUCTION].edit()
+            network.capture(PRODUCTION)
+            network.follow(EXCHANGE, PRODUCTION)
+            network.follow(PARENT, EXCHANGE)
+        promotion = Promotion(network, CITY)
+        promotion.declare()
+        promotion.promote()
+        former, holder = promotion.old[PRODUCTION], network.zones[PRODUCTION]
+        assert former.outbound is not None
+        for _ in range(3):
+            network.business[PRODUCTION].edit()
+            former.outbound.step(PERIOD)
+        network.capture(PRODUCTION)
+        former.trust.take_in([promotion.document])
+        assert former.superseded
+
+        said = diverge(former, tmp_path / "file", ended(former), Files())
+        grant = holder.trust.grant_of(CITY)
+        assert grant is not None
+        found = open_divergence(
+            tmp_path / "file", holder.trust.book(), holder.topology, holder.ports.now(), [grant]
+        )
+
+        assert found.said == said
+        batches = [line for line in review(found).batches if line.stream.endswith("/line")]
+        places = [{"stream": line.stream, "seq": line.seq, "head": line.head} for line in batches]
+        answer = dispatch(Asked(holder), "standby.review", {"batches": places}).body["batches"]
+        assert {line["here"] for line in answer} == {"same", "other", "none"}
+        assert {line["here_epoch"] for line in answer if line["here"] == "other"} == {EPOCH}
+        promotion.end()

@@ -15,6 +15,7 @@ from jinbao.appliance.questions.proof import parse_stream
 from jinbao.appliance.questions.registry import Answer, Arguments, Asked, Body, Reasoned, question
 from jinbao.model.audit import Role
 from jinbao.model.errors import UsageError
+from jinbao.standby.opening import open_own
 from jinbao.store.files import Files
 from jinbao.trust.encoding import decode_header
 
@@ -65,7 +66,10 @@ def rejoin(asked: Asked, arguments: Keeping) -> Body:
         )
     end = ended(zone, _envelope(arguments.grant))
     path = Path(arguments.keep) / f"{zone.me.node}-{zone.me.zone}.divergence"
-    said = kept(zone, path, end) or diverge(zone, path, end, Files())
+    said = kept(zone, path, end)
+    if said is None:
+        diverge(zone, path, end, Files())
+        said = open_own(path, zone.identity.certificates).said  # read back before anything is moved
     return body_of(said) | {"file": str(path)}
 
 
