@@ -86,9 +86,9 @@ def rejoin(settings: Settings, keep: Path, *, reason: str, caller: Caller, grant
 
 def _require_apart(settings: Settings, keep: Path) -> None:
     """What is kept must not move with what is set aside."""
-    for zone in settings.zones:
-        if keep.absolute().is_relative_to(settings.directory(Zone(zone)).absolute()):
-            raise UsageError("--keep", expected="a directory outside the zones' own", got=str(keep))
+    moved = [settings.directory(Zone(zone)) for zone in settings.zones] + [settings.data_directory / CARRIER]
+    if any(keep.absolute().is_relative_to(directory.absolute()) for directory in moved):
+        raise UsageError("--keep", expected="a directory outside the zones' own", got=str(keep))
 
 
 def _opened(settings: Settings, zone: Zone, opened: ExitStack, locks: ExitStack) -> OpenZone:
