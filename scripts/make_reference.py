@@ -32,6 +32,7 @@ from jinbao.appliance.settings import (
     EvidenceSettings,
     Limits,
     Paces,
+    PromotionSettings,
     RoleSettings,
     Settings,
     SourceSettings,
@@ -94,7 +95,16 @@ def _keys(prefix: str, model: type[BaseModel]) -> Iterator[Sequence[object]]:
 
 def _is_table(annotation: object) -> bool:
     return (
-        annotation in {Limits, Paces, RoleSettings, AuditSettings, EvidenceSettings, CopySettings}
+        annotation
+        in {
+            Limits,
+            Paces,
+            RoleSettings,
+            AuditSettings,
+            EvidenceSettings,
+            CopySettings,
+            PromotionSettings,
+        }
         or "ZoneSettings" in str(annotation)
         or "SourceSettings" in str(annotation)
     )
@@ -466,6 +476,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "roles": _roles,
     "settings-evidence": _settings("evidence.", EvidenceSettings),
     "settings-copies": _settings("copies.", CopySettings),
+    "settings-promotion": _settings("promotion.", PromotionSettings),
     "metrics": _metrics,
     "errors": _errors,
     "cli": _cli,

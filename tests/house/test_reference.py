@@ -31,6 +31,7 @@ from jinbao.appliance.settings import (
     EvidenceSettings,
     Limits,
     Paces,
+    PromotionSettings,
     RoleSettings,
     Settings,
     SourceSettings,
@@ -46,11 +47,12 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "audit.": AuditSettings,
     "evidence.": EvidenceSettings,
     "copies.": CopySettings,
+    "promotion.": PromotionSettings,
     "sources[].": SourceSettings,
     "zones.<zone>.": ZoneSettings,
 }
 
-BRANCHES = {"limits", "pace", "sources", "zones", "roles", "audit", "evidence", "copies"}
+BRANCHES = {"limits", "pace", "sources", "zones", "roles", "audit", "evidence", "copies", "promotion"}
 """Keys of the node that hold sections of their own."""
 
 

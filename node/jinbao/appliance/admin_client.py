@@ -153,8 +153,10 @@ def _ask_stopped(
         )
     from jinbao.appliance.assembly import open_zone  # noqa: PLC0415  # all rooms: only when needed
     from jinbao.appliance.callers import own  # noqa: PLC0415  # as above
+    from jinbao.appliance.observers import log_beside  # noqa: PLC0415  # as above
     from jinbao.appliance.questions import Asked, dispatch  # noqa: PLC0415  # as above
 
+    log_beside()
     opened = open_zone(settings, zone, purpose=Purpose.QUESTION)
     try:
         answer = dispatch(Asked(opened, caller=own(_claim())), question, arguments)

@@ -81,6 +81,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("jinbao_standby_drill_ok", "gauge", ("node",), "1 if nothing was wrong in a node's newest drill, else 0.", "节点最近一次演练全部正确为 1，否则为 0。"),
     Metric("jinbao_standby_drill_seconds", "gauge", ("node",), "Seconds a node's newest drill took, from the first file to the last answer.", "节点最近一次演练用时（秒），自第一个文件至最后一次应答。"),
     Metric("jinbao_standby_drill_success_timestamp_seconds", "gauge", ("node",), "When a drill of a node last went well; 0 if none did.", "节点最近一次演练成功的时刻；尚无为 0。"),
+    Metric("jinbao_nodes_declared_total", "counter", (), "Times a protected node was declared lost here and its copies stood still.", "在此声明被保护节点失效并冻结其副本的次数。", "node_declared"),
+    Metric("jinbao_identities_granted_total", "counter", (), "Identities of lost nodes this zone granted to another holder.", "本分区将失效节点的身份授予其他持有者的次数。", "identity_granted"),
     Metric("jinbao_segments_damaged_total", "counter", ("kind",), "Segments found to be missing, truncated, altered or swapped.", "发现缺失、截断、篡改或错置的段数。", "segment_damaged"),
     Metric("jinbao_segments_mended_total", "counter", (), "Damaged segments brought again from a peer.", "由对端重新取得的损坏段数。", "segment_mended"),
     Metric("jinbao_segments_damaged", "gauge", (), "Segments known to be damaged and not mended.", "已知损坏且未修复的段数。"),

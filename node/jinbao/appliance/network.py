@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from jinbao.appliance.loopback import free_port
@@ -17,7 +18,8 @@ from jinbao.appliance.settings import Settings
 from jinbao.authority.copy_keys import PURPOSES, CopyKey, create_copy_key, load_copy_key
 from jinbao.authority.demo import DemoAuthorities
 from jinbao.authority.identity_files import load_identity
-from jinbao.authority.private_files import make_private
+from jinbao.authority.person_keys import create_person_key, load_person_key
+from jinbao.authority.private_files import make_private, read_secret, write_private
 from jinbao.model.topology import NodeRow, Topology
 from jinbao.model.zone import Border, Endpoint, Tier, Zone
 from jinbao.trust.documents import seal_topology
@@ -29,6 +31,11 @@ AUTHORITIES = "authorities"
 
 COPY_KEYS = "copy-keys"
 """Folder of a network that holds the keys which open its backup site's copies, `drill.pem` and `escrow.pem`."""
+
+PERSONS = "persons"
+"""Folder of a network that holds the keys of two persons who may declare a node lost, each with its passphrase."""
+
+DECLARANTS = ("li", "wang")
 
 ALL_ZONES = (Zone.PRODUCTION, Zone.EXCHANGE, Zone.DECISION)
 
@@ -111,16 +118,40 @@ def make_network(
         for zone in node.zones:
             (home / zone).mkdir(mode=0o700, parents=True, exist_ok=True)
             authorities.issue(Endpoint(node.node, zone), topology, home / zone / "identity")
-        mine = {"copies": _copies(directory, node, nodes)} | dict(overrides or {})
+        mine = {"copies": _copies(directory, node, nodes)} | _promotion(directory, node, nodes)
+        mine |= dict(overrides or {})
         settings[node.node] = _settings(node, home, directory / "topology.sealed", mine)
     root = next(node.node for node in nodes if not node.parent)
     signer = load_identity(directory / root / Zone.EXCHANGE / "identity")
     sealed = seal_topology(topology, signer)
     (directory / "topology.sealed").write_bytes(envelope_message(sealed).SerializeToString())
     for node in nodes:
-        text = to_toml(settings[node.node].model_dump(mode="json", exclude_defaults=True))
-        (directory / node.node / "node.toml").write_text(text, encoding="utf-8")
+        write_settings(directory / node.node, settings[node.node])
     return topology, settings
+
+
+def write_settings(home: Path, settings: Settings) -> None:
+    """Write a node's settings into its directory."""
+    text = to_toml(settings.model_dump(mode="json", exclude_defaults=True))
+    (home / "node.toml").write_text(text, encoding="utf-8")
+
+
+def _promotion(directory: Path, node: PlannedNode, nodes: Sequence[PlannedNode]) -> dict[str, Any]:
+    """Who may declare a node below lost, where anything below is protected; their keys are made where there are none."""
+    below = {other.node for other in nodes if other.parent == node.node}
+    if not any(below & set(other.protects) for other in nodes):
+        return {}
+    return {"promotion": {"persons": {name: _person(directory, name) for name in DECLARANTS}}}
+
+
+def _person(directory: Path, name: str) -> str:
+    path = directory / PERSONS / f"{name}.pem"
+    passphrase = path.with_suffix(".pass")
+    if not path.exists():
+        make_private(path.parent)
+        write_private(passphrase, f"{token_hex(16)}\n".encode())
+        create_person_key(path, read_secret(passphrase))
+    return load_person_key(path, read_secret(passphrase)).public_text
 
 
 def _copies(directory: Path, node: PlannedNode, nodes: Sequence[PlannedNode]) -> dict[str, Any]:

@@ -44,6 +44,8 @@ _ALARMS = frozenset(
         "segment_damaged",
         "backup_went_back",
         "drill_failed",
+        "node_declared",
+        "identity_granted",
         "zone_failed",
     }
 )
@@ -84,6 +86,17 @@ def configure_logging() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # as it is when a zone opens
     )
+
+
+def log_beside() -> None:
+    """A command that opens a stopped zone gives its own results: what the zone tells goes to stderr."""
+    if not structlog.is_configured():
+        configure_logging()
+
+
+def log_nothing() -> None:
+    """Zones opened in this process tell nobody what they do."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 class ZoneObserver:

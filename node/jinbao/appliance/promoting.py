@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from jinbao.appliance.assembly import OpenZone, Ports, open_zone, stream_of
+from jinbao.appliance.observers import log_beside
 from jinbao.appliance.restoring import Place, Rebuilt, rebuild
 from jinbao.appliance.settings import Settings
 from jinbao.appliance.trust_keeper import grant_document
@@ -246,13 +247,17 @@ def _healing(zone: OpenZone, grant: Grant) -> Healing:
             stream.origin != me and topology().may_take_back(holder=peer, caller=me, stream=stream)
         ),
     )
+
+    def own() -> list[Mark]:
+        return [head for head in zone.index.streams() if head.stream.origin == me]
+
     return Healing(
         index=zone.index,
         ledger=zone.ledger,
         shelf=zone.shelf,
         verify=lambda sealed, last: zone.verifier.verify(sealed, last, zone.index.place),
         stream_of=stream_of,
-        accept=lambda peer: rest.step(peer) if me.zone is Zone.EXCHANGE else 0,
+        accept=lambda peer: rest.step(Beyond(peer, own())) if peer.endpoint.node != me.node else 0,
         libraries=zone.standards,
         seal=zone.seal,
         epoch=grant.epoch,
@@ -283,6 +288,19 @@ def _by_line(exchange: OpenZone, neighbour: Endpoint) -> Peer:
     return LineClient(standing, neighbour, address, limits=LinkLimits(), returned=True)
 
 
+class Beyond:
+    """A peer that is told with each call what is here already of streams its caller does not name."""
+
+    def __init__(self, peer: Peer, known: Sequence[Mark]) -> None:
+        self.endpoint = peer.endpoint
+        self.fetch = peer.fetch
+        self._peer, self._known = peer, known
+
+    def headers(self, marks: Sequence[Mark], limit: int, wait_s: float) -> list[SealedBatch]:
+        """What lies beyond the marks and what is known."""
+        return self._peer.headers([*self._known, *marks], limit, wait_s)
+
+
 class InProcess:
     """Another zone of the same node, opened beside us, asked for what we sent it."""
 
@@ -308,8 +326,32 @@ class InProcess:
                 yield block
 
 
-def promoted(grant: Grant, zones: list[ZonePromoted], began: float) -> Promoted:
-    """The report; `began` by the monotonic clock."""
+def promote(
+    sealed: bytes,
+    copies: Sequence[Copy],
+    backup: Settings,
+    settings: Settings,
+    enrol: Callable[[Sequence[Zone]], None],
+    tell: Tell,
+) -> Promoted:
+    """All of it: build in the place `settings` name, let `enrol` certify the zones that lack it, and take back.
+
+    Raises what each step raises; made again it goes on where it ended.
+    """
+    log_beside()
+    began, grant = time.monotonic(), read_grant(sealed)
+    require_place(grant, settings)
+    built = build(copies, backup, settings, tell)
+    if wanting := lacking(grant, settings):
+        enrol(wanting)
+    if wanting := lacking(grant, settings):
+        raise UsageError(
+            f"identity of {grant.node}",
+            expected=f"certificates of epoch {grant.epoch} for {', '.join(wanting)}",
+            got="none, or older ones",
+            next_step="jinbao ca grant and jinbao ca token there; then --token here, or jinbao enrol",
+        )
+    zones = take_over(sealed, copies, settings, built)
     seconds = round(time.monotonic() - began, 2)
     return Promoted(grant.node, grant.epoch, zones, [str(e) for e in grant.without], seconds)
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from jinbao.model.declarant import known_persons
 from jinbao.model.errors import SettingsError
 from jinbao.model.token import DIGEST, XMIN
 from jinbao.model.zone import Border, Endpoint, Tier, Zone
@@ -298,6 +299,31 @@ class CopySettings(_Strict):
     )
 
 
+class PromotionSettings(_Strict):
+    """Who may have an identity granted to a backup site, at the node that grants it."""
+
+    persons: dict[str, str] = Field(
+        default_factory=dict,
+        description="At a node that has nodes below it: persons whose signatures declare one of them lost, as "
+        'name = "public key", base64; none: no identity is granted here.',
+    )
+    persons_min: int = Field(
+        2,
+        ge=2,
+        description="Persons who must sign: two at least, so that nobody takes an identity over alone.",
+    )
+    declared_within_hours: Annotated[float, Field(gt=0)] = Field(
+        72.0,
+        description="A declaration is granted so long after it was made: a long weekend; then its cuts and its "
+        "reason are looked at anew.",
+    )
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        known_persons(self.persons)
+        return self
+
+
 class Settings(BaseSettings):
     """A node's settings, whole."""
 
@@ -337,6 +363,7 @@ class Settings(BaseSettings):
     )
     evidence: EvidenceSettings = Field(default_factory=EvidenceSettings)
     copies: CopySettings = Field(default_factory=CopySettings)
+    promotion: PromotionSettings = Field(default_factory=PromotionSettings)
 
     @classmethod
     def settings_customise_sources(

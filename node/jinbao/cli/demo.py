@@ -41,6 +41,16 @@ def _talk(quiet: bool) -> Callable[[str, dict[str, Any]], None]:
             "已保留在 {directory}；如需查看，请先启动其数据库：{command}",
         ),
         "restarted": t("{zone} was killed and is started again", "{zone} 被杀死，已重新启动"),
+        "ahead": t(
+            "the backup hears nothing of {node}; {rows} rows of it are with its neighbours alone",
+            "灾备已收不到 {node} 的数据；其中 {rows} 行仅存于相邻分区",
+        ),
+        "destroyed": t("{node} is killed and its directory removed", "{node} 已被杀死，其目录已删除"),
+        "granted": t(
+            "two persons declared {node} lost; its identity is granted at epoch {epoch}",
+            "两人声明 {node} 失效；其身份已授予，纪元 {epoch}",
+        ),
+        "promoted": t("{node} is built and healed in {seconds} s", "{node} 已重建并补齐，用时 {seconds} 秒"),
         "trust": t("trust: {step} done in every zone", "信任：{step} 已在所有分区生效"),
         "moved": t(
             "everything arrived after {seconds} s; restarting every zone to prove it",
@@ -152,6 +162,7 @@ def _stay(network: Any, result: dict[str, Any]) -> None:
         f"jinbao standby status --config {config.parent.parent / '140000-backup' / 'node.toml'}",
         "jinbao demo stop city",
         "jinbao demo tamper row",
+        "jinbao demo lose city",
         "jinbao demo rotate",
         "jinbao demo revoke 140200",
     ):
@@ -360,6 +371,64 @@ def revoke_(ctx: click.Context, node: str, persons: int, as_json: bool, database
         for line in found["others_noticed"]:
             show.result(f"  - {line}")
     ctx.exit(0 if found["ok"] else 1)
+
+
+@demo.command(
+    help=t(
+        "Destroy a city's directory and let it go on from the backup site; at the end all tables must be equal again.",
+        "销毁一个市的目录，由灾备接管；最后各表须再次相等。",
+    ),
+    epilog="jinbao demo lose city",
+)
+@click.argument("node", default="city")
+@_PERSONS
+@_JSON
+@_DATABASE
+@click.pass_context
+def lose(ctx: click.Context, node: str, persons: int, as_json: bool, database: Backend) -> None:
+    """Two persons declare it, the province grants it, its neighbours give back what only they have."""
+    from jinbao.appliance.demo import conclude
+    from jinbao.appliance.demo import lose as lose_node
+    from jinbao.model.errors import UsageError
+
+    chosen = "140100" if node == "city" else node
+
+    def act(network: Any) -> dict[str, Any]:
+        if chosen not in network.cities():
+            raise UsageError("demo: node", expected=" or ".join(network.cities()), got=chosen)
+        lost = lose_node(network, chosen)
+        return {"loss": lost} | conclude(network, lost["seconds"])
+
+    found = _with_network(persons, as_json, database, act)
+    if as_json:
+        show.as_json(found)
+    else:
+        _show(found)
+        _show_loss(found["loss"])
+    ctx.exit(0 if found["ok"] else 1)
+
+
+def _show_loss(lost: dict[str, Any]) -> None:
+    zones = lost["promotion"]["zones"]
+    batches = sum(zone["batches"] for zone in zones)
+    show.table(
+        zones,
+        {
+            "zone": t("zone", "分区"),
+            "restored_to": t("journal up to", "流水至"),
+            "captured_at": t("source captured", "来源采集于"),
+            "batches": t("batches that came back", "取回批次"),
+            "build_s": t("built in, s", "重建用时（秒）"),
+        },
+    )
+    show.result(
+        t(
+            "when {node} was lost its backup lacked {rpo_s} s of its journal, {rpo_rows} rows; its source was captured "
+            "{capture_age_s} s before; {batches} batches came back from its neighbours",
+            "{node} 失效时，灾备缺其流水 {rpo_s} 秒、{rpo_rows} 行；来源库于 {capture_age_s} 秒前采集；自相邻分区取回 {batches} 个批次",
+        ).format(**lost, batches=batches)
+    )
+    show.result(t("it served again after {seconds} s", "{seconds} 秒后恢复服务").format(**lost))
 
 
 @demo.command(

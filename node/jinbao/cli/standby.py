@@ -7,41 +7,20 @@ from typing import Any
 
 import click
 
-from jinbao.cli import divergence, show
+from jinbao.cli import divergence, promotion, show, takeover
 from jinbao.cli.asking import ask, ask_for_file, asking, config_option, end_tidily, json_option
+from jinbao.cli.standby_keys import key, key_option, passphrase_option
 from jinbao.cli.words import t
 from jinbao.model.zone import Zone
 
 _TELL_EVERY = 500
-_PERSONS = 2
-
-
-_key_option = click.option(
-    "--key",
-    "keys",
-    type=click.Path(path_type=Path, exists=True),
-    multiple=True,
-    help=t(
-        "what opens the copy: a private key file, or the directory copy-keys of a zone; several if one does not do",
-        "打开副本的密钥：私钥文件，或分区的 copy-keys 目录；可给出多个",
-    ),
-)
-_passphrase_option = click.option(
-    "--passphrase-file",
-    "passphrases",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    multiple=True,
-    help=t(
-        "file whose first line is a passphrase of the key; once for each person, in their order",
-        "首行为私钥口令的文件；每位保管人一个，按原顺序",
-    ),
-)
 
 
 @click.group(
     help=t(
-        "The backup site: what would be lost now, up to when each protected zone can be built again, building it, drills.",
-        "灾备：此刻会丢失什么、各被保护分区可重建到何时，重建与演练。",
+        "The backup site: what would be lost now, up to when each protected zone can be built again, building it, drills, "
+        "and having it take over.",
+        "灾备：此刻会丢失什么、各被保护分区可重建到何时，重建、演练与接管。",
     ),
     epilog="jinbao standby status",
 )
@@ -49,7 +28,11 @@ def standby() -> None:
     """Group."""
 
 
-for _command in (divergence.diverged, divergence.review, divergence.rejoin):
+_COMMANDS = (
+    *(takeover.plan, promotion.declare, promotion.sign, promotion.grant, takeover.promote, key),
+    *(divergence.diverged, divergence.review, divergence.rejoin),
+)
+for _command in _COMMANDS:
     standby.add_command(_command)
 
 
@@ -151,8 +134,8 @@ def _show(found: dict[str, Any]) -> None:
 @click.option(
     "--at", default=0, help=t("last act to build; all if not named", "重建到第几条流水；缺省为全部")
 )
-@_key_option
-@_passphrase_option
+@key_option
+@passphrase_option
 @config_option
 @json_option
 def rebuild(
@@ -219,8 +202,8 @@ def rebuild(
     default="",
     help=t("as it was at this moment, UTC; now if not named", "按此时刻（UTC）重建；缺省为最新"),
 )
-@_key_option
-@_passphrase_option
+@key_option
+@passphrase_option
 @config_option
 @json_option
 @click.pass_context
@@ -336,66 +319,6 @@ def purge(days: float, is_applied: bool, config: Path, as_json: bool) -> None:
         show.result(t("under legal hold: {}", "法律保全：{}").format(", ".join(found["hold"])))
     if is_applied:
         show.result(t("{} bytes came free", "已释放 {} 字节").format(found["freed_bytes"]))
-
-
-@standby.group(
-    help=t(
-        "Keys that open the copies a backup site keeps, which it cannot read itself.",
-        "打开灾备副本的密钥；灾备自身无法读取副本。",
-    ),
-    epilog="jinbao standby key create escrow --to escrow.pem --passphrase-file first --passphrase-file second",
-)
-def key() -> None:
-    """Group."""
-
-
-@key.command(
-    help=t(
-        "Make the private key of the escrow or of drills; prints the public key for copies in the settings.",
-        "生成托管或演练私钥；输出配置 copies 所需的公钥。",
-    ),
-    epilog="jinbao standby key create drill --to /etc/jinbao/drill.pem",
-)
-@click.argument("purpose", type=click.Choice(["escrow", "drill"]))
-@click.option(
-    "--to",
-    "path",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help=t("the key file, which is not there yet", "私钥文件，须尚不存在"),
-)
-@_passphrase_option
-def create(purpose: str, path: Path, passphrases: tuple[Path, ...]) -> None:
-    """An escrow key has passphrases of two persons at least."""
-    from jinbao.authority.copy_keys import create_copy_key
-    from jinbao.authority.private_files import read_secret
-    from jinbao.model.errors import UsageError
-
-    if purpose == "escrow" and len(passphrases) < _PERSONS:
-        raise UsageError(
-            "--passphrase-file",
-            expected=f"one of each of {_PERSONS} persons, none of whom opens it alone",
-            got=str(len(passphrases)),
-        )
-    made = create_copy_key(path, [read_secret(file) for file in passphrases], purpose)
-    show.result(f'{purpose}_key = "{made.public_text}"')
-
-
-@key.command(
-    help=t(
-        "Make another key for a zone's copies: what the backup fetches from now on is encrypted by it.",
-        "为本分区副本更换密钥；此后灾备取得的内容以新密钥加密。",
-    ),
-    epilog="jinbao standby key rotate --zone exchange",
-)
-@asking(Zone.EXCHANGE)
-def rotate(config: Path, zone: str, as_json: bool) -> None:
-    """Older keys stay, for what they encrypted."""
-    found = ask(config, zone, "standby.rotate")
-    if as_json:
-        show.as_json(found)
-        return
-    show.result(t("copies are encrypted by {key} from now on", "此后副本以 {key} 加密").format(**found))
 
 
 def _show_report(report: dict[str, Any]) -> None:

@@ -250,6 +250,15 @@ class JournalIndex:
         with self._store.read() as connection:
             return Overview(*(int(connection.execute(query).scalar_one()) for query in counts))
 
+    def stored(self, stream: StreamId) -> tuple[int, int]:
+        """How many segments the batches of a stream name, and their bytes."""
+        mine = sa.select(SEGMENT.c.sha256, SEGMENT.c.bytes).where(SEGMENT.c.stream == str(stream)).distinct()
+        found = mine.subquery()
+        query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(found.c.bytes), 0))
+        with self._store.read() as connection:
+            count, size = connection.execute(query.select_from(found)).one()
+        return int(count), int(size)
+
     def named(self, stream: StreamId, hashes: Collection[str]) -> int:
         """How many of these segments batches of a stream name."""
         mine = SEGMENT.c.stream == str(stream), SEGMENT.c.sha256.in_(hashes)

@@ -5,10 +5,11 @@ directory and database, SQLite or PostgreSQL. At the end every zone is restarted
 it stored: what arrived is what left, or the run fails naming tier, table and keys.
 """
 
+from jinbao.appliance.demo.loss import lose
 from jinbao.appliance.demo.processes import DemoNetwork, attach, kill
 from jinbao.appliance.demo.proof import conclude
 from jinbao.appliance.demo.rotation import revoke, rotate_root
 from jinbao.appliance.demo.run import run_demo
 from jinbao.appliance.demo.tamper import tamper
 
-__all__ = ["DemoNetwork", "attach", "conclude", "kill", "revoke", "rotate_root", "run_demo", "tamper"]
+__all__ = ["DemoNetwork", "attach", "conclude", "kill", "lose", "revoke", "rotate_root", "run_demo", "tamper"]

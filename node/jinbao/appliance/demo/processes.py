@@ -135,7 +135,20 @@ class DemoNetwork:
         """One question of one zone, running or stopped."""
         return ask(self.settings[endpoint.node], endpoint.zone, question, arguments)
 
+    def ask_for_file(
+        self, output: Path, endpoint: Endpoint, question: str, **arguments: Any
+    ) -> dict[str, Any]:
+        """One question of one zone that is answered by a file."""
+        with output.open("wb") as file:
+            return ask(self.settings[endpoint.node], endpoint.zone, question, arguments, attachment=file)
+
     def run(self) -> None:
+        """Wait until everything captured is everywhere it belongs."""
+        self.arrive()
+        self._await(self._is_decided, _RUN_S, "decision zones")
+        self.guard()
+
+    def arrive(self) -> None:
         """Wait until every city shows that the ministry applied each of its libraries; tell each hop once."""
         told: set[tuple[str, str, str]] = set()
 
@@ -144,8 +157,16 @@ class DemoNetwork:
             return all(finished)
 
         self._await(done, _RUN_S, "demonstration")
-        self._await(self._is_decided, _RUN_S, "decision zones")
-        self.guard()
+
+    def captured(self, production: Endpoint, after_run: int) -> None:
+        """Wait until a later run than this one was captured and judged."""
+
+        def done() -> bool:
+            found = self.ask(production, "capture.show")
+            newest = f"run-{found['run']:06d}"
+            return found["run"] > after_run and all(v["run"] == newest for v in found["verdicts"])
+
+        self._await(done, _RUN_S, f"capture of {production}")
 
     def guard(self) -> None:
         """Wait until the backup site, if there is one, has everything each protected zone recorded."""
@@ -210,10 +231,26 @@ class DemoNetwork:
             whole &= len(found["applied"]) == len(Tier)
         return whole
 
+    def take_away(self, node: str) -> None:
+        """Kill every zone of a node, which nobody starts again before it comes back."""
+        self._lost(node).touch()
+        for endpoint in self.endpoints(node):
+            process = self.processes.pop(endpoint)
+            process.kill()
+            process.wait()
+
+    def come_back(self, node: str) -> None:
+        """Start the zones of a node that was taken away, where it lies now."""
+        self._lost(node).unlink()
+        self.start(node)
+
+    def _lost(self, node: str) -> Path:
+        return self.directory / f"{node}.lost"
+
     def revive(self) -> None:
         """Start zones again that were killed from outside, as a service manager would."""
         for endpoint, process in list(self.processes.items()):
-            if process.poll() is not None:
+            if process.poll() is not None and not self._lost(endpoint.node).exists():
                 self.processes[endpoint] = self._spawn(endpoint)
                 self._write_state()
                 self.talk("restarted", {"zone": str(endpoint)})
@@ -290,6 +327,21 @@ class AttachedNetwork(DemoNetwork):
                 f"zone {endpoint}",
             )
         self.talk("started", {"zones": len(before)})
+
+    def take_away(self, node: str) -> None:
+        """Kill every zone of a node; its owner does not start them before it comes back."""
+        self._lost(node).touch()
+        kill(self.directory, node)
+
+    def come_back(self, node: str) -> None:
+        """Let its owner start the zones again, and wait for them."""
+        self._lost(node).unlink()
+        for endpoint in self.endpoints(node):
+            self._await(
+                lambda e=endpoint: is_running(self.settings[e.node], e.zone),  # type: ignore[misc]
+                _READY_S,
+                f"zone {endpoint}",
+            )
 
 
 def read_state(directory: Path) -> dict[str, Any]:

@@ -12,26 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from jinbao.appliance.demo.business import authorities_of, raise_wages
 from jinbao.appliance.demo.processes import DemoNetwork
-from jinbao.appliance.network import AUTHORITIES
-from jinbao.authority.demo import DemoAuthorities
 from jinbao.authority.trust_files import write_trust
 from jinbao.model.errors import JinbaoError, LocalError
-from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint, Zone
-from jinbao.trust.book import TrustBook
-from jinbao.trust.documents import open_topology
-from jinbao.trust.encoding import decode_envelope
 from jinbao.trust.identity import ROOT
-
-_RAISE = """
-UPDATE "AC02" SET "AAE240" = "AAE240" + 1, "AAC040" = "AAC040" + 1 WHERE "AAE140" = '210' AND "AAC001" IN
-(SELECT "AAC001" FROM "AC02" WHERE "AAE140" = '210' ORDER BY "AAC001" LIMIT 5)
-"""
 
 _WITHIN_S, _POLL_S = 120.0, 0.5
 _FAILURES = frozenset({"step_failed", "peer_refused", "stream_held", "header_refused"})
@@ -70,22 +59,9 @@ class _Changing:
 
     def __init__(self, network: DemoNetwork) -> None:
         self._network = network
-        self._authorities = DemoAuthorities(directory=network.directory / AUTHORITIES)
-        self._topology = self._read_topology()
-        for name in sorted(p.name for p in (network.directory / AUTHORITIES).iterdir()):
-            self._authorities.authority(name, self._topology.trust_domain)
+        self._authorities, self._topology = authorities_of(network.directory)
         self._logs = {e: self._log(e).stat().st_size for e in network.endpoints()}
         self._raises = 0
-
-    def _read_topology(self) -> Topology:
-        directory = self._network.directory
-        root = self._authorities.authority(ROOT, "").roots()
-        documents = self._authorities.documents()
-        # The topology is proved by all authorities there are; they are not known by name yet.
-        for folder in sorted((directory / AUTHORITIES).iterdir()):
-            documents += self._authorities.authority(folder.name, "").documents()
-        sealed = decode_envelope((directory / "topology.sealed").read_bytes())
-        return open_topology(sealed, TrustBook.of(root, documents), self._authorities.now)
 
     def _log(self, endpoint: Endpoint) -> Any:
         return self._network.directory / endpoint.node / endpoint.zone / "log.jsonl"
@@ -193,11 +169,7 @@ class _Changing:
         """Raise some wages in every city and capture, so that batches travel."""
         self._raises += 1
         for city in self._network.cities():
-            engine = sa.create_engine(self._network.business(city))
-            with engine.begin() as business:
-                business.exec_driver_sql(_RAISE)
-            engine.dispose()
-            self._network.ask(Endpoint(city, Zone.PRODUCTION), "capture.run")
+            raise_wages(self._network, city)
 
     def settle(self) -> None:
         """Wait until every city has the receipts of all tiers for its newest submission."""

@@ -10,6 +10,8 @@ from jinbao.appliance.questions import evidence as evidence
 from jinbao.appliance.questions import journal as journal
 from jinbao.appliance.questions import library as library
 from jinbao.appliance.questions import line as line
+from jinbao.appliance.questions import plan as plan
+from jinbao.appliance.questions import promotion as promotion
 from jinbao.appliance.questions import proof as proof
 from jinbao.appliance.questions import quarantine as quarantine
 from jinbao.appliance.questions import report as report
