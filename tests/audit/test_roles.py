@@ -23,7 +23,7 @@ from jinbao.model.zone import Zone
 ROLES: list[Role | None] = [None, *Role]
 IN_CLEAR = [name for name, asked in QUESTIONS.items() if asked.unmasks]
 NAMED = {"library": LIBRARY, "table": TABLE, "origin": "140100", "buckets": [], "stream": "a", "key": "1"}
-NAMED |= {"peer": "100000", "directory": "none", "lsn": 1}
+NAMED |= {"peer": "100000", "directory": "none", "lsn": 1, "batches": [], "keep": "none"}
 
 
 def arguments(name: str, **more: Any) -> dict[str, Any]:

@@ -18,8 +18,9 @@ for _module in pkgutil.walk_packages(jinbao.__path__, "jinbao."):
     if ".migrations" not in _module.name and ".alembic" not in _module.name:
         importlib.import_module(_module.name)
 
-NAMES = sorted(name for name in FAILPOINTS if not name.startswith(("rebuild.", "backup.")))
-"""Neither is a step of a zone: `standby/test_rebuild.py` and `standby/test_backup_command.py` strike them."""
+NAMES = sorted(name for name in FAILPOINTS if not name.startswith(("rebuild.", "backup.", "diverge.")))
+"""None of those is a step of a zone: `test_rebuild.py`, `test_backup_command.py`, `test_diverging.py` and
+`test_rejoin.py` of `standby` strike them."""
 
 
 def test_durable_acts_have_failpoints() -> None:

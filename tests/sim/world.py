@@ -403,8 +403,10 @@ class World:
 
 
 def steps_failpoints() -> list[str]:
-    """Failpoints of a zone's steps; those of a rebuild or a backup are declared only where one may be made."""
-    return sorted(name for name in failpoint.FAILPOINTS if not name.startswith(("rebuild.", "backup.")))
+    """Failpoints of a zone's steps; not those of what a command does beside the zones."""
+    return sorted(
+        name for name in failpoint.FAILPOINTS if not name.startswith(("rebuild.", "backup.", "diverge."))
+    )
 
 
 def _seal_trust(zone: OpenZone) -> bool:

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from jinbao.appliance.set_aside import require_other_database
 from jinbao.flow.ports import Index, Observer
 from jinbao.model.errors import OutdatedError
 from jinbao.model.stream import Mark, StreamId
@@ -67,7 +68,11 @@ class Outdated:
             raise self.found
 
     def require_settled(self, index: Index) -> None:
-        """Raise OutdatedError for what an earlier process heard, unless the batch is back or the epoch is a newer one."""
+        """Raise OutdatedError for what an earlier process heard, unless the batch is back or the epoch is a newer one.
+
+        Raises LocalError for the database of a former holder that was set aside.
+        """
+        require_other_database(self._file.parent, index.newest_act(), f"database of {self._me}")
         try:
             word = json.loads(self._file.read_text(encoding="utf-8"))
             stream, place = StreamId.parse(str(word["stream"])), (str(word["incarnation"]), int(word["seq"]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from jinbao.cli import promotion, show, takeover
+from jinbao.cli import divergence, promotion, show, takeover
 from jinbao.cli.asking import ask, ask_for_file, asking, config_option, end_tidily, json_option
 from jinbao.cli.standby_keys import key, key_option, passphrase_option
 from jinbao.cli.words import t
@@ -28,7 +28,11 @@ def standby() -> None:
     """Group."""
 
 
-for _command in (takeover.plan, promotion.declare, promotion.sign, promotion.grant, takeover.promote, key):
+_COMMANDS = (
+    *(takeover.plan, promotion.declare, promotion.sign, promotion.grant, takeover.promote, key),
+    *(divergence.diverged, divergence.review, divergence.rejoin),
+)
+for _command in _COMMANDS:
     standby.add_command(_command)
 
 

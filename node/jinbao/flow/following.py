@@ -162,22 +162,40 @@ class JournalSealer:
 
         What a batch of acts names was named by that batch.
         """
-        if not is_news(entry, stream):
-            return
-        body = json.loads(entry.body)
-        wanted = set(needed(entry.kind, body))
-        for sha256 in named(entry.kind, body):
-            size = self._shelf.size(sha256)
-            if size is not None:
-                is_spare = entry.kind in CONTINUES and sha256 not in wanted
-                yield sha256, SegmentRef(SPARE_TABLE if is_spare else OBJECT_TABLE, sha256, size, 0)
+        if is_news(entry, stream):
+            yield from ((ref.sha256, ref) for ref in on_shelf(entry, self._shelf.size))
+
+
+def on_shelf(entry: Entry, size: Callable[[str], int | None]) -> Iterator[SegmentRef]:
+    """Every segment an act names and a shelf has, in its order; `size` gives bytes by hash, None for what is not there.
+
+    What only a zone's next run compares with is a spare.
+    """
+    body = json.loads(entry.body)
+    wanted = set(needed(entry.kind, body))
+    for sha256 in named(entry.kind, body):
+        there = size(sha256)
+        if there is not None:
+            is_spare = entry.kind in CONTINUES and sha256 not in wanted
+            yield SegmentRef(SPARE_TABLE if is_spare else OBJECT_TABLE, sha256, there, 0)
 
 
 def is_news(entry: Entry, stream: StreamId) -> bool:
     """Whether an act is more than the seal of a batch of acts: those alone call for no further batch."""
+    return sealed_stream(entry) != stream
+
+
+def sealed_stream(entry: Entry) -> StreamId | None:
+    """The stream of the batch that an act sealed; None for any other act."""
     if entry.kind != "sealed":
-        return True
-    return decode_header(envelope_of(json.loads(entry.body)["envelope"]).payload).stream != stream
+        return None
+    return decode_header(envelope_of(json.loads(entry.body)["envelope"]).payload).stream
+
+
+def seals_acts(entry: Entry) -> bool:
+    """Whether an act sealed a batch of acts: what that names, the acts in it name."""
+    stream = sealed_stream(entry)
+    return stream is not None and stream.topic == JOURNAL
 
 
 def named(kind: str, body: Mapping[str, Any]) -> Iterable[str]:

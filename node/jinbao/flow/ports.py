@@ -118,6 +118,10 @@ class Index(Protocol):
         """The incarnation this store chose."""
         ...
 
+    def newest_act(self) -> tuple[int, str]:
+        """Place of the newest act, and the chain's hash there."""
+        ...
+
     def head(self, stream: StreamId) -> Mark:
         """The newest header held of a stream."""
         ...

@@ -93,6 +93,11 @@ class JournalIndex:
             begun = connection.scalar(sa.select(sa.func.max(ZONE.c.epoch)))
             return max(int(begun or 0), int(connection.scalar(own) or 0))
 
+    def newest_act(self) -> tuple[int, str]:
+        """Place of the newest act, and the chain's hash there; (0, "") in an empty journal."""
+        rows = self._rows(sa.select(ACT.c.lsn, ACT.c.hash).order_by(ACT.c.lsn.desc()).limit(1))
+        return (rows[0].lsn, rows[0].hash) if rows else (0, "")
+
     def head(self, stream: StreamId) -> Mark:
         """The newest header held of a stream, own or accepted."""
         return self._mark(sa.select(STREAM).where(STREAM.c.stream == str(stream)), stream)

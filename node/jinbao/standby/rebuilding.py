@@ -190,18 +190,27 @@ class Copy:
 
     def _acts(self, ref: SegmentRef) -> list[Entry]:
         """The acts of one segment. Raises UnprovableError for one that no zone of ours would write."""
-        if ref.rows > ACTS_ROWS_MAX or ref.bytes > ACTS_SEGMENT_BYTES_MAX:
-            raise UnprovableError(
-                f"segment {ref.sha256[:12]}",
-                expected=f"acts, at most {ACTS_ROWS_MAX} pieces in {ACTS_SEGMENT_BYTES_MAX} bytes",
-                got=f"{ref.rows} in {ref.bytes}",
-            )
-        body = b"".join(self.blocks(ref))
-        try:
-            check_parquet(body, Shape(ref.rows, COLUMNS), ParquetLimits())
-            return of_frame(pl.read_parquet(io.BytesIO(body)))
-        except (UnacceptableError, pl.exceptions.PolarsError) as exc:
-            raise UnprovableError(f"segment {ref.sha256[:12]}", expected="acts", got=str(exc)) from exc
+        require_bounded(ref)
+        return acts_of(b"".join(self.blocks(ref)), ref)
+
+
+def require_bounded(ref: SegmentRef) -> None:
+    """Raise UnprovableError for a segment of acts that is larger than any of ours."""
+    if ref.rows > ACTS_ROWS_MAX or ref.bytes > ACTS_SEGMENT_BYTES_MAX:
+        raise UnprovableError(
+            f"segment {ref.sha256[:12]}",
+            expected=f"acts, at most {ACTS_ROWS_MAX} pieces in {ACTS_SEGMENT_BYTES_MAX} bytes",
+            got=f"{ref.rows} in {ref.bytes}",
+        )
+
+
+def acts_of(body: bytes, ref: SegmentRef) -> list[Entry]:
+    """The acts in the bytes of a segment that was hashed; raises UnprovableError for bytes that are no acts."""
+    try:
+        check_parquet(body, Shape(ref.rows, COLUMNS), ParquetLimits())
+        return of_frame(pl.read_parquet(io.BytesIO(body)))
+    except (UnacceptableError, pl.exceptions.PolarsError) as exc:
+        raise UnprovableError(f"segment {ref.sha256[:12]}", expected="acts", got=str(exc)) from exc
 
 
 def _utc(text: str) -> datetime:

@@ -67,6 +67,16 @@ class RevocationList:
                 next_step="enrol this zone again",
             )
 
+    def superseded_at(self, certificate: x509.Certificate) -> datetime | None:
+        """When `certificate` was taken back because its holder has a successor; None where it was not, or for worse."""
+        number = certificate.serial_number
+        since = self.revoked.get(number)
+        if since is None or certificate.issuer != self.authority:
+            return None
+        entry = x509.load_der_x509_crl(self.der).get_revoked_certificate_by_serial_number(number)
+        assert entry is not None, "what was read of a list is in it"
+        return since if _reason(entry) is x509.ReasonFlags.superseded else None
+
 
 def read_list(der: bytes) -> RevocationList:
     """Read a list; raises UnprovableError on anything that is none. Says nothing of its signature."""
@@ -107,11 +117,14 @@ def _read(crl: x509.CertificateRevocationList, der: bytes) -> RevocationList:
 
 
 def _since(entry: x509.RevokedCertificate) -> datetime:
+    return _ALWAYS if _reason(entry) in _COMPROMISED else entry.revocation_date_utc
+
+
+def _reason(entry: x509.RevokedCertificate) -> x509.ReasonFlags:
     try:
-        reason = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
+        return entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
     except x509.ExtensionNotFound:
-        reason = x509.ReasonFlags.unspecified
-    return _ALWAYS if reason in _COMPROMISED else entry.revocation_date_utc
+        return x509.ReasonFlags.unspecified
 
 
 def signed_by(found: RevocationList, authority: x509.Certificate) -> bool:

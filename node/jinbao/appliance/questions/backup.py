@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from jinbao.appliance.assembly import OpenZone, rfc3339
 from jinbao.appliance.questions.registry import Answer, Arguments, Asked, Body, question
 from jinbao.audit.lookup import Wanted, lines
-from jinbao.flow.following import named, to_frame
+from jinbao.flow.following import on_shelf, to_frame
 from jinbao.model.acts import Entry, envelope_json
 from jinbao.model.audit import Outcome, Role
 from jinbao.model.errors import LocalError, UsageError
@@ -92,9 +92,8 @@ def _require_own(zone: OpenZone) -> None:
 
 def _on_shelf(zone: OpenZone, found: list[Entry]) -> list[tuple[str, int]]:
     """Hash and bytes of every segment the acts name and the shelf has, once each, in order."""
-    hashes = dict.fromkeys(sha for entry in found for sha in named(entry.kind, json.loads(entry.body)))
-    sizes = ((sha256, zone.shelf.size(sha256)) for sha256 in hashes)
-    return [(sha256, size) for sha256, size in sizes if size is not None]
+    refs = (ref for entry in found for ref in on_shelf(entry, zone.shelf.size))
+    return list({ref.sha256: ref.bytes for ref in refs}.items())
 
 
 def _entry_at(zone: OpenZone, lsn: int, digest: str) -> Entry:

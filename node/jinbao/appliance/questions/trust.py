@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from jinbao.appliance.questions.registry import Asked, Body, Reasoned, question
 from jinbao.appliance.questions.status import NoArguments
 from jinbao.appliance.trust_drop import read_documents
 from jinbao.model.audit import Role
 from jinbao.model.errors import UsageError
+from jinbao.trust.encoding import envelope_message
 from jinbao.trust.identity import authority_name
 from jinbao.trust.revocation import key_id
 
@@ -50,6 +52,26 @@ def list_(asked: Asked, _arguments: NoArguments) -> Body:
             for crl in sorted(book.crls.values(), key=lambda c: c.authority.rfc4514_string())
         ],
     }
+
+
+@question("trust.documents", arguments=NoArguments)
+def documents(asked: Asked, _arguments: NoArguments) -> Body:
+    """What this zone believes, to prove a file by elsewhere: roots, documents, signed topology, grants; base64."""
+    trust = asked.zone.trust
+    book = trust.book()
+    grants = [envelope_message(sealed).SerializeToString() for sealed in trust.sealed_grants()]
+    return {
+        "zone": str(asked.zone.me),
+        "roots": [_base64(root.public_bytes(Encoding.DER)) for root in book.roots],
+        "documents": [_base64(document) for document in book.documents],
+        "topology": _base64(envelope_message(trust.sealed_topology()).SerializeToString()),
+        "grants": [_base64(grant) for grant in grants],
+        "grace_s": round(book.grace.total_seconds()),
+    }
+
+
+def _base64(content: bytes) -> str:
+    return b64encode(content).decode("ascii")
 
 
 @question("trust.import", kind="act", role=Role.SECURITY, arguments=OneFile)
