@@ -41,6 +41,9 @@ PERIOD = "202410"
 START = datetime(2024, 11, 5, tzinfo=UTC)
 """When every simulated run begins, whatever the wall clock says."""
 
+APART = ("rebuild.", "backup.", "diverge.", "heal.", "promote.")
+"""How failpoints begin that are no step of a zone: `tests/standby` strikes them, command by command."""
+
 _LIFE = timedelta(days=3650)
 _ROUNDS_MAX = 80
 _ACTIONS = ("edit", "capture", "follow", "apply", "part", "clock", "announce")
@@ -404,9 +407,7 @@ class World:
 
 def steps_failpoints() -> list[str]:
     """Failpoints of a zone's steps; not those of what a command does beside the zones."""
-    return sorted(
-        name for name in failpoint.FAILPOINTS if not name.startswith(("rebuild.", "backup.", "diverge."))
-    )
+    return sorted(name for name in failpoint.FAILPOINTS if not name.startswith(APART))
 
 
 def _seal_trust(zone: OpenZone) -> bool:
