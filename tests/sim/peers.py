@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from jinbao.model.batch import SealedBatch, SegmentRef
-from jinbao.model.errors import IdentityError, LinkError, StaleEpochError
+from jinbao.model.errors import IdentityError, LinkError, StaleEpochError, UnknownEpochError
 from jinbao.model.stream import Mark, StreamId
 from jinbao.model.zone import Endpoint
 from jinbao.trust.identity import check_row, parse_identity
@@ -79,7 +80,14 @@ class SimPeer:
             self._check_rows()
 
     def _check_rows(self) -> None:
+        """As a hello does: each brings its grant, then each is held against the topology."""
         caller, holder = self._caller(), self._holder()
+        for one, other in ((caller, holder), (holder, caller)):
+            with suppress(StaleEpochError):
+                try:
+                    check_row(parse_identity(one.identity.chain[0]), other.topology)
+                except UnknownEpochError:
+                    other.trust.learn_stapled([one.trust.proof(one.me.node)], one.me)
         try:
             check_row(parse_identity(caller.identity.chain[0]), holder.topology)
         except StaleEpochError as exc:

@@ -141,16 +141,13 @@ def test_what_nobody_closed_is_closed(guarded: MakeWorld) -> None:
 
 
 def test_a_promoted_province_takes_back_what_its_city_has(guarded: MakeWorld) -> None:
-    """Receipts a province had sent down, and what it had sent up, come back from the city and from the ministry."""
+    """What a province had sent down and up comes back; its city learns of the grant from the new holder itself."""
     with guarded(6) as world:
         submit(world)
         travel(world)
         world.follow(MINISTRY, ABOVE)
         promotion = Promotion(world, PROVINCE)
         promotion.declare()
-        for endpoint in world.zones:
-            if endpoint not in promotion.zones:
-                world.zones[endpoint].trust.take_in([promotion.document])
         before = kept(world, EXCHANGE, PROVINCE)
 
         [exchange] = [zone for zone in promotion.promote() if zone.zone == str(ABOVE)]

@@ -45,6 +45,8 @@ DOCUMENT_SCHEMA = {
 PART_BYTES = 30_000
 """A part fits in a cell of any segment (`limits.cell_bytes_max`) as base64."""
 
+_KINDS = frozenset(map(str, DocumentKind))
+
 _COLUMNS = {name: dtype == pl.String for name, dtype in DOCUMENT_SCHEMA.items()}
 
 
@@ -159,8 +161,10 @@ def _rows(document: TrustDocument) -> Iterator[dict[str, object]]:
 
 
 def _documents(frame: pl.DataFrame) -> Iterator[TrustDocument]:
-    """Documents out of the rows of a segment; raises ValueError for rows that are none."""
+    """Documents out of the rows of a segment, without kinds only a later release knows; ValueError for other rows."""
     for (kind, name, number), rows in groupby(frame.iter_rows(), key=lambda row: row[:3]):
+        if kind not in _KINDS:
+            continue
         yield TrustDocument(
             DocumentKind(kind), name, number, b"".join(b64decode(row[4], validate=True) for row in rows)
         )

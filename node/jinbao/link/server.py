@@ -32,6 +32,7 @@ from jinbao.model.errors import (
     PeerError,
     RevocationUnknownError,
     StaleEpochError,
+    UnknownEpochError,
 )
 from jinbao.model.quoting import quoted
 from jinbao.model.stream import Mark, StreamId
@@ -171,7 +172,7 @@ class LineServer:
     @asynccontextmanager
     async def _served(self, context: Context, kind: str, message: type[M]) -> AsyncIterator[tuple[Caller, M]]:
         """The proved caller and its request, within its quota; whoever is neither is refused, told and recorded."""
-        early = await self._lists(context) if kind == HELLO and self._lacks_lists(context) else None
+        early = await self._documents(context) if kind == HELLO and self._lacks_documents(context) else None
         caller = await self._caller(context)
         try:
             async with self._quota.place(caller.endpoint, kind):
@@ -187,16 +188,16 @@ class LineServer:
                 grpc.StatusCode.UNAVAILABLE, f"{kind}: expected a zone that can answer, got {exc.code}"
             )
 
-    def _lacks_lists(self, context: Context) -> bool:
-        """Whether a caller cannot be judged for want of a revocation list that is new enough."""
+    def _lacks_documents(self, context: Context) -> bool:
+        """Whether a caller cannot be judged for want of a revocation list that is new enough, or of a grant."""
         try:
             self._check.identify(context.auth_context())
         except PeerError as exc:
-            return isinstance(exc, RevocationUnknownError)
+            return isinstance(exc, RevocationUnknownError | UnknownEpochError)
         return False
 
-    async def _lists(self, context: Context) -> wire.HelloRequest:
-        """The hello of a caller nobody can judge yet, with the lists it brings taken in (clause 1.6).
+    async def _documents(self, context: Context) -> wire.HelloRequest:
+        """The hello of a caller nobody can judge yet, with the documents it brings taken in (clauses 1.6 and 1.7).
 
         TLS let it in by an authority of ours; few of them at a time, so that they starve nobody.
         """
@@ -206,7 +207,7 @@ class LineServer:
         return request
 
     async def _learn(self, request: wire.HelloRequest, context: Context) -> None:
-        """Take in the lists a hello brings: they prove themselves."""
+        """Take in the documents a hello brings: they prove themselves."""
         documents = list(request.trust)
         if not documents:
             return

@@ -98,13 +98,14 @@ class Standing:
         return near + [e for e in topology.endpoints() if self.me.node in topology.by_node[e.node].protects]
 
     def staple(self) -> list[bytes]:
-        """What another needs to judge our own certificates: their authorities, and the newest lists held."""
+        """What another needs to judge our own certificates: their authorities, the newest lists held, and our grant."""
         book = self.book()
         chain = [parse_certificate(der) for der in self.identity().certificates]
         keys = {key_id(c) for c in (*chain[1:], *_above(chain, book))}
         lists = [book.crls[key].der for key in sorted(keys) if key in book.crls]
         authorities = [c.public_bytes(Encoding.DER) for c in book.authorities if key_id(c) in keys]
-        documents = [*lists, *authorities][:STAPLED_MAX]
+        grant = self.proof(self.me.node)
+        documents = [*([grant] if grant else []), *lists, *authorities][:STAPLED_MAX]
         return documents if sum(map(len, documents)) <= STAPLED_BYTES_MAX else []
 
 

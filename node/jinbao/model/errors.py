@@ -96,6 +96,12 @@ class IdentityError(PeerError):
     code = "identity"
 
 
+class UnknownEpochError(IdentityError):
+    """A holder of a newer epoch than we know of: it brings the grant that says so, or is refused."""
+
+    code = "unknown_epoch"
+
+
 class RevokedError(IdentityError):
     """A certificate was taken back by the authority that issued it."""
 

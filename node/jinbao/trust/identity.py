@@ -18,7 +18,7 @@ from enum import StrEnum
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
-from jinbao.model.errors import IdentityError, StaleEpochError
+from jinbao.model.errors import IdentityError, StaleEpochError, UnknownEpochError
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint, Tier, Zone
 
@@ -96,7 +96,7 @@ def parse_identity(certificate: x509.Certificate) -> Identity:
 
 
 def check_row(identity: Identity, topology: Topology) -> None:
-    """Raise unless the identity is exactly its topology row; an older epoch is StaleEpochError."""
+    """Raise unless the identity is exactly its topology row: StaleEpochError for an older epoch, UnknownEpochError else."""
     endpoint = identity.endpoint
     row = topology.row(endpoint.node)
     if row is None or not topology.knows(endpoint):
@@ -106,7 +106,7 @@ def check_row(identity: Identity, topology: Topology) -> None:
     if said != held:
         raise IdentityError(f"caller {endpoint}", expected=" ".join(held), got=" ".join(said))
     if identity.epoch != row.epoch:
-        family = StaleEpochError if identity.epoch < row.epoch else IdentityError
+        family = StaleEpochError if identity.epoch < row.epoch else UnknownEpochError
         raise family(
             f"caller {endpoint}",
             expected=f"epoch {row.epoch}",
