@@ -152,6 +152,24 @@ def test_a_copy_is_opened_by_who_has_a_key_for_it(net: Net, say: Say, tmp_path: 
     assert (tmp_path / "b" / MARK).exists()
 
 
+def test_a_key_is_tried_before_it_is_needed(net: Net, say: Say, tmp_path: Path) -> None:
+    """The escrow key opens every key of every zone and status names who does; another key opens none, exit code 3."""
+    config = ("--config", net.config(BACKUP))
+    stranger = tmp_path / "stranger.pem"
+    assert say("standby", "key", "create", "drill", "--to", str(stranger)).code == 0
+
+    tried = say("standby", "key", "check", *escrow(net))
+    shut = say("standby", "key", "check", "--key", str(stranger), "--json", *config)
+    lines = json.loads(say("standby", "status", "--json", *config).out)["protected"]
+
+    assert tried.code == 0
+    assert tried.out.count(f"{CITY}/") == 2  # of the decision zone exchange gives what is kept
+    assert shut.code == 3
+    assert all(line["opened"] == 0 and line["shut"] for line in json.loads(shut.out)["zones"])
+    purposes = [[name.partition(":")[0] for name in line["opened_by"]] for line in lines]
+    assert purposes == [["drill", "escrow"]] * 5
+
+
 def test_keys_are_made_for_two_persons_and_for_drills(say: Say, tmp_path: Path) -> None:
     """An escrow key asks for two passphrases; each kind prints the line for the settings and is made once."""
     files = [tmp_path / "first", tmp_path / "second"]

@@ -72,7 +72,7 @@ from jinbao.registry.standards import load_standards
 from jinbao.source.state import SourceState, StateProjection
 from jinbao.standby.cuts import CutProjection, Cuts
 from jinbao.standby.following import JournalHandler
-from jinbao.standby.objects import BackupShelf, ObjectGiver
+from jinbao.standby.objects import RINGS, BackupShelf, ObjectGiver
 from jinbao.standby.witnessing import CutSealer, CutsHandler
 from jinbao.store.ahead import SideBySide, ahead
 from jinbao.store.engine import Store
@@ -610,7 +610,7 @@ def _topology(
 def _shelf(me: Endpoint, directory: Path, trust: TrustKeeper, ports: Ports) -> BackupShelf:
     """The shelf, without what a killed process left on its way; of a site that protects others it holds ciphertext."""
     claims = ClaimVerifier(me.node, trust.book, trust.topology, ports.now)
-    shelf = BackupShelf(directory / "segments", ports.files, claims.verify, directory / "copy-rings")
+    shelf = BackupShelf(directory / "segments", ports.files, claims.verify, directory / RINGS)
     shelf.sweep()
     return shelf
 

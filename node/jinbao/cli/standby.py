@@ -84,9 +84,14 @@ def _show(found: dict[str, Any]) -> None:
             "seen_s_ago": t("seen, s ago", "上次应答（秒前）"),
             "missing": t("missing segments", "缺失段"),
             "verified_at": t("all read again by", "最近全部重读"),
+            "opened_by": t("opened by", "可打开者"),
             "held": t("held", "暂停原因"),
         }
-        show.table(found["protected"], columns)
+        lines = [
+            line | {"opened_by": ", ".join(name.partition(":")[0] for name in line["opened_by"])}
+            for line in found["protected"]
+        ]
+        show.table(lines, columns)
     if found["drills"]:
         columns = {
             "node": t("drilled node", "已演练节点"),

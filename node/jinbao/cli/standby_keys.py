@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from jinbao.cli import show
-from jinbao.cli.asking import ask, asking
+from jinbao.cli.asking import ask, asking, config_option, json_option
 from jinbao.cli.words import t
 from jinbao.model.zone import Zone
 
@@ -113,3 +113,35 @@ def rotate(config: Path, zone: str, as_json: bool) -> None:
         show.as_json(found)
         return
     show.result(t("copies are encrypted by {key} from now on", "此后副本以 {key} 加密").format(**found))
+
+
+@key.command(
+    help=t(
+        "At the backup: whether a private key opens every copy there is, tried before it is needed; no copy is read.",
+        "在灾备：在需要之前验证私钥能否打开全部副本；不读取副本。",
+    ),
+    epilog="jinbao standby key check --key escrow.pem --passphrase-file first --passphrase-file second",
+)
+@key_option
+@passphrase_option
+@config_option
+@json_option
+@click.pass_context
+def check(
+    ctx: click.Context, keys: tuple[Path, ...], passphrases: tuple[Path, ...], config: Path, as_json: bool
+) -> None:
+    """Exit code 3 where it opens less than all."""
+    from jinbao.appliance.key_check import check_keys
+    from jinbao.appliance.settings import load
+
+    found = [tried.body() for tried in check_keys(load(config), keys, passphrases)]
+    if as_json:
+        show.as_json({"zones": found})
+    else:
+        columns = {
+            "zone": t("zone", "分区"),
+            "opened": t("keys opened", "已打开密钥"),
+            "shut": t("NOT opened", "未能打开"),
+        }
+        show.table([line | {"shut": ", ".join(line["shut"])} for line in found], columns)
+    ctx.exit(3 if any(line["shut"] for line in found) else 0)

@@ -318,6 +318,9 @@ def _checked(path: Path, name: str, size: int) -> ObjectFile:
 Ring = dict[tuple[str, str], WrappedKey]
 """Wrapped keys of one zone, by key and recipient."""
 
+RINGS = "copy-rings"
+"""Folder of a backup site's zone in which the wrapped keys of each protected zone lie."""
+
 RING_KEYS_MAX = 5 * KEYS_MAX
 """Pairs that are kept of one zone: twenty-five years of a new escrow each year."""
 
@@ -342,6 +345,13 @@ def read_ring(path: Path) -> Ring:
         }
     except (OSError, ValueError, TypeError):
         return {}
+
+
+def openers(ring: Ring) -> list[str]:
+    """Recipients for whom every key of a zone is wrapped: whoever opens everything of it, now and later."""
+    keys = {key for key, _ in ring}
+    names = sorted({recipient for _, recipient in ring})
+    return [name for name in names if all((key, name) in ring for key in keys)]
 
 
 class Opener:

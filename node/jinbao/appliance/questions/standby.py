@@ -23,6 +23,7 @@ from jinbao.model.batch import VerifiedBatch
 from jinbao.model.errors import UsageError
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.standby.cuts import Cut
+from jinbao.standby.objects import openers, read_ring, ring_path
 
 REPORT_CHARACTERS_MAX = 500_000
 """A report has a line for each zone, and at most some twenty for what is wrong with it."""
@@ -83,6 +84,7 @@ def _line(asked: Asked, cut: Cut) -> Body:
         "capture_age_s": round(captured, 1) if math.isfinite(captured) else None,
         "seen_s_ago": contact.seconds_ago if contact else None,
         "held": held[2] if held else "",
+        "opened_by": openers(read_ring(ring_path(zone.shelf.rings, by))),
     }
 
 
