@@ -200,6 +200,26 @@ def test_a_copy_that_moved_is_declared_again(guarded: MakeWorld) -> None:
             promotion.promote()
 
 
+def test_a_node_is_promoted_again(guarded: MakeWorld) -> None:
+    """A city that went on at its backup site is declared and granted once more, and goes on at the third epoch."""
+    with guarded(10) as world:
+        for epoch in (2, 3):
+            submit(world)
+            travel(world)
+            promotion = Promotion(world, CITY)
+            promotion.declare()
+            promotion.promote()
+            known = [world.zones[endpoint].trust.grant_of(CITY) for endpoint in promotion.zones]
+            assert [grant.epoch if grant else 0 for grant in known] == [epoch] * 3
+            world.settle()
+            assert {zone.index.epoch() for e, zone in world.zones.items() if e in promotion.zones} == {epoch}
+            promotion.end()
+
+        submit(world)
+        world.settle()
+        check_rest(world)
+
+
 KILLS = [
     *("rebuild.after_segment", "ledger.before_record", "promote.after_build"),
     *("ledger.after_record", "promote.after_grant", "promote.after_journal"),

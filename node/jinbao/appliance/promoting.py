@@ -164,8 +164,7 @@ def take_over(
         found = {}
         for copy in copies:
             zone = zones[copy.stream.origin.zone]
-            if zone.trust.grant_of(grant.node) is None:
-                zone.trust.take_in([grant_document(sealed)])
+            zone.trust.take_in([grant_document(sealed)])
             hit(TOLD)
             _take_journal(zone, copy)
             found[zone.me.zone] = _begun(zone, copy, built[zone.me.zone])
