@@ -42,7 +42,7 @@ from jinbao.model.acts import Act
 from jinbao.model.errors import IdentityError, LocalError, UsageError
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint, Zone
-from jinbao.standby.rebuilding import Copy
+from jinbao.standby.rebuilding import Copy, as_of
 from jinbao.trust.digest import Digest
 from jinbao.trust.identity import check_row, parse_identity
 from jinbao.trust.suites import check_signature, sealing_suite
@@ -188,18 +188,21 @@ def test_a_drill_begins_in_an_empty_place(settled_world: World, tmp_path: Path) 
 
 
 def test_a_node_is_drilled_as_it_was_at_a_moment(settled_world: World, tmp_path: Path) -> None:
-    """Asked for a moment, each zone is built up to its last act by then; before its first there is none."""
+    """Asked for a moment, each zone is built up to its last act by then; one that did not exist yet is named."""
     copy = copy_of(settled_world.zones[BACKUP], PROTECTED[1])
     times = [entry.at for entry in copy.entries()]
     middle = times[len(times) // 2]
 
-    report = drilled(settled_world, [copy.until(middle)], tmp_path / "place")
+    then, not_yet = as_of([copy], middle)
+    report = drilled(settled_world, then, tmp_path / "place")
 
     assert report.ok
     assert report.zones[0].restored_to == middle
     assert report.zones[0].acts == sum(at <= middle for at in times)
-    with pytest.raises(UsageError, match="after its first act"):
-        copy.until("2000-01-01T00:00:00Z")
+    assert not_yet == []
+    assert copy.until("2000-01-01T00:00:00Z") is None
+    with pytest.raises(UsageError, match="after their first act"):
+        as_of([copy], "2000-01-01T00:00:00Z")
 
 
 def test_a_report_is_signed_and_kept(settled_world: World) -> None:

@@ -71,6 +71,8 @@ class Report:
     ok: bool
     seconds: float
     zones: list[ZoneDrill]
+    not_yet: list[str] = field(default_factory=list)
+    """Zones that had recorded nothing at the moment that was asked for."""
 
     def body(self) -> dict[str, Any]:
         """As JSON."""

@@ -267,6 +267,7 @@ def _drilled(
     from jinbao.appliance.drilling import ZoneDrill
     from jinbao.appliance.drilling import drill as run
     from jinbao.appliance.restoring import read_copy
+    from jinbao.standby.rebuilding import as_of
 
     home = settings.directory(Zone.EXCHANGE)
     with tempfile.TemporaryDirectory(prefix="drill-", dir=home) as scratch:
@@ -277,14 +278,15 @@ def _drilled(
             elif line["zone"].startswith(f"{node}/"):
                 lines = Path(scratch) / line["zone"].replace("/", "-")
                 said = ask_for_file(lines, config, str(Zone.EXCHANGE), "standby.copy", protected=line["zone"])
-                copy = read_copy(lines, said, opens)
-                copies.append(copy.until(moment) if moment else copy)
+                copies.append(read_copy(lines, said, opens))
+        copies, not_yet = as_of(copies, moment) if moment else (copies, list[str]())
 
         def tell(zone: str) -> None:
             if not as_json:
                 show.talk(f"· {zone}")
 
         report = run(copies, settings, Path(scratch) / "place", tell)
+    report.not_yet = not_yet
     for zone in without:
         report.zones.append(ZoneDrill(zone, wrong=["there is no copy of it"]))
     report.ok = report.ok and not without
@@ -342,6 +344,8 @@ def _show_report(report: dict[str, Any]) -> None:
     for zone in report["zones"]:
         for line in zone["wrong"]:
             show.result(f"  - {zone['zone']}: {line}")
+    for zone in report["not_yet"]:
+        show.result(t(f"{zone} did not exist yet", f"{zone} 当时尚不存在"))
     good = t("{node}: all well, {seconds} s", "{node}：全部正确，用时 {seconds} 秒")
     bad = t("{node}: NOT well, {seconds} s", "{node}：有错误，用时 {seconds} 秒")
     show.result((good if report["ok"] else bad).format(**report))

@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -103,21 +103,17 @@ class Copy:
             )
         return self.at or self.held
 
-    def until(self, moment: str) -> Copy:
+    def until(self, moment: str) -> Copy | None:
         """The same copy up to the last act recorded at a moment or before it, by the zone's clock: UTC, RFC 3339.
 
-        Raises UsageError if there is none.
+        None where the zone had recorded nothing by then. Raises UsageError for what is no moment.
         """
         last, until = 0, _utc(moment)
         for entry in self.entries():
             if datetime.fromisoformat(entry.at) > until:
                 break
             last = entry.lsn
-        if not last:
-            raise UsageError(
-                f"copy of {self.stream.origin}", expected="a moment after its first act", got=moment
-            )
-        return replace(self, at=last)
+        return replace(self, at=last) if last else None
 
     def objects(self) -> Iterator[SegmentRef]:
         """Every segment the batches name, acts and all, of later acts too: once each, but for purged spares.
@@ -211,6 +207,17 @@ def acts_of(body: bytes, ref: SegmentRef) -> list[Entry]:
         return of_frame(pl.read_parquet(io.BytesIO(body)))
     except (UnacceptableError, pl.exceptions.PolarsError) as exc:
         raise UnprovableError(f"segment {ref.sha256[:12]}", expected="acts", got=str(exc)) from exc
+
+
+def as_of(copies: Sequence[Copy], moment: str) -> tuple[list[Copy], list[str]]:
+    """The copies of a node as it was at a moment, and the zones that did not exist yet; UsageError if none did."""
+    found = {str(copy.stream.origin): copy.until(moment) for copy in copies}
+    then = [copy for copy in found.values() if copy is not None]
+    if not then:
+        raise UsageError(
+            f"copies of {', '.join(found)}", expected="a moment after their first act", got=moment
+        )
+    return then, [zone for zone, copy in found.items() if copy is None]
 
 
 def _utc(text: str) -> datetime:
