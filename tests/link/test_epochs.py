@@ -88,6 +88,9 @@ class Old:
         self.told.append((list(documents), peer))
 
 
+CALLS = 8
+"""Beyond its soft bound the library drops metadata by chance: one call that goes well shows little."""
+
 METHODS = {
     "Hello": wire.HelloRequest(nonce=bytes(32), versions=[VERSION]).SerializeToString(),
     "Follow": wire.FollowRequest().SerializeToString(),
@@ -136,16 +139,17 @@ def test_nobody_else_is_shown_a_grant(network: Network, caller: Endpoint) -> Non
     "size", [0, PROOF_BYTES_MAX], ids=["as long as a grant is", "as long as one may be shown"]
 )
 def test_the_caller_hands_the_grant_on_once(network: Network, size: int) -> None:
-    """What a refused caller is shown is learned once and whole, up to the longest that is shown; it stays refused."""
+    """What a refused caller is shown is learned once a call and whole, up to the longest that is shown."""
     proof = os.urandom(size) or grant_of(network, CITY)
     old = Old(network)
     with listening(granted(network, proof), PROVINCE) as server:
         client = old.client(PROVINCE, server.address)
-        with pytest.raises(IdentityError, match="expected epoch 2, got epoch 1"):
-            client.headers([], 10, 0.0)
+        for _ in range(CALLS):
+            with pytest.raises(IdentityError, match="expected epoch 2, got epoch 1"):
+                client.headers([], 10, 0.0)
         client.close()
 
-    assert old.told == [([proof], PROVINCE)]
+    assert old.told == [([proof], PROVINCE)] * CALLS
 
 
 def test_a_grant_that_is_too_long_to_show_is_left_out(network: Network) -> None:
