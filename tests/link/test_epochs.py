@@ -30,14 +30,26 @@ from tests.link.test_callers import second_epoch
 from tests.link.zones import zones
 
 from jinbao.appliance.assembly import OpenZone
+from jinbao.appliance.network import AUTHORITIES
+from jinbao.appliance.trust_keeper import document_of
+from jinbao.authority.demo import DemoAuthorities
 from jinbao.authority.identity_files import ZoneIdentity
 from jinbao.link.client import LineClient
 from jinbao.link.hello import VERSION
 from jinbao.link.server import SERVICE
 from jinbao.link.standing import GRANT_METADATA, PROOF_BYTES_MAX, Standing
-from jinbao.model.errors import IdentityError, JinbaoError, LinkError, StaleEpochError
+from jinbao.model.errors import (
+    IdentityError,
+    JinbaoError,
+    LinkError,
+    RevocationUnknownError,
+    RevokedError,
+    StaleEpochError,
+)
 from jinbao.model.grant import Grant, GrantedCut
+from jinbao.model.trust import DocumentKind
 from jinbao.model.zone import Endpoint, Zone
+from jinbao.trust.book import TrustBook
 from jinbao.trust.encoding import envelope_message
 from jinbao.trust.grants import DECLARATION_CHARACTERS_MAX, seal_grant
 from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
@@ -59,10 +71,16 @@ class Granted(Network):
     """A network in which the city's identity has another holder, as those know who hold a proof of it."""
 
     proofs: Mapping[str, bytes] = field(default_factory=dict)
+    documents: tuple[bytes, ...] | None = None
+    """Authorities and lists everybody holds, where they are others than those of the network's first day."""
 
     def standing(self, me: Endpoint, now: Now, identity: ZoneIdentity | None = None) -> Standing:
         """With the proofs."""
-        return replace(super().standing(me, now, identity), proof=lambda node: self.proofs.get(node, b""))
+        made = replace(super().standing(me, now, identity), proof=lambda node: self.proofs.get(node, b""))
+        if self.documents is not None:
+            book = TrustBook.of(made.identity().anchors, self.documents)  # type: ignore[attr-defined]
+            made.book = lambda: book
+        return made
 
 
 def granted(network: Network, proof: bytes) -> Granted:
@@ -113,6 +131,58 @@ def test_whoever_is_refused_for_its_epoch_finds_the_grant(network: Network, meth
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
     assert dict(caught.value.trailing_metadata())[GRANT_METADATA] == proof
     assert [type(exc) for _, exc in server.refusals] == [StaleEpochError]
+
+
+@pytest.fixture(scope="module")
+def taking_back(tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, Mapping[str, tuple[bytes, ...]]]:
+    """A network whose authority took the city's certificates back; what is known of that, by how much is."""
+    directory = tmp_path_factory.mktemp("taken") / "network"
+    with zones(directory) as opened:
+        authorities = DemoAuthorities(directory=directory / AUTHORITIES)
+        for folder in sorted((directory / AUTHORITIES).iterdir()):
+            authorities.authority(folder.name, opened.network.topology.trust_domain)
+        authorities.revoke(CITY, opened.network.topology, "superseded")
+        listed = authorities.documents()
+        certificates = tuple(d for d in listed if document_of(d).kind is DocumentKind.AUTHORITY)
+        return opened.network, {"taken back": listed, "no list at hand": certificates}
+
+
+@pytest.mark.fault_row(52)
+@pytest.mark.parametrize("known", ["taken back", "no list at hand"])
+def test_a_certificate_taken_back_for_it_is_told_of_the_epoch(
+    taking_back: tuple[Network, Mapping[str, tuple[bytes, ...]]], known: str
+) -> None:
+    """The authority of a promoted node takes the old certificates back: their holder finds the grant all the same."""
+    network, documents = taking_back
+    proof, old = grant_of(network, CITY), Old(network)
+    after = replace(granted(network, proof), documents=documents[known])
+    with listening(after, PROVINCE) as server:
+        client = old.client(PROVINCE, server.address)
+        with pytest.raises(IdentityError, match="expected epoch 2, got epoch 1"):
+            client.headers([], 10, 0.0)
+        client.close()
+
+    assert old.told == [([proof], PROVINCE)]
+    assert [type(exc) for _, exc in server.refusals] == [StaleEpochError]
+
+
+@pytest.mark.parametrize("known", ["taken back", "no list at hand"])
+def test_a_certificate_taken_back_at_its_epoch_is_told_so(
+    taking_back: tuple[Network, Mapping[str, tuple[bytes, ...]]], known: str
+) -> None:
+    """Where nobody was granted the identity, a certificate that was taken back, or may be, is refused as that."""
+    network, documents = taking_back
+    now = Granted(network.directory, network.topology, {CITY.node: b"a grant"}, documents[known])
+    with (
+        listening(now, PROVINCE) as server,
+        channel(network, CITY, PROVINCE, server.address) as opened,
+        pytest.raises(grpc.RpcError) as caught,
+    ):
+        list(opened.unary_stream(f"/{SERVICE}/Follow")(METHODS["Follow"], timeout=5))
+
+    assert GRANT_METADATA not in dict(caught.value.trailing_metadata())
+    family = RevokedError if known == "taken back" else RevocationUnknownError
+    assert [type(exc) for _, exc in server.refusals] == [family]
 
 
 @pytest.mark.parametrize("caller", [SIBLING, CITY], ids=["a sibling", "the new holder"])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 import signal
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,12 +19,13 @@ from tests.cli.conftest import Say
 from tests.cli.harness import Net, Said, command, environment
 from tests.cli.test_authorities import until_it_listens
 from tests.link.zones import serving
+from tests.servers import await_
 from tests.sim.world import Plan, World
 from tests.standby.following import BACKUP, CITY, PROVINCE
 from tests.standby.network import standby_net
 from tests.standby.test_promotion import submit, travel
 
-from jinbao.appliance.admin_client import ask
+from jinbao.appliance.admin_client import ask, is_running
 from jinbao.appliance.assembly import open_zone
 from jinbao.appliance.loopback import free_port
 from jinbao.appliance.network import AUTHORITIES, COPY_KEYS, PERSONS, write_settings
@@ -136,6 +140,7 @@ class Lost:
         old = self.settings(node)
         home.mkdir(mode=0o700)
         body = old.model_dump(exclude_unset=True) | {"data_directory": home} | changed
+        body["zones"] = {z: one | {"http": f"127.0.0.1:{free_port()}"} for z, one in body["zones"].items()}
         if body.get("sources"):
             shutil.copy2(self.directory / node / "business.db", home)
             body["sources"] = [{"name": "city", "url": f"sqlite:///{home / 'business.db'}"}]
@@ -169,3 +174,78 @@ def lost(plan: Plan, directory: Path, say: Say) -> Lost:
     net = standby_net(plan, directory)
     quick(net, {})
     return Lost(net, say)
+
+
+@dataclass(frozen=True)
+class Process:
+    """A zone in a process of its own."""
+
+    settings: Settings
+    zone: Zone
+    served: subprocess.Popen[bytes]
+    log: Path
+
+    def ask(self, question: str, **arguments: Any) -> dict[str, Any]:
+        """One question over its socket."""
+        assert self.served.poll() is None, self.log.read_text(encoding="utf-8")[-2000:]
+        return ask(self.settings, self.zone, question, arguments)
+
+    def page(self, path: str) -> tuple[int, str]:
+        """A page of its web port."""
+        address = self.settings.zones[self.zone].http
+        try:
+            with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as exc:
+            with exc:
+                return exc.code, exc.read().decode()
+
+    def heads(self) -> dict[str, int]:
+        """How far it sealed each of its own streams that have segments."""
+        me = f"{self.settings.node}/{self.zone}/"
+        found: dict[str, int] = {}
+        for line in self.ask("report.segments")["segments"]:
+            if line["stream"].startswith(me):
+                found[line["stream"]] = max(line["seq"], found.get(line["stream"], 0))
+        return found
+
+    def acts(self) -> int:
+        """How many acts it recorded."""
+        return int(self.ask("status")["journal"]["acts"])
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """What its log says of an event."""
+        lines = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines() if line]
+        return [line for line in lines if line.get("event") == name]
+
+    def capture(self) -> None:
+        """Run a capture, and wait until it is judged."""
+        before = self.ask("capture.run")["after_run"]
+
+        def done() -> bool:
+            found = self.ask("capture.show")
+            judged = {verdict["run"] for verdict in found["verdicts"]}
+            return found["run"] > before and judged == {f"run-{found['run']:06d}"}
+
+        await_(done)
+
+
+@contextmanager
+def process(settings: Settings, zone: Zone, log: Path) -> Iterator[Process]:
+    """A zone that serves, once it answers; asked to end afterwards, it ends well."""
+    config = settings.data_directory / "node.toml"
+    with log.open("ab") as told:
+        served = subprocess.Popen(
+            command("serve", "--config", str(config), "--zone", str(zone)),
+            env=environment(LC_ALL="C.UTF-8"),
+            stdout=told,
+            stderr=told,
+        )
+    made = Process(settings, zone, served, log)
+    try:
+        await_(lambda: is_running(settings, zone) or served.poll() is not None)
+        assert served.poll() is None, log.read_text(encoding="utf-8")[-2000:]
+        yield made
+    finally:
+        served.terminate()
+        assert served.wait(30) == 0, log.read_text(encoding="utf-8")[-2000:]

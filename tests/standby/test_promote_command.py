@@ -1,4 +1,4 @@
-"""`jinbao standby plan` and `promote`: the operator sees what would come back, brings it back, and is told what is in the way."""
+"""`jinbao standby plan` and `promote`: what would come back is shown, comes back, and what is in the way is said."""
 
 from __future__ import annotations
 
