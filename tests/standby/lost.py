@@ -99,18 +99,18 @@ class Lost:
         """The option that names the signed topology."""
         return "--topology", str(self.directory / "topology.sealed")
 
-    def know(self, grant: Path) -> Said:
-        """The authority takes in the grant, with the lists of who certified the parent."""
-        trust = self.directory / "trust.pem"
-        trust.unlink(missing_ok=True)
-        above = str(self.directory / AUTHORITIES / "100000")
-        for line in (
-            ("export", above, "--out", str(trust)),
-            ("import", self.authority, str(trust)),
-            ("grant", self.authority, str(grant), *self.topology),
-        ):
+    def introduce(self) -> None:
+        """The authority has the lists of who certified the parent."""
+        trust, above = self.directory / "trust.pem", str(self.directory / AUTHORITIES / "100000")
+        for line in (("export", above, "--out", str(trust)), ("import", self.authority, str(trust))):
             said = self.say("ca", *line)
             assert said.code == 0, said.err
+
+    def know(self, grant: Path) -> Said:
+        """The authority takes in the grant."""
+        self.introduce()
+        said = self.say("ca", "grant", self.authority, str(grant), *self.topology)
+        assert said.code == 0, said.err
         return said
 
     @contextmanager
