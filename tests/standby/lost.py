@@ -40,7 +40,7 @@ WHY = {"reason": "fire in the data centre"}
 REASON = ("--reason", WHY["reason"])
 ABOVE = Endpoint(PROVINCE, Zone.EXCHANGE)
 
-PACE = {"follow_wait_s": 0.2, "interval_s": 0.05, "backoff_max_s": 0.5, "capture_cron": ""}
+PACE: dict[str, Any] = {"follow_wait_s": 0.2, "interval_s": 0.05, "backoff_max_s": 0.5, "capture_cron": ""}
 """Quick rounds, and no capture nobody asked for."""
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,8 @@ from tests.servers import await_
 from tests.sim.business import Business
 from tests.sim.invariants import headers
 from tests.sim.world import Plan
-from tests.standby.following import CITY
-from tests.standby.lost import ABOVE, WHY, Lost, Process, lost, process
+from tests.standby.following import BACKUP, CITY
+from tests.standby.lost import ABOVE, PACE, WHY, Lost, Process, lost, process
 
 from jinbao.appliance.admin_client import AskedError
 from jinbao.appliance.assembly import OpenZone
@@ -73,6 +74,13 @@ def refused(zone: Process, question: str, **arguments: object) -> str:
     return caught.value.code
 
 
+def _is_at_rest(zones: Sequence[Process]) -> bool:
+    """Whether the rounds that were under way have ended: nothing is recorded for as long as thirty rounds take."""
+    before = [zone.acts() for zone in zones]
+    time.sleep(30 * PACE["interval_s"])
+    return [zone.acts() for zone in zones] == before
+
+
 def libraries(heads: dict[str, int]) -> dict[str, int]:
     """Heads without those of the acts themselves."""
     return {stream: seq for stream, seq in heads.items() if "/journal/" not in stream}
@@ -92,7 +100,7 @@ def test_a_running_city_steps_down_and_stays_so(city: Lost, tmp_path: Path) -> N
         city.granted()
         for zone in zones:
             steps_down(zone)
-        time.sleep(0.5)  # whatever was under way has ended
+        await_(lambda: _is_at_rest(zones))
         heads, acts = [zone.heads() for zone in zones], [zone.acts() for zone in zones]
         run = production.ask("capture.show")["run"]
         edit(settings)
@@ -111,6 +119,7 @@ def test_a_running_city_steps_down_and_stays_so(city: Lost, tmp_path: Path) -> N
             metrics = zone.page("/metrics")[1]
             assert "jinbao_zone_superseded 1.0" in metrics
             assert "jinbao_identity_epoch 1.0" in metrics
+        assert 'jinbao_peers_refused_total{code="stale_epoch"}' in exchange.page("/metrics")[1]
         learned = [[event["peer"] for event in zone.events("trust_learned")] for zone in zones]
         assert learned == [[str(EXCHANGE)], [str(ABOVE)]]
 
@@ -121,6 +130,22 @@ def test_a_running_city_steps_down_and_stays_so(city: Lost, tmp_path: Path) -> N
             assert zone.heads() == held
             assert refused(zone, "standby.rotate") == "superseded"
             assert len(zone.events("zone_superseded")) == 2
+
+
+def test_a_backup_shows_the_epoch_it_knows(city: Lost) -> None:
+    """The epoch of each protected node is a gauge of its backup, which moves when the grant is learned."""
+    grant = city.granted()
+    with city.serving(BACKUP) as backup:
+
+        def epochs() -> list[float | None]:
+            read = backup.zone.metrics.registry.get_sample_value
+            return [read("jinbao_standby_epoch", {"node": node}) for node in (CITY, ABOVE.node)]
+
+        before = epochs()
+        content = base64.b64encode(grant.read_bytes()).decode()
+        city.ask(BACKUP, "trust.import", name=grant.name, content=content, **WHY)
+
+        assert (before, epochs()) == ([1.0, 1.0], [2.0, 1.0])
 
 
 @contextmanager
