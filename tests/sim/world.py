@@ -23,7 +23,7 @@ from tests.sim.peers import SimPeer, Weather
 
 from jinbao.appliance.assembly import OpenZone, Ports, open_zone
 from jinbao.appliance.carrying import Carrying, between
-from jinbao.appliance.network import BACKUP, DEMO_NODES, PlannedNode, make_network
+from jinbao.appliance.network import AUTHORITIES, BACKUP, DEMO_NODES, PlannedNode, make_network
 from jinbao.appliance.settings import Settings
 from jinbao.authority.demo import DemoAuthorities
 from jinbao.authority.identity_files import load_identity
@@ -94,7 +94,8 @@ def lay_down(directory: Path, cities: int, *, guarded: bool = False) -> Plan:
             nodes.append(PlannedNode(*_names(node), sources=(source,)))
         else:
             nodes.append(node)
-    authorities = DemoAuthorities(now=START - timedelta(days=30), life=_LIFE)
+    beside = directory / AUTHORITIES if guarded else None  # for tests that steer them by the command line
+    authorities = DemoAuthorities(now=START - timedelta(days=30), life=_LIFE, directory=beside)
     topology, settings = make_network(
         directory, nodes, overrides={"period": PERIOD}, authorities=authorities, made_at=START
     )

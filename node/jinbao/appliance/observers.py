@@ -46,6 +46,7 @@ _ALARMS = frozenset(
         "drill_failed",
         "node_declared",
         "identity_granted",
+        "zone_superseded",
         "zone_failed",
     }
 )

@@ -12,15 +12,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from jinbao.appliance.assembly import OpenZone, Ports, open_zone, stream_of
 from jinbao.appliance.observers import log_beside
-from jinbao.appliance.restoring import Place, Rebuilt, rebuild
+from jinbao.appliance.restoring import Place, Rebuilt, rebuild, require_buildable
 from jinbao.appliance.settings import Settings
 from jinbao.appliance.trust_keeper import grant_document
 from jinbao.appliance.zone_lock import Purpose
 from jinbao.authority.identity_files import load_identity
+from jinbao.authority.tokens import Token
 from jinbao.flow.healing import Healing, Returned
 from jinbao.flow.ports import Peer
 from jinbao.journal.index import Counter
@@ -117,13 +119,31 @@ def require_place(grant: Grant, settings: Settings) -> None:
         )
 
 
+def require_opened(copies: Sequence[Copy]) -> None:
+    """Raise UsageError where the keys given do not open a copy, and CorruptionError where its first segment is damaged."""
+    for copy in copies:
+        for ref in islice(copy.objects(), 1):
+            for _ in copy.blocks(ref):
+                pass
+
+
+def require_empty(copies: Sequence[Copy], settings: Settings) -> None:
+    """Raise LocalError unless every zone's directory is empty, or begun by a promotion of the same copies."""
+    for copy in copies:
+        require_buildable(copy, _place(copy, settings))
+
+
+def _place(copy: Copy, settings: Settings) -> Place:
+    zone = copy.stream.origin.zone
+    return Place(settings.directory(zone), settings.zones[zone].database)
+
+
 def build(copies: Sequence[Copy], backup: Settings, settings: Settings, tell: Tell) -> dict[Zone, Rebuilt]:
-    """Build every zone that is not built yet in its directory of the new place."""
+    """Build every zone that is not built yet in its directory of the new place, once all of them can be."""
+    require_empty(copies, settings)
     built = {}
     for copy in copies:
-        zone = copy.stream.origin.zone
-        place = Place(settings.directory(zone), settings.zones[zone].database)
-        built[zone] = rebuild(copy, backup, place, tell)
+        built[copy.stream.origin.zone] = rebuild(copy, backup, _place(copy, settings), tell)
         hit(BUILT)
     return built
 
@@ -223,6 +243,8 @@ def _heal(
         for zone in below:
             take(Zone.EXCHANGE, InProcess(zones[zone].me, exchange.me, zones[zone].counter))
     for one, heals in healing.items():
+        if not zones[one].succession.is_unhealed:  # it ended before a kill, and may have served since
+            continue
         cut = grant.cut(one)
         assert cut is not None, "zones are those of the grant's cuts"
         heals.end(cut.lsn, asked[one], grant.without)
@@ -355,12 +377,19 @@ def promote(
     return Promoted(grant.node, grant.epoch, zones, [str(e) for e in grant.without], seconds)
 
 
-def require_token(epoch: int, grant: Grant) -> None:
-    """Raise UsageError for a token that was made before the authority knew the grant."""
-    if epoch != grant.epoch:
+def require_token(token: Token, grant: Grant) -> None:
+    """Raise UsageError for a token of another node, of an older epoch, or of an authority nobody can call."""
+    if (token.node, token.epoch) != (grant.node, grant.epoch):
         raise UsageError(
             "--token",
-            expected=f"one for epoch {grant.epoch}",
-            got=f"epoch {epoch}",
+            expected=f"one of {grant.node} for epoch {grant.epoch}",
+            got=f"one of {token.node} for epoch {token.epoch}",
             next_step="jinbao ca grant, and then jinbao ca token",
+        )
+    if not token.address:
+        raise UsageError(
+            "--token",
+            expected="the address of its authority",
+            got="none",
+            next_step="leave it out, and enrol the zones by jinbao enrol --request when it is asked for",
         )

@@ -180,21 +180,33 @@ def _rows(store: Store, tables: Sequence[sa.Table]) -> dict[str, int]:
         }
 
 
+def require_buildable(copy: Copy, place: Place) -> None:
+    """Raise LocalError for a directory that has anything in it but what was built of this copy, whole or in part."""
+    directory, mark = place.directory, place.directory / MARK
+    if not directory.is_dir() or _built(copy, place) is not None:
+        return
+    found = sorted(path.name for path in directory.iterdir() if path.suffix != ".tmp")
+    if found and not (mark.is_file() and mark.read_text(encoding="utf-8") == _marked(copy)):
+        raise LocalError(
+            f"directory {directory}",
+            expected="an empty one, or a rebuild of the same zone that did not end",
+            got=f"{found[0]} and perhaps more",
+            next_step="name another directory: nothing is ever written over",
+        )
+
+
+def _marked(copy: Copy) -> str:
+    return f"{copy.stream}\n"
+
+
 def _begin(copy: Copy, place: Place, files: Files) -> None:
     """Mark an empty directory, or go on in one that has the mark of the same zone."""
+    require_buildable(copy, place)
     directory, mark = place.directory, place.directory / MARK
-    said = f"{copy.stream}\n"
-    if directory.is_dir() and any(p.suffix != ".tmp" for p in directory.iterdir()):
-        if not mark.is_file() or mark.read_text(encoding="utf-8") != said:
-            raise LocalError(
-                f"directory {directory}",
-                expected="an empty one, or a rebuild of the same zone that did not end",
-                got=f"{min(p.name for p in directory.iterdir())} and perhaps more",
-                next_step="name another directory: nothing is ever written over",
-            )
+    if mark.exists():
         if not place.database:
             for path in directory.glob("zone.db*"):
                 path.unlink()
         return
     files.make_directory(directory)
-    _write(files, mark, said)
+    _write(files, mark, _marked(copy))

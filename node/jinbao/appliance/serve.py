@@ -556,6 +556,10 @@ class ZoneService:
             labels = {"authority": crl.authority.rfc4514_string()[:120]}
             yield "jinbao_revocation_list_due_timestamp_seconds", labels, crl.next_update.timestamp()
         yield "jinbao_topology_version", none, zone.topology.version
+        yield "jinbao_identity_epoch", none, zone.succession.epoch
+        yield "jinbao_zone_superseded", none, float(zone.superseded)
+        for node in dict.fromkeys(e.node for e in zone.topology.protected(zone.me)):
+            yield "jinbao_standby_epoch", {"node": node}, zone.topology.by_node[node].epoch
         yield "jinbao_database_log_bytes", none, zone.store.log.bytes() if zone.store.is_sqlite else 0
         yield "jinbao_disk_free_bytes", none, zone.ports.files.free_bytes(zone.shelf.root)
         yield "jinbao_disk_full_in_seconds", none, self._disk_full_in_s

@@ -32,6 +32,11 @@ class Succession:
         self._settled = 0
 
     @property
+    def epoch(self) -> int:
+        """The epoch of the identity we hold."""
+        return self._epoch()
+
+    @property
     def is_superseded(self) -> bool:
         """Whether our identity has another holder."""
         row = self._topology().row(self._me.node)

@@ -153,22 +153,26 @@ def promote(
 ) -> None:
     """Nothing is served: the zones are started as any others afterwards."""
     from jinbao.appliance.promoting import promote as take_over
-    from jinbao.appliance.promoting import read_grant
+    from jinbao.appliance.promoting import read_grant, require_empty, require_opened, require_place
     from jinbao.appliance.restoring import opens_of
     from jinbao.appliance.settings import load
 
     sealed, backup, settings = grant.read_bytes(), load(config), load(place)
     wanted, exchange = read_grant(sealed), str(Zone.EXCHANGE)
+    require_place(wanted, settings)
+    enrol = _enrolling(token, settings, wanted)
     opens = opens_of(keys, passphrases, ("escrow",))
     content = b64encode(sealed).decode("ascii")
-    ask(config, exchange, "trust.import", name=grant.name, content=content, reason=reason)
 
     def tell(done: int, total: int) -> None:
         if not as_json and done % _TELL_EVERY == 0:
             show.talk(t(f"· {done} of {total}", f"· {done} / {total}"))
 
     with _copies(config, wanted, opens) as copies:
-        found = take_over(sealed, copies, backup, settings, _enrolling(token, settings, wanted), tell)
+        require_empty(copies, settings)
+        require_opened(copies)  # up to here nothing was changed anywhere
+        ask(config, exchange, "trust.import", name=grant.name, content=content, reason=reason)
+        found = take_over(sealed, copies, backup, settings, enrol, tell)
     for peer in ask(config, exchange, "standby.plan", node=wanted.node)["paused"]:
         ask(config, exchange, "line.resume", peer=peer, reason=reason)
     if as_json:
@@ -196,19 +200,20 @@ def _copies(config: Path, grant: Grant, opens: Any) -> Iterator[list[Copy]]:
 
 
 def _enrolling(path: Path | None, settings: Settings, grant: Grant) -> Callable[[Sequence[Zone]], None]:
-    """What certifies zones that lack a certificate: the token's authority, or nobody."""
+    """What certifies zones that lack a certificate: the token's authority, or nobody. Raises as `require_token`."""
+    from datetime import UTC, datetime
+
+    from jinbao.appliance import enrolment
+    from jinbao.appliance.promoting import require_token
+    from jinbao.authority.tokens import read_token
+
+    token = read_token(path) if path is not None else None
+    if token is not None:
+        require_token(token, grant)
 
     def enrol(zones: Sequence[Zone]) -> None:
-        from datetime import UTC, datetime
-
-        from jinbao.appliance import enrolment
-        from jinbao.appliance.promoting import require_token
-        from jinbao.authority.tokens import read_token
-
-        if path is None:
+        if token is None:
             return
-        token = read_token(path)
-        require_token(token.epoch, grant)
         for zone in zones:
             directories = enrolment.token_directories(settings, token, zone)
             enrolment.enrol(token, directories, datetime.now(UTC))

@@ -18,6 +18,7 @@ from jinbao.flow.ports import Index, Ledger, Now, Observer, Peer, Room, SealHead
 from jinbao.flow.sealing import StreamSealer
 from jinbao.model import acts
 from jinbao.model.batch import Kind, SealedBatch, Shortfall, VerifiedBatch
+from jinbao.model.errors import LinkError
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.stream import JOURNAL, Mark, StreamId
 from jinbao.model.zone import Endpoint
@@ -71,8 +72,9 @@ class Healing:
     def take(self, peer: Peer) -> Returned:
         """Everything a neighbour has that this node once sealed. Killed and called again it goes on.
 
-        Raises LinkError where the way fails, PeerError for what was never sealed here, CorruptionError for a
-        segment that is not what its header names, SpaceError where there is no room.
+        Raises LinkError where the way fails or the neighbour does not know what it is asked, PeerError for what was
+        never sealed here, CorruptionError for a segment that is not what its header names, SpaceError where there is
+        no room.
         """
         batches = rows = passed = 0
         while found := self._own(peer):
@@ -95,7 +97,11 @@ class Healing:
 
         found = []
         for sealed in peer.headers(self._heads(), self._headers_max, 0.0):
-            if isinstance(sealed, Shortfall) or self._stream_of(sealed).origin != self._index.me:
+            if isinstance(sealed, Shortfall):
+                continue
+            origin = self._stream_of(sealed).origin
+            self._require_ours(peer, origin)
+            if origin != self._index.me:
                 continue
             batch = self._verify(sealed, last)
             if batch is not None:
@@ -105,6 +111,19 @@ class Healing:
                 )
                 found.append(batch)
         return found
+
+    def _require_ours(self, peer: Peer, origin: Endpoint) -> None:
+        """Raise LinkError for a neighbour that shows what is for us: a release that does not know clause 2.9.
+
+        It may have much of ours, and an answer without it would pass for "nothing".
+        """
+        if origin.node != self._index.me.node:
+            raise LinkError(
+                f"what {peer.endpoint} gives back",
+                expected=f"batches of {self._index.me.node}",
+                got=f"one of {origin.node}, as from release 0.1",
+                next_step="upgrade it",
+            )
 
     def _heads(self) -> list[Mark]:
         """How far every stream of this node is here."""

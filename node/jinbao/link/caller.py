@@ -14,10 +14,17 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from jinbao.model.errors import IdentityError, UnprovableError
+from jinbao.model.errors import (
+    IdentityError,
+    PeerError,
+    RevocationUnknownError,
+    RevokedError,
+    StaleEpochError,
+    UnprovableError,
+)
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Border, Endpoint
-from jinbao.trust.book import TrustBook
+from jinbao.trust.book import Proof, TrustBook
 from jinbao.trust.envelope import parse_certificate
 from jinbao.trust.identity import Use, check_issuer, check_row, parse_identity
 
@@ -75,7 +82,7 @@ class CallerCheck:
             return known
         found = _certificates(pems)
         leaf, rest = found[0], found[1:]
-        proof = book.prove(leaf, [c for c in rest if c != leaf], now, Use.LINE)
+        proof = _proved(leaf, [c for c in rest if c != leaf], book, topology, now)
         identity = parse_identity(leaf)
         check_row(identity, topology)
         check_issuer(identity, proof.issuer, topology)
@@ -97,6 +104,30 @@ class CallerCheck:
             )
         if not follows and topology.border(self._me, caller) is Border.CARRIER:
             raise IdentityError(f"caller {caller}", expected="packages by carrier", got="a live connection")
+
+
+def _proved(
+    leaf: x509.Certificate,
+    rest: Sequence[x509.Certificate],
+    book: TrustBook,
+    topology: Topology,
+    now: datetime,
+) -> Proof:
+    """The way of a caller's certificate to a root.
+
+    Its authority takes the certificates of a former holder back, which then is no reason to keep from it what it must
+    know: whoever comes with an older epoch hears that first (clause 1.7). Both errors are of a whole way to a root.
+    """
+    try:
+        return book.prove(leaf, rest, now, Use.LINE)
+    except (RevokedError, RevocationUnknownError) as exc:
+        try:
+            check_row(parse_identity(leaf), topology)
+        except StaleEpochError as stale:
+            raise stale from exc
+        except PeerError:
+            raise exc from None
+        raise
 
 
 def _certificates(pems: Sequence[bytes]) -> list[x509.Certificate]:
