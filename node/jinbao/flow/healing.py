@@ -18,6 +18,7 @@ from jinbao.flow.ports import Index, Ledger, Now, Observer, Peer, Room, SealHead
 from jinbao.flow.sealing import StreamSealer
 from jinbao.model import acts
 from jinbao.model.batch import Kind, SealedBatch, Shortfall, VerifiedBatch
+from jinbao.model.errors import LinkError, LocalError
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.stream import JOURNAL, Mark, StreamId
 from jinbao.model.zone import Endpoint
@@ -71,8 +72,9 @@ class Healing:
     def take(self, peer: Peer) -> Returned:
         """Everything a neighbour has that this node once sealed. Killed and called again it goes on.
 
-        Raises LinkError where the way fails, PeerError for what was never sealed here, CorruptionError for a
-        segment that is not what its header names, SpaceError where there is no room.
+        Raises LinkError where the way fails or the peer knows no giving back, PeerError for what was never sealed
+        here, CorruptionError for a segment that is not what its header names, SpaceError where there is no room,
+        LocalError where something of the node's other zones could not be taken.
         """
         batches = rows = passed = 0
         while found := self._own(peer):
@@ -82,6 +84,7 @@ class Healing:
                 rows += sum(ref.rows for ref in batch.header.segments)
         while accepted := self._accept(peer):
             passed += accepted
+        self._require_all(peer)
         returned = Returned(peer.endpoint, batches, rows, passed)
         self._observer.event("taken_back", peer=str(peer.endpoint), batches=batches, rows=rows, passed=passed)
         return returned
@@ -95,7 +98,7 @@ class Healing:
 
         found = []
         for sealed in peer.headers(self._heads(), self._headers_max, 0.0):
-            if isinstance(sealed, Shortfall) or self._stream_of(sealed).origin != self._index.me:
+            if isinstance(sealed, Shortfall) or self._origin(peer, sealed) != self._index.me:
                 continue
             batch = self._verify(sealed, last)
             if batch is not None:
@@ -105,6 +108,35 @@ class Healing:
                 )
                 found.append(batch)
         return found
+
+    def _origin(self, peer: Peer, sealed: SealedBatch) -> Endpoint:
+        """Whose batch it is; LinkError for one of another node: the peer shows what is for us, not what was ours."""
+        stream = self._stream_of(sealed)
+        if stream.origin.node != self._index.me.node:
+            raise LinkError(
+                f"answer of {peer.endpoint}",
+                expected=f"streams of {self._index.me.node}: a release that knows clause 2.9",
+                got=str(stream),
+            )
+        return stream.origin
+
+    def _require_all(self, peer: Peer) -> None:
+        """Raise LocalError for a stream of this node of which the peer has more that could not be taken.
+
+        What goes on from before it would contradict what the peer has, and be held there for good.
+        """
+        for sealed in peer.headers(self._heads(), self._headers_max, 0.0):
+            if isinstance(sealed, Shortfall):
+                continue
+            stream = self._stream_of(sealed)
+            _, _, reason = self._index.held().get(stream, (0, "", "refused; see the log"))
+            raise LocalError(
+                f"what {stream} had sent to {peer.endpoint}",
+                expected="to be taken back",
+                got=reason,
+                next_step="mend it there (jinbao journal scrub) or release it here (jinbao line release), and "
+                f"try again; or declare again --without {peer.endpoint}",
+            )
 
     def _heads(self) -> list[Mark]:
         """How far every stream of this node is here."""
@@ -132,9 +164,16 @@ class Healing:
         self._ledger.record(*voids, acts.healed(self._epoch, grown, asked, without))
 
     def _grown(self, built: int) -> list[Mark]:
-        """Own streams that have batches which came after the zone was built, journals apart."""
+        """Own streams that have batches which came after the zone was built, journals apart.
+
+        So has a library's of which the zone does not know from what it was sealed: its copy ended in between.
+        """
         own = [h for h in self._index.streams() if h.stream.origin == self._index.me]
-        return [h for h in own if h.stream.topic != JOURNAL and self._index.recorded_at(h) > built]
+        return [h for h in own if h.stream.topic != JOURNAL and self._is_grown(h, built)]
+
+    def _is_grown(self, head: Mark, built: int) -> bool:
+        at, library = self._index.recorded_at(head), head.stream.topic
+        return at > built or (library in self._libraries and not self._index.is_concluded(library, at))
 
     def _is_open(self, mark: Mark) -> bool:
         """Whether a library's stream ends within a submission that nobody will close any more."""
