@@ -347,7 +347,7 @@ def test_a_neighbour_that_cannot_give_back_stops_a_promotion(
         travel(world)
         promotion = Promotion(world, CITY)
         promotion.declare()
-        with pytest.raises(LinkError, match="clause 2.9"):
+        with pytest.raises(LinkError, match=r"clause 2\.9"):
             promotion.promote()
 
 

@@ -153,7 +153,8 @@ def take_over(
 ) -> list[ZonePromoted]:
     """Let the built zones take back what the holder before had sent; afterwards they may serve.
 
-    `sealed` is the grant's file; `known` are documents the backup believes by now, which it may rest on. Raises LinkError naming a neighbour that does not answer and was not given up.
+    `sealed` is the grant's file; `known` are documents the backup believes by now, which it may rest on.
+    Raises LinkError naming a neighbour that does not answer and was not given up.
     """
     grant = read_grant(sealed)
     with ExitStack() as opened:
@@ -338,7 +339,7 @@ def promote(
 ) -> Promoted:
     """All of it: build in the place `settings` name, let `enrol` certify the zones that lack it, and take back.
 
-    `known` is what the backup believes, as `take_over` has it. Raises what each step raises; made again it goes on where it ended.
+    `known` is as in `take_over`. Raises what each step raises; made again it goes on where it ended.
     """
     log_beside()
     began, grant = time.monotonic(), read_grant(sealed)
