@@ -367,3 +367,19 @@ def test_a_city_is_promoted_below_a_promoted_province(guarded: MakeWorld) -> Non
         check_rest(world)
         for promotion in (province, city):
             promotion.end()
+
+
+def test_a_grant_is_used_once(guarded: MakeWorld) -> None:
+    """Once a holder of an epoch has sealed, nobody is built for the same epoch beside it."""
+    with guarded(15) as world:
+        promotion = Promotion(world, CITY)
+        promotion.declare()
+        promotion.promote()
+        submit(world)
+        travel(world)
+        home = promotion.settings.data_directory
+        home.rename(home.with_name("first"))
+
+        with pytest.raises(LocalError, match="sealed at epoch 2: another was built by this grant"):
+            promotion.promote()
+        promotion.end()

@@ -17,12 +17,13 @@ from functools import partial
 from jinbao.flow.ports import Index, Ledger, Now, Observer, Peer, Room, SealHeader, Shelf, VerifyBatch
 from jinbao.flow.sealing import StreamSealer
 from jinbao.model import acts
-from jinbao.model.batch import Kind, SealedBatch, Shortfall, VerifiedBatch
+from jinbao.model.batch import Header, Kind, SealedBatch, Shortfall, VerifiedBatch
 from jinbao.model.errors import LinkError, LocalError
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.stream import JOURNAL, Mark, StreamId
 from jinbao.model.zone import Endpoint
 from jinbao.trust.encoding import decode_header
+from jinbao.trust.envelope import head_of
 
 FETCHED = declare(
     "heal.after_fetch", "the segments of a batch that came back are durable, it is not recorded"
@@ -103,6 +104,7 @@ class Healing:
             batch = self._verify(sealed, last)
             if batch is not None:
                 header = batch.header
+                self._require_before(peer, header)
                 coming[header.stream] = Mark(
                     header.stream, header.incarnation, header.epoch, header.seq, batch.head
                 )
@@ -120,6 +122,16 @@ class Healing:
             )
         return stream.origin
 
+    def _require_before(self, peer: Peer, header: Header) -> None:
+        """Raise LocalError for a batch of our own epoch: the grant was used already, and its holder may live."""
+        if header.epoch >= self._epoch:
+            raise LocalError(
+                f"{header.stream}#{header.seq} of {peer.endpoint}",
+                expected=f"one sealed before epoch {self._epoch}",
+                got=f"one sealed at epoch {header.epoch}: another was built by this grant, and served",
+                next_step="jinbao standby declare, again: for the epoch after it",
+            )
+
     def _require_all(self, peer: Peer) -> None:
         """Raise LocalError for a stream of this node of which the peer has more that could not be taken.
 
@@ -128,7 +140,10 @@ class Healing:
         for sealed in peer.headers(self._heads(), self._headers_max, 0.0):
             if isinstance(sealed, Shortfall):
                 continue
-            stream = self._stream_of(sealed)
+            header = decode_header(sealed.payload)
+            stream = header.stream
+            if self._index.batch(stream, header.seq, head_of(sealed)) is not None:
+                continue  # the peer knows less of the stream than we do, and shows it from its first batch
             _, _, reason = self._index.held().get(stream, (0, "", "refused; see the log"))
             raise LocalError(
                 f"what {stream} had sent to {peer.endpoint}",
