@@ -140,9 +140,9 @@ class Healing:
         for sealed in peer.headers(self._heads(), self._headers_max, 0.0):
             if isinstance(sealed, Shortfall):
                 continue
-            header = decode_header(sealed.payload)
-            stream = header.stream
-            if self._index.batch(stream, header.seq, head_of(sealed)) is not None:
+            stream = self._stream_of(sealed)
+            seq = decode_header(sealed.payload).seq
+            if self._index.batch(stream, seq, head_of(sealed)) is not None:
                 continue  # the peer knows less of the stream than we do, and shows it from its first batch
             _, _, reason = self._index.held().get(stream, (0, "", "refused; see the log"))
             raise LocalError(
