@@ -234,3 +234,40 @@ def test_a_child_brings_streams_of_what_is_below_it_alone(
 
     assert not seen or origin.node in topology.below(parent, child)
     assert not topology.below(child, parent)
+
+
+PROMOTED = replace(
+    GUARDED, rows=tuple(replace(one, epoch=2) if one.node == "140100" else one for one in GUARDED.rows)
+)
+
+
+def taken_back(topology: Topology, stream: StreamId) -> set[tuple[str, str]]:
+    """Who gives a stream back to whom."""
+    return {
+        (str(holder), str(caller))
+        for holder in topology.endpoints()
+        for caller in topology.endpoints()
+        if topology.may_take_back(holder=holder, caller=caller, stream=stream)
+    }
+
+
+def test_a_new_holder_takes_back_what_its_node_sent() -> None:
+    """A promoted node's zones, and its exchange zone for all of them, are given back what each had sent, and no more."""
+    library, published = StreamId(zone("140100/production"), "pension_macro"), "published.pension_macro"
+    above, near = "140000/exchange", "140100/exchange"
+
+    assert taken_back(PROMOTED, library) == {(above, near), (near, "140100/production")}
+    assert taken_back(PROMOTED, StreamId(zone(near), published)) == {
+        (above, near),
+        ("140100/decision", near),
+        ("140100/production", near),
+    }
+    for topic in (JOURNAL, "audit", "resource.ab01"):
+        assert not taken_back(PROMOTED, StreamId(zone("140100/production"), topic, "140000-backup"))
+
+
+@pytest.mark.parametrize("topic", ["pension_macro", "published.pension_macro", RECEIPTS])
+def test_nothing_is_given_back_at_a_first_epoch(topic: str) -> None:
+    """A node that was never promoted is no successor of anybody, also of one that had its code before."""
+    for origin in GUARDED.endpoints():
+        assert not taken_back(GUARDED, StreamId(origin, topic))

@@ -104,6 +104,7 @@ class Promotion:
             self.copies(),
             settings,
             built,
+            known=self._known(),
             ports=world.ports,
             peers=lambda zone, neighbour: back(world, zone, neighbour),
         )
@@ -112,6 +113,12 @@ class Promotion:
             world.open(endpoint)
         world.forget_ways(self.node)
         return found
+
+    def _known(self) -> list[bytes]:
+        """What the backup believes."""
+        trust = self.world.zones[BACKUP].trust
+        grants = [envelope_message(sealed).SerializeToString() for sealed in trust.sealed_grants()]
+        return [*trust.book().documents, *grants]
 
     def _enrol(self, endpoint: Endpoint, topology: Topology, settings: Settings) -> None:
         directory = settings.directory(endpoint.zone) / "identity"

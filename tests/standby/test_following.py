@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -126,6 +127,7 @@ def test_many_acts_come_in_several_batches(guarded: MakeWorld) -> None:
         zone = world.zones[endpoint]
         peer = Endpoint(PROVINCE, Zone.EXCHANGE)
         for _ in range(ACTS_MAX // 2 + 1):
+            world.now += timedelta(seconds=1)
             zone.ledger.record(acts.paused(peer, "a test"), acts.resumed(peer))
         steps = 0
         while world.step("standby", endpoint, lambda zone: zone.following.step()):
@@ -135,6 +137,28 @@ def test_many_acts_come_in_several_batches(guarded: MakeWorld) -> None:
         assert steps == 2
         copied = list(copy_of(world.zones[BACKUP], endpoint).entries())
         assert copied == entries(world, endpoint)[: len(copied)]
+
+
+def test_what_was_recorded_at_once_is_in_one_batch(
+    guarded: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch of acts ends where a record ended, though it has room for more: no copy ends within one."""
+    endpoint = PROTECTED[1]
+    with guarded(1) as world:
+        monkeypatch.setattr(following, "ACTS_MAX", 5)
+        zone, peer = world.zones[endpoint], Endpoint(PROVINCE, Zone.EXCHANGE)
+        for _ in range(9):
+            world.now += timedelta(seconds=1)
+            zone.ledger.record(acts.paused(peer, "a test"), acts.resumed(peer), acts.paused(peer, "again"))
+        before = zone.index.head(journal_of(endpoint)).seq
+        while world.step("standby", endpoint, lambda zone: zone.following.step()):
+            pass
+
+        newest = zone.index.head(journal_of(endpoint)).seq
+        ends = [zone.following.cut(journal_of(endpoint), seq) for seq in range(before + 1, newest + 1)]
+        followed = [zone.ledger.entries(cut.lsn, 1, 1) for cut in ends]
+        assert len(ends) > 3
+        assert all(not after or after[0].at != cut.at for cut, after in zip(ends, followed, strict=True))
 
 
 @pytest.mark.parametrize("length", [2, PIECE_CHARACTERS, PIECE_CHARACTERS + 1, 5 * PIECE_CHARACTERS + 7])
@@ -159,6 +183,8 @@ class Forging:
     def entries(self, after: int, limit: int, bytes_max: int) -> list[Entry]:
         """The newest act beyond `after` is another than the journal's."""
         found = self._zone.ledger.entries(after, limit, bytes_max)
+        if not found:
+            return []
         return [*found[:-1], replace(found[-1], **self._alter)]  # type: ignore[arg-type]  # by name
 
 
@@ -347,6 +373,8 @@ def test_acts_that_are_none_are_named_where_a_zone_is_built(
 
             def entries(self, after: int, limit: int, bytes_max: int) -> list[Entry]:
                 found = super().entries(after, limit, bytes_max)
+                if not found:
+                    return []
                 last, previous = found[-1], self._zone.ledger.entries(found[-1].lsn - 2, 1, 1)[0]
                 digest = act_hash(previous.hash, last.lsn, last.kind, last.body, last.at)
                 return [*found[:-1], replace(last, hash=digest)]

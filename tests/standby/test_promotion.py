@@ -6,13 +6,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pytest
+import tests.sim.promotion as simulated
 from tests.sim.invariants import check_epochs, check_rest, headers
 from tests.sim.peers import SimPeer
 from tests.sim.promotion import Promotion
 from tests.sim.world import Crash, World
-from tests.standby.following import BACKUP, CITY, PROVINCE
+from tests.standby.following import BACKUP, CITY, PROVINCE, bring, copy_of
 
 from jinbao.appliance.assembly import OpenZone, open_zone
+from jinbao.flow import following
 from jinbao.model import failpoint
 from jinbao.model.batch import Kind
 from jinbao.model.errors import (
@@ -23,7 +25,7 @@ from jinbao.model.errors import (
     SupersededError,
     UnhealedError,
 )
-from jinbao.model.stream import StreamId
+from jinbao.model.stream import JOURNAL, StreamId
 from jinbao.model.zone import Endpoint, Zone
 
 MakeWorld = Callable[..., AbstractContextManager[World]]
@@ -260,3 +262,124 @@ def _is_killed(promotion: Promotion, name: str) -> bool:
     except Crash:
         return True
     return False
+
+
+def test_a_copy_that_ends_within_a_submission_is_made_whole(
+    guarded: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy that ends between a submission's seals and what they were sealed from is not compared with: all is sent."""
+    monkeypatch.setattr(following, "ACTS_MAX", 1)
+    with guarded(11) as world:
+        business = world.directory / CITY / "business.db"
+        before = business.read_bytes()
+        submit(world)
+        travel(world)
+        end = within_a_submission(world, copied(world, PRODUCTION))
+        journal, production = StreamId(PRODUCTION, JOURNAL, BACKUP.node), world.zones[PRODUCTION]
+        while production.following.cut(journal, production.index.head(journal).seq).lsn < end:
+            assert production.following.step()
+        monkeypatch.undo()
+        bring(world, PRODUCTION)
+        assert copied(world, PRODUCTION) == end
+        promotion = Promotion(world, CITY)
+        promotion.declare()
+        promotion.promote()
+
+        business.write_bytes(before)
+        world.capture(PRODUCTION)
+        world.settle()
+
+        check_rest(world)
+        promotion.end()
+
+
+def copied(world: World, endpoint: Endpoint) -> int:
+    """Up to which act the backup has a zone."""
+    return copy_of(world.zones[BACKUP], endpoint).acts
+
+
+def within_a_submission(world: World, after: int) -> int:
+    """The act that sealed the last batch of a submission, before the one that says what it was sealed from."""
+    acts = world.zones[PRODUCTION].ledger.acts(after=after)
+    kinds = {act.lsn: act.act.kind for act in acts}
+    return next(lsn for lsn, kind in kinds.items() if (kind, kinds.get(lsn + 1)) == ("sealed", "converted"))
+
+
+def test_what_cannot_be_taken_back_stops_a_promotion(guarded: MakeWorld) -> None:
+    """A segment the parent lost keeps the zones from going on as if they had everything; mended, they go on."""
+    with guarded(12) as world:
+        submit(world)
+        travel(world)
+        production = world.zones[PRODUCTION]
+        [ref, *_] = [
+            ref
+            for mark in production.index.streams()
+            if mark.stream.topic in production.standards
+            for header in headers(production, mark.stream)[-2:]
+            for ref in header.segments
+        ]
+        path = world.zones[ABOVE].shelf.path(ref.sha256)
+        content = path.read_bytes()
+        path.unlink()
+        promotion = Promotion(world, CITY)
+        promotion.declare()
+
+        with pytest.raises(LocalError, match="expected to be taken back"):
+            promotion.promote()
+        with pytest.raises(UnhealedError):
+            open_zone(promotion.settings, Zone.PRODUCTION, world.ports(PRODUCTION))
+
+        path.write_bytes(content)
+        promotion.promote()
+        submit(world)
+        world.settle()
+        check_rest(world)
+        promotion.end()
+
+
+def test_a_neighbour_that_cannot_give_back_stops_a_promotion(
+    guarded: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A parent of a release that knows no giving back shows what is for the node: that is not taken for nothing."""
+    monkeypatch.setattr(simulated, "back", lambda world, zone, other: way(world, zone, world.zones[other]))
+    with guarded(13) as world:
+        submit(world)
+        travel(world)
+        promotion = Promotion(world, CITY)
+        promotion.declare()
+        with pytest.raises(LinkError, match=r"clause 2\.9"):
+            promotion.promote()
+
+
+def test_a_city_is_promoted_below_a_promoted_province(guarded: MakeWorld) -> None:
+    """A city's zones that were built from before its province was promoted believe the grant of the new province."""
+    with guarded(14) as world:
+        province = Promotion(world, PROVINCE)
+        province.declare()
+        province.promote()
+        city = Promotion(world, CITY)
+        city.declare()
+
+        city.promote()
+
+        submit(world)
+        world.settle()
+        check_rest(world)
+        for promotion in (province, city):
+            promotion.end()
+
+
+def test_a_grant_is_used_once(guarded: MakeWorld) -> None:
+    """Once a holder of an epoch has sealed, nobody is built for the same epoch beside it."""
+    with guarded(15) as world:
+        promotion = Promotion(world, CITY)
+        promotion.declare()
+        promotion.promote()
+        submit(world)
+        travel(world)
+        home = promotion.settings.data_directory
+        home.rename(home.with_name("first"))
+
+        with pytest.raises(LocalError, match="sealed at epoch 2: another was built by this grant"):
+            promotion.promote()
+        promotion.end()

@@ -19,7 +19,7 @@ from jinbao.appliance.assembly import OpenZone, Ports, open_zone, stream_of
 from jinbao.appliance.observers import log_beside
 from jinbao.appliance.restoring import Place, Rebuilt, rebuild, require_buildable
 from jinbao.appliance.settings import Settings
-from jinbao.appliance.trust_keeper import grant_document
+from jinbao.appliance.trust_keeper import document_of, grant_document
 from jinbao.appliance.zone_lock import Purpose
 from jinbao.authority.identity_files import load_identity
 from jinbao.authority.tokens import Token
@@ -167,12 +167,14 @@ def take_over(
     settings: Settings,
     built: Mapping[Zone, Rebuilt],
     *,
+    known: Sequence[bytes] = (),
     ports: Callable[[Endpoint], Ports] = lambda _zone: Ports(),
     peers: Peers | None = None,
 ) -> list[ZonePromoted]:
     """Let the built zones take back what the holder before had sent; afterwards they may serve.
 
-    `sealed` is the grant's file. Raises LinkError naming a neighbour that does not answer and was not given up.
+    `sealed` is the grant's file; `known` are documents the backup believes by now, which it may rest on.
+    Raises LinkError naming a neighbour that does not answer and was not given up.
     """
     grant = read_grant(sealed)
     with ExitStack() as opened:
@@ -184,6 +186,7 @@ def take_over(
         found = {}
         for copy in copies:
             zone = zones[copy.stream.origin.zone]
+            zone.trust.learn([document_of(body) for body in known if body != sealed], str(copy.keeper))
             zone.trust.take_in([grant_document(sealed)])
             hit(TOLD)
             _take_journal(zone, copy)
@@ -354,10 +357,11 @@ def promote(
     settings: Settings,
     enrol: Callable[[Sequence[Zone]], None],
     tell: Tell,
+    known: Sequence[bytes] = (),
 ) -> Promoted:
     """All of it: build in the place `settings` name, let `enrol` certify the zones that lack it, and take back.
 
-    Raises what each step raises; made again it goes on where it ended.
+    `known` is as in `take_over`. Raises what each step raises; made again it goes on where it ended.
     """
     log_beside()
     began, grant = time.monotonic(), read_grant(sealed)
@@ -372,7 +376,7 @@ def promote(
             got="none, or older ones",
             next_step="jinbao ca grant and jinbao ca token there; then --token here, or jinbao enrol",
         )
-    zones = take_over(sealed, copies, settings, built)
+    zones = take_over(sealed, copies, settings, built, known=known)
     seconds = round(time.monotonic() - began, 2)
     return Promoted(grant.node, grant.epoch, zones, [str(e) for e in grant.without], seconds)
 

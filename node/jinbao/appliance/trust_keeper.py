@@ -19,7 +19,7 @@ from jinbao.link.standing import STAPLED_MAX
 from jinbao.model import acts
 from jinbao.model.acts import Act
 from jinbao.model.batch import SealedBatch
-from jinbao.model.errors import JinbaoError, PeerError, SettingsError, UnprovableError
+from jinbao.model.errors import EquivocationError, JinbaoError, PeerError, SettingsError, UnprovableError
 from jinbao.model.grant import Grant, granted
 from jinbao.model.topology import Topology
 from jinbao.model.trust import DocumentKind, TrustDocument
@@ -283,15 +283,18 @@ class TrustKeeper:
     ) -> list[TrustDocument]:
         """Grants that are proved and newer than what is known of their nodes, those of parents first."""
         now, found = self.topology(), list[TrustDocument]()
+        known = {node: grant for node, (grant, _) in self._grants.items()}
         wanted = [d for d in documents if d.kind is DocumentKind.GRANT]
         for document in sorted(wanted, key=lambda d: (_depth(now, d.name), d.number)):
             try:
-                grant = open_grant(decode_envelope(document.body), book, now, self._now())
+                grant = open_grant(decode_envelope(document.body), book, now, self._now(), known.values())
+                _check_same(grant, known.get(grant.node))
             except PeerError as exc:
                 self._tell("trust_refused", peer, code=exc.code, reason=str(exc))
                 continue
             if grant.epoch > now.by_node[grant.node].epoch:
                 now = granted(now, [grant])
+                known[grant.node] = grant
                 found.append(TrustDocument(DocumentKind.GRANT, grant.node, grant.epoch, document.body))
         return found
 
@@ -303,7 +306,8 @@ class TrustKeeper:
             if document.kind is DocumentKind.TOPOLOGY:
                 open_topology(decode_envelope(document.body), book, self._now())
             elif document.kind is DocumentKind.GRANT:
-                open_grant(decode_envelope(document.body), book, self.topology(), self._now())
+                known = [grant for grant, _ in self._grants.values()]
+                open_grant(decode_envelope(document.body), book, self.topology(), self._now(), known)
         return self.learn(documents, "")
 
     def refuse(self, name: str, exc: JinbaoError) -> None:
@@ -329,6 +333,17 @@ class TrustKeeper:
     def _tell(self, event: str, peer: str, **values: object) -> None:
         assert self._observer is not None, "a zone tells once its journal is open"
         self._observer.event(event, peer=peer, **values)
+
+
+def _check_same(grant: Grant, known: Grant | None) -> None:
+    """Raise EquivocationError where a parent granted one epoch twice: the first that came is believed."""
+    if known is not None and known.epoch == grant.epoch and known != grant:
+        raise EquivocationError(
+            f"grant of {grant.node} at epoch {grant.epoch}",
+            expected=f"the one made at {known.made_at}",
+            got=f"another, made at {grant.made_at}",
+            next_step="ask its parent; one of the two holders must be promoted again",
+        )
 
 
 def _depth(topology: Topology, node: str) -> int:

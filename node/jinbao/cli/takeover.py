@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -168,11 +168,13 @@ def promote(
         if not as_json and done % _TELL_EVERY == 0:
             show.talk(t(f"· {done} of {total}", f"· {done} / {total}"))
 
+    believed = ask(config, exchange, "trust.documents")
+    known = [b64decode(text) for text in (*believed["documents"], *believed["grants"])]
     with _copies(config, wanted, opens) as copies:
         require_empty(copies, settings)
         require_opened(copies)  # up to here nothing was changed anywhere
         ask(config, exchange, "trust.import", name=grant.name, content=content, reason=reason)
-        found = take_over(sealed, copies, backup, settings, enrol, tell)
+        found = take_over(sealed, copies, backup, settings, enrol, tell, known)
     for peer in ask(config, exchange, "standby.plan", node=wanted.node)["paused"]:
         ask(config, exchange, "line.resume", peer=peer, reason=reason)
     if as_json:

@@ -96,6 +96,8 @@ class JournalSealer:
         before = self.cut(stream, last.seq)
         found = self._recorded.entries(before.lsn, ACTS_MAX, ACTS_BYTES_MAX)
         chosen, objects = self._chosen(found, stream)
+        if whole := self._recorded_whole(chosen):
+            chosen, objects = self._chosen(whole, stream)
         frame = to_frame(chosen)
         sha256, size = self._shelf.write(frame)
         sealer = StreamSealer(
@@ -148,6 +150,17 @@ class JournalSealer:
             chosen.append(entry)
             objects |= more
         return chosen, list(objects.values())
+
+    def _recorded_whole(self, chosen: Sequence[Entry]) -> list[Entry]:
+        """The chosen acts without those that were recorded at once with the one after them; none where that is all.
+
+        What is recorded at once has one time: whoever builds from a copy is never between a batch and what it means.
+        """
+        last = chosen[-1]
+        after = self._recorded.entries(last.lsn, 1, 1)
+        if not after or after[0].at != last.at:
+            return list(chosen)
+        return [entry for entry in chosen if entry.at != last.at]
 
     def _cut(self, chosen: Sequence[Entry], before: JournalCut) -> JournalCut:
         """How far the chosen acts go."""

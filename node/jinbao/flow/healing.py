@@ -17,12 +17,13 @@ from functools import partial
 from jinbao.flow.ports import Index, Ledger, Now, Observer, Peer, Room, SealHeader, Shelf, VerifyBatch
 from jinbao.flow.sealing import StreamSealer
 from jinbao.model import acts
-from jinbao.model.batch import Kind, SealedBatch, Shortfall, VerifiedBatch
-from jinbao.model.errors import LinkError
+from jinbao.model.batch import Header, Kind, SealedBatch, Shortfall, VerifiedBatch
+from jinbao.model.errors import LinkError, LocalError
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.stream import JOURNAL, Mark, StreamId
 from jinbao.model.zone import Endpoint
 from jinbao.trust.encoding import decode_header
+from jinbao.trust.envelope import head_of
 
 FETCHED = declare(
     "heal.after_fetch", "the segments of a batch that came back are durable, it is not recorded"
@@ -72,9 +73,9 @@ class Healing:
     def take(self, peer: Peer) -> Returned:
         """Everything a neighbour has that this node once sealed. Killed and called again it goes on.
 
-        Raises LinkError where the way fails or the neighbour does not know what it is asked, PeerError for what was
-        never sealed here, CorruptionError for a segment that is not what its header names, SpaceError where there is
-        no room.
+        Raises LinkError where the way fails or the peer knows no giving back, PeerError for what was never sealed
+        here, CorruptionError for a segment that is not what its header names, SpaceError where there is no room,
+        LocalError where something of the node's other zones could not be taken.
         """
         batches = rows = passed = 0
         while found := self._own(peer):
@@ -84,6 +85,7 @@ class Healing:
                 rows += sum(ref.rows for ref in batch.header.segments)
         while accepted := self._accept(peer):
             passed += accepted
+        self._require_all(peer)
         returned = Returned(peer.endpoint, batches, rows, passed)
         self._observer.event("taken_back", peer=str(peer.endpoint), batches=batches, rows=rows, passed=passed)
         return returned
@@ -97,32 +99,62 @@ class Healing:
 
         found = []
         for sealed in peer.headers(self._heads(), self._headers_max, 0.0):
-            if isinstance(sealed, Shortfall):
-                continue
-            origin = self._stream_of(sealed).origin
-            self._require_ours(peer, origin)
-            if origin != self._index.me:
+            if isinstance(sealed, Shortfall) or self._origin(peer, sealed) != self._index.me:
                 continue
             batch = self._verify(sealed, last)
             if batch is not None:
                 header = batch.header
+                self._require_before(peer, header)
                 coming[header.stream] = Mark(
                     header.stream, header.incarnation, header.epoch, header.seq, batch.head
                 )
                 found.append(batch)
         return found
 
-    def _require_ours(self, peer: Peer, origin: Endpoint) -> None:
-        """Raise LinkError for a neighbour that shows what is for us: a release that does not know clause 2.9.
+    def _origin(self, peer: Peer, sealed: SealedBatch) -> Endpoint:
+        """Whose batch it is; raises LinkError for one of another node, as a release shows that does not know clause 2.9.
 
-        It may have much of ours, and an answer without it would pass for "nothing".
+        That neighbour may have much of ours, and an answer without it would pass for "nothing".
         """
+        origin = self._stream_of(sealed).origin
         if origin.node != self._index.me.node:
             raise LinkError(
                 f"what {peer.endpoint} gives back",
                 expected=f"batches of {self._index.me.node}",
                 got=f"one of {origin.node}, as from release 0.1",
                 next_step="upgrade it",
+            )
+        return origin
+
+    def _require_before(self, peer: Peer, header: Header) -> None:
+        """Raise LocalError for a batch of our own epoch: the grant was used already, and its holder may live."""
+        if header.epoch >= self._epoch:
+            raise LocalError(
+                f"{header.stream}#{header.seq} of {peer.endpoint}",
+                expected=f"one sealed before epoch {self._epoch}",
+                got=f"one sealed at epoch {header.epoch}: another was built by this grant, and served",
+                next_step="jinbao standby declare, again: for the epoch after it",
+            )
+
+    def _require_all(self, peer: Peer) -> None:
+        """Raise LocalError for a stream of this node of which the peer has more that could not be taken.
+
+        What goes on from before it would contradict what the peer has, and be held there for good.
+        """
+        for sealed in peer.headers(self._heads(), self._headers_max, 0.0):
+            if isinstance(sealed, Shortfall):
+                continue
+            stream = self._stream_of(sealed)
+            seq = decode_header(sealed.payload).seq
+            if self._index.batch(stream, seq, head_of(sealed)) is not None:
+                continue  # the peer knows less of the stream than we do, and shows it from its first batch
+            _, _, reason = self._index.held().get(stream, (0, "", "refused; see the log"))
+            raise LocalError(
+                f"what {stream} had sent to {peer.endpoint}",
+                expected="to be taken back",
+                got=reason,
+                next_step="mend it there (jinbao journal scrub) or release it here (jinbao line release), and "
+                f"try again; or declare again --without {peer.endpoint}",
             )
 
     def _heads(self) -> list[Mark]:
@@ -151,9 +183,16 @@ class Healing:
         self._ledger.record(*voids, acts.healed(self._epoch, grown, asked, without))
 
     def _grown(self, built: int) -> list[Mark]:
-        """Own streams that have batches which came after the zone was built, journals apart."""
+        """Own streams that have batches which came after the zone was built, journals apart.
+
+        So has a library's of which the zone does not know from what it was sealed: its copy ended in between.
+        """
         own = [h for h in self._index.streams() if h.stream.origin == self._index.me]
-        return [h for h in own if h.stream.topic != JOURNAL and self._index.recorded_at(h) > built]
+        return [h for h in own if h.stream.topic != JOURNAL and self._is_grown(h, built)]
+
+    def _is_grown(self, head: Mark, built: int) -> bool:
+        at, library = self._index.recorded_at(head), head.stream.topic
+        return at > built or (library in self._libraries and not self._index.is_concluded(library, at))
 
     def _is_open(self, mark: Mark) -> bool:
         """Whether a library's stream ends within a submission that nobody will close any more."""

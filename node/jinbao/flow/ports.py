@@ -162,6 +162,10 @@ class Index(Protocol):
         """The act that recorded the batch a mark points to; 0 for none."""
         ...
 
+    def is_concluded(self, library: str, lsn: int) -> bool:
+        """Whether an act after `lsn` says from what a library was sealed, or that nothing is known of it."""
+        ...
+
     def unanswered(
         self, stream: StreamId, receiver: Endpoint, stages: Sequence[Stage], limit: int
     ) -> list[Unanswered]:

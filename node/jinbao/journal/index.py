@@ -42,6 +42,9 @@ UNAPPLIED_BYTES_MAX = 128 << 20
 
 _PAGE = 100
 
+_CONCLUDING = ("converted", "healed")
+"""Acts by which a production zone knows what it compares its next submission with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Overview:
@@ -161,6 +164,16 @@ class JournalIndex:
         )
         rows = self._rows(query)
         return int(rows[0].lsn) if rows else 0
+
+    def is_concluded(self, library: str, lsn: int) -> bool:
+        """Whether an act after `lsn` says from what a library was sealed, or that nothing is known of it.
+
+        Acts of one submission are recorded at once, but a copy of the journal may end between them.
+        """
+        query = sa.select(ACT.c.kind, ACT.c.body).where(ACT.c.lsn > lsn, ACT.c.kind.in_(_CONCLUDING))
+        return any(
+            row.kind == "healed" or json.loads(row.body)["library"] == library for row in self._rows(query)
+        )
 
     def batches(self, stream: StreamId) -> list[SealedBatch]:
         """Every sealed batch held of one stream, in the order it was recorded."""

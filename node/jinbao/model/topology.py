@@ -251,8 +251,11 @@ class Topology:
         """Whether `holder` gives `caller` back what the caller's own node had sealed and sent there (clause 2.9).
 
         A zone's own streams; to an exchange zone those of its node's other zones too, which travelled through it.
+        To nobody at a first epoch: who has a code that another node had before is no successor of it.
         """
         if caller not in self.neighbours(holder) or not self.knows(stream.origin):
+            return False
+        if self.by_node[caller.node].epoch == 1:
             return False
         is_own = stream.origin == caller or (
             caller.zone is Zone.EXCHANGE and stream.origin.node == caller.node and holder.node != caller.node
