@@ -179,6 +179,7 @@ def test_signatures_of_another_declaration_grant_nothing(guarded: MakeWorld) -> 
 def test_where_nobody_is_known_nothing_is_granted(guarded: MakeWorld) -> None:
     """A node whose settings name no persons grants nothing, whoever signed."""
     with guarded(2) as world:
+        know_persons(world, persons={})
         with pytest.raises(UsageError, match="signatures of nobody"):
             asked(world, signed_by("wang", "li", signed=declared(world)))
         assert epochs(world) == (1, 0)

@@ -12,7 +12,8 @@ from tests.cli.harness import Net, Said, spawn
 from tests.sim.world import Plan
 from tests.standby.network import standby_net
 
-from jinbao.appliance.settings import load
+from jinbao.appliance.network import write_settings
+from jinbao.appliance.settings import Settings, load
 from jinbao.model.errors import SettingsError
 from jinbao.standby.declaring import read_file
 
@@ -41,7 +42,10 @@ def signing(net: Net, say: Say, tmp_path: Path) -> Signing:
         made = say("standby", "key", "create", "person", *to)
         assert made.code == 0, made.err
         lines += [made.out] if name != "stranger" else []
-    with Path(net.config(PROVINCE)).open("a", encoding="utf-8") as file:
+    config = Path(net.config(PROVINCE))
+    others = load(config).model_dump(exclude_unset=True, exclude={"promotion"})
+    write_settings(config.parent, Settings(**others))  # without the persons of the network's first day
+    with config.open("a", encoding="utf-8") as file:
         file.write("\n[promotion]\n" + "".join(lines))
 
     def sign(file: Path, name: str, *more: str, person: str = "", lang: str = "en") -> Said:
