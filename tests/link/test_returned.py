@@ -75,7 +75,8 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     """Every zone below sealed a few batches, and the province has them all, by the one line there is."""
     below = (PRODUCTION, CITY, SIBLING)
     with ExitStack() as stack:
-        opened = stack.enter_context(zones(tmp_path_factory.mktemp("returned") / "net", *below, PROVINCE))
+        directory = tmp_path_factory.mktemp("returned") / "net"
+        opened = stack.enter_context(zones(directory, *below, PROVINCE, epoch=2))
         refs = {e: seal(opened[e], BATCHES, TOPICS if e == PRODUCTION else (UP,)) for e in below}
         serving = {
             e: stack.enter_context(listening(opened.network, e, opened[e].counter))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -45,9 +45,10 @@ class Zones:
 
 
 @contextmanager
-def zones(directory: Path, *endpoints: Endpoint) -> Iterator[Zones]:
-    """Some zones of a new network, open; an answer of theirs holds seven headers."""
-    topology, settings = make_network(directory, DEMO_NODES, overrides=SETTINGS)
+def zones(directory: Path, *endpoints: Endpoint, epoch: int = 1) -> Iterator[Zones]:
+    """Some zones of a new network, open; an answer of theirs holds seven headers. Every node is at `epoch`."""
+    nodes = [replace(node, epoch=epoch) for node in DEMO_NODES]
+    topology, settings = make_network(directory, nodes, overrides=SETTINGS)
     with ExitStack() as stack:
         opened = {e: open_zone(settings[e.node], e.zone) for e in endpoints}
         for zone in opened.values():
@@ -83,7 +84,7 @@ def seal(zone: OpenZone, count: int, topics: Sequence[str] = TOPICS) -> list[Seg
             sealer = StreamSealer(
                 last,
                 incarnation=zone.index.incarnation(),
-                epoch=1,
+                epoch=zone.succession.epoch,
                 seal=zone.seal,
                 now=zone.ports.now_text,
             )

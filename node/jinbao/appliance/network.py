@@ -53,6 +53,7 @@ class PlannedNode:
     databases: Mapping[Zone, str] = field(default_factory=dict)
     """URL by zone; a zone without one keeps its own file."""
     protects: tuple[str, ...] = ()
+    epoch: int = 1
 
     @property
     def zones(self) -> tuple[Zone, ...]:
@@ -94,6 +95,7 @@ def plan_topology(nodes: Sequence[PlannedNode]) -> Topology:
             carrier=(Zone.DECISION,),
             addresses=tuple((z, f"127.0.0.1:{free_port()}") for z in node.zones if z is not Zone.DECISION),
             protects=node.protects,
+            epoch=node.epoch,
         )
         for node in nodes
     ]
