@@ -9,18 +9,15 @@ from datetime import timedelta
 import pytest
 from tests.sim.conftest import MakeWorld
 from tests.sim.invariants import check_rest, check_zone
-from tests.sim.world import World
+from tests.sim.world import World, steps_failpoints
 
 import jinbao
-from jinbao.model.failpoint import FAILPOINTS
 
 for _module in pkgutil.walk_packages(jinbao.__path__, "jinbao."):
     if ".migrations" not in _module.name and ".alembic" not in _module.name:
         importlib.import_module(_module.name)
 
-NAMES = sorted(name for name in FAILPOINTS if not name.startswith(("rebuild.", "backup.", "diverge.")))
-"""None of those is a step of a zone: `test_rebuild.py`, `test_backup_command.py`, `test_diverging.py` and
-`test_rejoin.py` of `standby` strike them."""
+NAMES = steps_failpoints()
 
 
 def test_durable_acts_have_failpoints() -> None:

@@ -43,6 +43,9 @@ START = datetime(2024, 11, 5, tzinfo=UTC)
 
 _LIFE = timedelta(days=3650)
 _ROUNDS_MAX = 80
+BESIDE_STEPS = ("rebuild.", "backup.", "diverge.", "heal.", "promote.")
+"""How failpoints are named that no zone passes while it serves: `tests/standby` strikes them, each where it may be met."""
+
 _ACTIONS = ("edit", "capture", "follow", "apply", "part", "clock", "announce")
 _WEIGHTS = (2, 2, 24, 12, 2, 2, 1)
 
@@ -404,9 +407,7 @@ class World:
 
 def steps_failpoints() -> list[str]:
     """Failpoints of a zone's steps; not those of what a command does beside the zones."""
-    return sorted(
-        name for name in failpoint.FAILPOINTS if not name.startswith(("rebuild.", "backup.", "diverge."))
-    )
+    return sorted(name for name in failpoint.FAILPOINTS if not name.startswith(BESIDE_STEPS))
 
 
 def _seal_trust(zone: OpenZone) -> bool:
