@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.sim.world import steps_failpoints
 
 import jinbao.appliance.serve  # noqa: F401  # declares every failpoint of a zone
 from jinbao.appliance.admin_client import is_running
