@@ -107,6 +107,11 @@ class SimPeer:
     def _spoil(self, found: list[SealedBatch]) -> list[SealedBatch]:
         rng = self._weather.rng
         kind = rng.choice(["lost", "late", "doubled", "reordered", "corrupt", "short"])
+        if self._returned and kind in {
+            "late",
+            "short",
+        }:  # an answer cut short is no answer to who asks for all
+            kind = "lost"
         if kind == "lost":
             raise _lost("a lost answer")
         if kind == "late":

@@ -6,6 +6,7 @@ The old holder may live on: `Former` keeps its zones apart from the network's, a
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from tests.sim.invariants import BrokenError
@@ -19,6 +20,7 @@ from jinbao.appliance.carrying import Carrying, between
 from jinbao.appliance.freezing import sound
 from jinbao.appliance.promoting import ZonePromoted, build, require_declared, take_over
 from jinbao.appliance.settings import Settings
+from jinbao.appliance.trust_keeper import grant_document
 from jinbao.appliance.zone_lock import Purpose
 from jinbao.model.errors import LinkError
 from jinbao.model.grant import Grant, GrantedCut
@@ -113,6 +115,7 @@ class Promotion:
         topology = world.zones[self.parent].topology
         for endpoint in self.zones:
             self._enrol(endpoint, topology, settings)
+            self._import_above(endpoint, settings)
         found = take_over(
             self.sealed,
             self.copies(),
@@ -135,6 +138,15 @@ class Promotion:
             self.world.plan.authorities.issue(endpoint, topology, directory)
             self.world.settings[self.node] = settings
             self.world.files[endpoint] = self.world.files_of(endpoint, f"attic-{self.grant.epoch}")
+
+    def _import_above(self, endpoint: Endpoint, settings: Settings) -> None:
+        """Somebody imports there what the parent itself was granted: a copy may be older than that."""
+        keeper = self.world.zones[self.parent].trust
+        if keeper.grant_of(self.parent.node) is not None:
+            with closing(
+                open_zone(settings, endpoint.zone, self.world.ports(endpoint), Purpose.QUESTION)
+            ) as zone:
+                zone.trust.take_in([grant_document(keeper.proof(self.parent.node))])
 
     def end(self) -> None:
         """Close the old holder's zones."""
@@ -212,20 +224,27 @@ class Former:
                 weather=self.weather,
             ),
         )
-        crashes, is_met = len(self.world.crashes), self._is_known_to(other)
+        crashes, is_met = len(self.world.crashes), self._is_known_to(endpoint, other)
         moved = self._step(f"follow {other}", endpoint, lambda zone: zone.inbound.step(peer))
         if is_met and len(self.world.crashes) == crashes and not is_superseded(self.zones[endpoint]):
             msg = f"seed {self.world.seed}: former {endpoint}: expected {other} to tell it that it is superseded"
             raise BrokenError(msg)
         return moved
 
-    def _is_known_to(self, other: Endpoint) -> bool:
-        """Whether a neighbour is there and knows of the holder after us."""
+    def _is_known_to(self, endpoint: Endpoint, other: Endpoint) -> bool:
+        """Whether a neighbour is there and knows of the holder after us, and of our parent no more than we do."""
         try:
-            row = self._reached(other).topology.row(self.node)
+            theirs = self._reached(other).topology
         except LinkError:
             return False
-        return row is not None and row.epoch > self.epoch
+        ours, parent = self.zones[endpoint].topology, theirs.by_node[self.node].parent
+        is_provable = ours.by_node[parent].epoch >= theirs.by_node[parent].epoch
+        return is_provable and theirs.by_node[self.node].epoch > self.epoch
+
+    def learn(self, document: TrustDocument) -> None:
+        """Somebody imports a grant in each of its zones."""
+        for zone in self.zones.values():
+            zone.trust.take_in([document])
 
     def _carry(self, zone: OpenZone, other: Endpoint) -> bool:
         carrying = self._carried.setdefault((zone.me, other), between(zone, other))

@@ -30,6 +30,7 @@ class Course:
         self.world, self.rng = world, world.rng
         self.watch = Watch(world)
         self.formers: list[Former] = []
+        self.promotions: list[Promotion] = []
         world.restarted = check_zone
         world.stepped = self.watch.see
         world.answering = self._answering
@@ -93,6 +94,7 @@ class Course:
             break
         former = Former(world, node, cut_off=self.rng.random() < 0.7)
         self.formers.append(former)
+        self.promotions.append(promotion)
         world.note(f"lost {node} at epoch {former.epoch}, {'cut off' if former.cut_off else 'within reach'}")
         return Lost(world, promotion, former)
 
@@ -163,12 +165,14 @@ class Course:
         world.weather.clear()
         for former in self.formers:
             former.cut_off, former.weather.badness = False, 0.0
+            parent = world.plan.topology.by_node[former.node].parent
+            for document in (p.document for p in self.promotions if p.node == parent):
+                former.learn(document)
+        self._submit()
         for _ in range(2):
-            self._submit()
             for former in self.formers:
                 former.round()
             world.round()
-        world.settle()
         self._submit()
         world.settle()
 
