@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import pytest
 from tests.sim.invariants import check_epochs, check_rest, headers
-from tests.sim.peers import SimPeer
+from tests.sim.peers import SimPeer, back
 from tests.sim.promotion import Promotion
 from tests.sim.world import Crash, World
 from tests.standby.following import BACKUP, CITY, PROVINCE
 
-from jinbao.appliance.assembly import OpenZone, open_zone
+from jinbao.appliance.assembly import OpenZone, open_zone, stream_of
 from jinbao.model import failpoint
-from jinbao.model.batch import Kind
+from jinbao.model.batch import Kind, SealedBatch, SegmentRef
 from jinbao.model.errors import (
+    CorruptionError,
     IdentityError,
     LinkError,
     LocalError,
     StaleEpochError,
     SupersededError,
     UnhealedError,
+    UnprovableError,
 )
-from jinbao.model.stream import StreamId
+from jinbao.model.stream import Mark, StreamId
 from jinbao.model.zone import Endpoint, Zone
 
 MakeWorld = Callable[..., AbstractContextManager[World]]
@@ -201,6 +204,60 @@ def test_a_copy_that_moved_is_declared_again(guarded: MakeWorld) -> None:
         world.apply(BACKUP)
         with pytest.raises(LocalError, match="jinbao standby declare, again"):
             promotion.promote()
+
+
+class Garbling:
+    """A neighbour of which the batches of one origin come with an altered seal, or their segments cut short."""
+
+    def __init__(self, peer: SimPeer, origin: Endpoint, part: str) -> None:
+        self.endpoint, self._peer, self._origin, self._part = peer.endpoint, peer, origin, part
+
+    def headers(self, marks: Sequence[Mark], limit: int, wait_s: float) -> list[SealedBatch]:
+        """The neighbour's batches, some of which cannot be proved."""
+        return [self._altered(sealed) for sealed in self._peer.headers(marks, limit, wait_s)]
+
+    def _altered(self, sealed: SealedBatch) -> SealedBatch:
+        if self._part != "seal" or stream_of(sealed).origin != self._origin:
+            return sealed
+        return replace(sealed, signature=sealed.signature[:-1] + bytes([sealed.signature[-1] ^ 1]))
+
+    def fetch(self, stream: StreamId, seq: int, ref: SegmentRef, offset: int) -> Iterator[bytes]:
+        """The neighbour's bytes, or others of the same number."""
+        for block in self._peer.fetch(stream, seq, ref, offset):
+            yield bytes(len(block)) if self._part == "segment" and stream.origin == self._origin else block
+
+
+@pytest.mark.parametrize("part", ["seal", "segment"])
+@pytest.mark.parametrize(
+    ("origin", "asked"), [(PRODUCTION, ABOVE), (ABOVE, EXCHANGE)], ids=["of-production", "of-exchange"]
+)
+def test_what_comes_back_damaged_is_not_passed_by(
+    guarded: MakeWorld, monkeypatch: pytest.MonkeyPatch, origin: Endpoint, asked: Endpoint, part: str
+) -> None:
+    """While a neighbour has a batch of the node that cannot be taken, nothing is sealed over it; whole, it comes."""
+    with guarded(10) as world:
+        submit(world)
+        travel(world)
+        promotion = Promotion(world, origin.node)
+        promotion.declare()
+        promotion.tell(asked)
+        before = kept(world, asked, origin.node)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "tests.sim.promotion.back",
+                lambda world, zone, other: Garbling(back(world, zone, other), origin, part),
+            )
+            with pytest.raises((UnprovableError, CorruptionError)):
+                promotion.promote()
+        promotion.promote()
+
+        now = {stream: kept(world, stream.origin, origin.node)[stream] for stream in before}
+        assert {stream: now[stream][: len(heads)] for stream, heads in before.items()} == before
+        submit(world)
+        world.settle()
+        check_rest(world)
+        promotion.end()
 
 
 KILLS = [

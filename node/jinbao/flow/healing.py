@@ -18,6 +18,7 @@ from jinbao.flow.ports import Index, Ledger, Now, Observer, Peer, Room, SealHead
 from jinbao.flow.sealing import StreamSealer
 from jinbao.model import acts
 from jinbao.model.batch import Kind, SealedBatch, Shortfall, VerifiedBatch
+from jinbao.model.errors import CorruptionError
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.stream import JOURNAL, Mark, StreamId
 from jinbao.model.zone import Endpoint
@@ -72,30 +73,36 @@ class Healing:
         """Everything a neighbour has that this node once sealed. Killed and called again it goes on.
 
         Raises LinkError where the way fails, PeerError for what was never sealed here, CorruptionError for a
-        segment that is not what its header names, SpaceError where there is no room.
+        segment that is not what its header names, SpaceError where there is no room: while it has anything
+        that cannot be taken there is no end to it, for whatever is sealed next would stand in its place.
         """
         batches = rows = passed = 0
-        while found := self._own(peer):
-            for batch in found:
+        while coming := self._coming(peer):
+            own = [batch for batch in coming if batch.header.stream.origin == self._index.me]
+            for batch in own:
                 self._take(peer, batch)
-                batches += 1
                 rows += sum(ref.rows for ref in batch.header.segments)
-        while accepted := self._accept(peer):
-            passed += accepted
+            batches += len(own)
+            if len(own) < len(coming):
+                accepted = self._accept(peer)
+                if not own and not accepted:
+                    raise self._refused(peer, coming[0].header.stream, coming[0].header.seq)
+                passed += accepted
         returned = Returned(peer.endpoint, batches, rows, passed)
         self._observer.event("taken_back", peer=str(peer.endpoint), batches=batches, rows=rows, passed=passed)
         return returned
 
-    def _own(self, peer: Peer) -> list[VerifiedBatch]:
-        """The next batches of our own streams that a neighbour has and we have not, proved."""
-        coming: dict[StreamId, Mark] = {}
+    def _coming(self, peer: Peer) -> list[VerifiedBatch]:
+        """The next batches of our node's streams that a neighbour has and we have not, proved."""
+        me, coming = self._index.me, dict[StreamId, Mark]()
 
         def last(stream: StreamId) -> Mark:
-            return coming.get(stream) or self._index.head(stream)
+            held = self._index.head if stream.origin == me else self._index.mark
+            return coming.get(stream) or held(stream)
 
         found = []
         for sealed in peer.headers(self._heads(), self._headers_max, 0.0):
-            if isinstance(sealed, Shortfall) or self._stream_of(sealed).origin != self._index.me:
+            if isinstance(sealed, Shortfall) or self._stream_of(sealed).origin.node != me.node:
                 continue
             batch = self._verify(sealed, last)
             if batch is not None:
@@ -105,6 +112,16 @@ class Healing:
                 )
                 found.append(batch)
         return found
+
+    def _refused(self, peer: Peer, stream: StreamId, seq: int) -> CorruptionError:
+        """Why nothing comes any more though there is something: what the stream is held by, if it is."""
+        _, _, reason = self._index.held().get(stream, (0, "", ""))
+        return CorruptionError(
+            f"{stream}#{seq}",
+            expected=f"to come back from {peer.endpoint}",
+            got=reason or "a batch that is not accepted",
+            next_step="jinbao standby promote, once more; or declare again --without it",
+        )
 
     def _heads(self) -> list[Mark]:
         """How far every stream of this node is here."""
