@@ -130,8 +130,8 @@ def _names(node: PlannedNode) -> tuple[str, str, str, Tier, str]:
 class World:
     """One run over a copy of a plan in `directory`; close it when done.
 
-    `restarted` is told of every zone opened again, `stepped` of every one that took a step; `answering` says whom a
-    caller finds where it looks for a neighbour, or raises LinkError.
+    `restarted` is told of every zone opened again, `stepped` of every one in which a step did anything; `answering`
+    says whom a caller finds where it looks for a neighbour, or raises LinkError.
     """
 
     def __init__(self, plan: Plan, directory: Path, seed: int) -> None:
@@ -251,13 +251,15 @@ class World:
 
     def step(self, what: str, endpoint: Endpoint, act: Callable[[OpenZone], object]) -> bool:
         """Call one step of one zone of the network; see `attempt`."""
+        lines = len(self.trace)
         moved = self.attempt(
             f"{what} {endpoint}",
             endpoint,
             lambda: act(self.zones[endpoint]),
             lambda power: self.restart(endpoint, power=power),
         )
-        self.stepped(self.zones[endpoint])
+        if len(self.trace) > lines:
+            self.stepped(self.zones[endpoint])
         return moved
 
     def attempt(
