@@ -191,6 +191,28 @@ def test_what_is_given_up_is_in_the_grant_alone(guarded: MakeWorld) -> None:
         again.end()
 
 
+def test_a_node_that_is_promoted_again_knows_its_newest_grant(guarded: MakeWorld) -> None:
+    """Built for epoch 3, a city's zones go by that grant at once, not by the one of epoch 2 that their copies speak of."""
+    with guarded(11) as world:
+        first = Promotion(world, CITY)
+        first.declare()
+        first.promote()
+        submit(world)
+        world.settle()
+        again = Promotion(world, CITY)
+        again.declare()
+
+        again.promote()
+
+        for endpoint in again.zones:
+            assert world.zones[endpoint].topology.by_node[CITY].epoch == 3
+        submit(world)
+        world.settle()
+        check_rest(world)
+        first.end()
+        again.end()
+
+
 def test_a_copy_that_moved_is_declared_again(guarded: MakeWorld) -> None:
     """A copy that is longer or another than the declaration says is not built from."""
     with guarded(8) as world:

@@ -164,7 +164,7 @@ def take_over(
         found = {}
         for copy in copies:
             zone = zones[copy.stream.origin.zone]
-            if zone.trust.grant_of(grant.node) is None:
+            if zone.topology.by_node[grant.node].epoch < grant.epoch:  # a copy may speak of an earlier one
                 zone.trust.take_in([grant_document(sealed)])
             hit(TOLD)
             _take_journal(zone, copy)
