@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.sim.world import APART
+from tests.sim.world import steps_failpoints
 
 import jinbao.appliance.serve  # noqa: F401  # declares every failpoint of a zone
 from jinbao.appliance.admin_client import is_running
@@ -21,7 +21,7 @@ from jinbao.appliance.demo import DemoNetwork
 from jinbao.appliance.network import BACKUP, DEMO_NODES
 from jinbao.authority.identity_files import load_identity
 from jinbao.model.errors import JinbaoError
-from jinbao.model.failpoint import ENVIRONMENT, FAILPOINTS
+from jinbao.model.failpoint import ENVIRONMENT
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.trust.documents import seal_topology
 from jinbao.trust.encoding import decode_envelope, decode_topology, envelope_message
@@ -123,7 +123,7 @@ def test_every_failpoint_of_a_zone_is_struck() -> None:
     """A failpoint in no queue is a durable act at which no process was ever killed."""
     armed = {name.partition(":")[0] for names in QUEUES.values() for name in names}
 
-    assert {name for name in FAILPOINTS if not name.startswith(APART)} - armed == set()
+    assert set(steps_failpoints()) - armed == set()
 
 
 @pytest.mark.processes

@@ -72,16 +72,18 @@ class SimPeer:
         self._holder, self._caller, self._weather = holder, caller, weather
         self._returned = returned
         self._old: list[SealedBatch] = []
+        self._here: OpenZone | None = None
+        """Who answered last: a round is with one listener."""
 
-    def _reach(self) -> None:
+    def _reach(self, holder: OpenZone) -> None:
         if (self._me, self.endpoint) in self._weather.parted:
             raise _lost("a partition")
         if self._weather.checks_rows:
-            self._check_rows()
+            self._check_rows(holder)
 
-    def _check_rows(self) -> None:
+    def _check_rows(self, holder: OpenZone) -> None:
         """As a hello does: each brings its grant, then each is held against the topology."""
-        caller, holder = self._caller(), self._holder()
+        caller = self._caller()
         for one, other in ((caller, holder), (holder, caller)):
             with suppress(StaleEpochError):
                 try:
@@ -99,8 +101,9 @@ class SimPeer:
     def headers(self, marks: Sequence[Mark], limit: int, wait_s: float) -> list[SealedBatch]:
         """Sealed batches beyond the marks, as the weather lets them through."""
         del wait_s
-        self._reach()
-        counter = self._holder().counter
+        here = self._here = self._holder()
+        self._reach(here)
+        counter = here.counter
         found = (counter.returned if self._returned else counter.headers)(self._me, marks, limit)
         if (self._me, self.endpoint) in self._weather.answers_lost:
             raise _lost("a lost answer")
@@ -112,6 +115,11 @@ class SimPeer:
     def _spoil(self, found: list[SealedBatch]) -> list[SealedBatch]:
         rng = self._weather.rng
         kind = rng.choice(["lost", "late", "doubled", "reordered", "corrupt", "short"])
+        if self._returned and kind in {
+            "late",
+            "short",
+        }:  # an answer cut short is no answer to who asks for all
+            kind = "lost"
         if kind == "lost":
             raise _lost("a lost answer")
         if kind == "late":
@@ -127,8 +135,9 @@ class SimPeer:
 
     def fetch(self, stream: StreamId, seq: int, ref: SegmentRef, offset: int) -> Iterator[bytes]:
         """Bytes of a segment from `offset` on, as the weather lets them through."""
-        self._reach()
-        path = self._holder().counter.open_segment(self._me, stream, seq, ref.sha256)
+        here = self._here or self._holder()
+        self._reach(here)
+        path = here.counter.open_segment(self._me, stream, seq, ref.sha256)
         if path is None:
             raise _lost("a segment the peer does not show")
         content = path.read_bytes()[offset:]

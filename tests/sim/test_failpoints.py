@@ -9,17 +9,15 @@ from datetime import timedelta
 import pytest
 from tests.sim.conftest import MakeWorld
 from tests.sim.invariants import check_rest, check_zone
-from tests.sim.world import APART, World
+from tests.sim.world import World, steps_failpoints
 
 import jinbao
-from jinbao.model.failpoint import FAILPOINTS
 
 for _module in pkgutil.walk_packages(jinbao.__path__, "jinbao."):
     if ".migrations" not in _module.name and ".alembic" not in _module.name:
         importlib.import_module(_module.name)
 
-NAMES = sorted(name for name in FAILPOINTS if not name.startswith(APART))
-"""Steps of a zone; what commands do beside the zones is struck in `tests/standby`."""
+NAMES = steps_failpoints()
 
 
 def test_durable_acts_have_failpoints() -> None:

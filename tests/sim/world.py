@@ -129,7 +129,11 @@ def _names(node: PlannedNode) -> tuple[str, str, str, Tier, str]:
 
 
 class World:
-    """One run over a copy of a plan in `directory`; close it when done."""
+    """One run over a copy of a plan in `directory`; close it when done.
+
+    `restarted` is told of every zone opened again, `stepped` of every one in which a step did anything; `answering`
+    says whom a caller finds where it looks for a neighbour, or raises LinkError.
+    """
 
     def __init__(self, plan: Plan, directory: Path, seed: int) -> None:
         self.plan, self.directory, self.seed = plan, directory, seed
@@ -141,6 +145,8 @@ class World:
         self.now = START
         self.topology, self.version = plan.topology, plan.topology.version
         self.restarted: Callable[[World, OpenZone], None] = lambda _world, _zone: None
+        self.stepped: Callable[[OpenZone], None] = lambda _zone: None
+        self.answering: Callable[[Endpoint, Endpoint], OpenZone] = lambda _caller, other: self.zones[other]
         shutil.copytree(plan.directory, directory, ignore=shutil.ignore_patterns("attic"), symlinks=True)
         self.settings = {name: self._moved(s) for name, s in plan.settings.items()}
         self.files = {e: self.files_of(e) for e in plan.topology.endpoints()}
@@ -245,23 +251,38 @@ class World:
     # Steps; each returns whether anything moved.
 
     def step(self, what: str, endpoint: Endpoint, act: Callable[[OpenZone], object]) -> bool:
-        """Call one step of one zone; a crash in it restarts the zone, an error a person could act on is noted."""
+        """Call one step of one zone of the network; see `attempt`."""
+        lines = len(self.trace)
+        moved = self.attempt(
+            f"{what} {endpoint}",
+            endpoint,
+            lambda: act(self.zones[endpoint]),
+            lambda power: self.restart(endpoint, power=power),
+        )
+        if len(self.trace) > lines:
+            self.stepped(self.zones[endpoint])
+        return moved
+
+    def attempt(
+        self, what: str, acting: Endpoint, act: Callable[[], object], restart: Callable[[bool], None]
+    ) -> bool:
+        """Call something a zone does; a crash in it restarts what did it, an error a person could act on is noted."""
         self.now += timedelta(milliseconds=self.rng.randint(1, 5000))
-        self._acting = endpoint
+        self._acting = acting
         try:
-            outcome = act(self.zones[endpoint])
+            outcome = act()
         except JinbaoError as exc:
-            self.note(f"{what} {endpoint}: {exc.code}")
+            self.note(f"{what}: {exc.code}")
             return False
         except Crash as exc:
             armed, self.armed = self.armed, None
             assert armed is not None
             self.crashes.append(str(exc))
-            self.note(f"{what} {endpoint}: crash at {exc}{' without power' if armed.power else ''}")
-            self.restart(endpoint, power=armed.power)
+            self.note(f"{what}: crash at {exc}{' without power' if armed.power else ''}")
+            restart(armed.power)
             return True
         if outcome:
-            self.note(f"{what} {endpoint}: {outcome}")
+            self.note(f"{what}: {outcome}")
         return bool(outcome)
 
     def capture(self, endpoint: Endpoint) -> bool:
@@ -282,7 +303,7 @@ class World:
             SimPeer(
                 endpoint,
                 other,
-                holder=lambda: self.zones[other],
+                holder=lambda: self.answering(endpoint, other),
                 caller=lambda: self.zones[endpoint],
                 weather=self.weather,
             ),
@@ -296,13 +317,7 @@ class World:
 
     def apply(self, endpoint: Endpoint) -> bool:
         """Apply what was accepted, attest it, seal trust documents and the receipts that are due."""
-        moved = self.step("apply", endpoint, lambda zone: zone.applier.step())
-        moved |= self.step("attest", endpoint, lambda zone: zone.submissions.attest())
-        moved |= self.step("trust", endpoint, _seal_trust)
-        moved |= self.step("standby", endpoint, lambda zone: zone.following.step())
-        moved |= self.step("witness", endpoint, lambda zone: zone.cut_sealer.step())
-        moved |= self.step("deadlines", endpoint, lambda zone: zone.deadlines.step())
-        return self.step("receipts", endpoint, lambda zone: zone.receipts.step()) or moved
+        return sum(self.step(what, endpoint, act) for what, act in STEPS) > 0
 
     # Whole runs.
 
@@ -335,31 +350,36 @@ class World:
     def storm(self, steps: int) -> None:
         """Seeded steps under seeded trouble."""
         self.weather.badness = self.rng.choice([0.0, 0.1, 0.4])
-        edges, production = self.edges(), list(self.business)
         for _ in range(steps):
-            if self.armed is not None and self.rng.random() < 0.1:
-                self.armed = None
-            if self.armed is None and self.rng.random() < 0.12:
-                name = self.rng.choice(["", *steps_failpoints()])
-                hits = self.rng.randint(1, 3 if name else 30)
-                self.arm(name, hits=hits, power=self.rng.random() < 0.5)
-            match self.rng.choices(_ACTIONS, _WEIGHTS)[0]:
-                case "edit":
-                    city = self.rng.choice(production)
-                    self.note(f"edit {city}: {self.business[city].edit()}")
-                case "capture":
-                    self.capture(self.rng.choice(production))
-                case "follow":
-                    self.follow(*self.rng.choice(edges))
-                case "apply":
-                    self.apply(self.rng.choice(list(self.zones)))
-                case "part":
-                    self._part(self.rng.choice(edges))
-                case "announce":
-                    self.announce()
-                case _:
-                    self._turn_clock(self.rng.choice(list(self.zones)))
+            self.act()
         self.armed = None
+
+    def act(self) -> None:
+        """One seeded step under seeded trouble."""
+        if self.armed is not None and self.rng.random() < 0.1:
+            self.armed = None
+        if self.armed is None and self.rng.random() < 0.12:
+            name = self.rng.choice(["", *steps_failpoints()])
+            hits = self.rng.randint(1, 3 if name else 30)
+            self.arm(name, hits=hits, power=self.rng.random() < 0.5)
+        match self.rng.choices(_ACTIONS, _WEIGHTS)[0]:
+            case "edit":
+                city = self.rng.choice(list(self.business))
+                self.note(f"edit {city}: {self.business[city].edit()}")
+            case "capture":
+                city = self.rng.choice(list(self.business))
+                if city in self.zones:
+                    self.capture(city)
+            case "follow":
+                self.follow(*self.rng.choice(self.edges()))
+            case "apply":
+                self.apply(self.rng.choice(list(self.zones)))
+            case "part":
+                self._part(self.rng.choice(self.edges()))
+            case "announce":
+                self.announce()
+            case _:
+                self._turn_clock(self.rng.choice(list(self.zones)))
 
     def _part(self, edge: tuple[Endpoint, Endpoint]) -> None:
         chosen = self.rng.choice([self.weather.parted, self.weather.answers_lost])
@@ -413,6 +433,18 @@ def steps_failpoints() -> list[str]:
 
 def _seal_trust(zone: OpenZone) -> bool:
     return zone.trust_sealer is not None and zone.trust_sealer.step()
+
+
+STEPS: tuple[tuple[str, Callable[[OpenZone], object]], ...] = (
+    ("apply", lambda zone: zone.applier.step()),
+    ("attest", lambda zone: zone.submissions.attest()),
+    ("trust", _seal_trust),
+    ("standby", lambda zone: zone.following.step()),
+    ("witness", lambda zone: zone.cut_sealer.step()),
+    ("deadlines", lambda zone: zone.deadlines.step()),
+    ("receipts", lambda zone: zone.receipts.step()),
+)
+"""What a zone does with what it has, one after the other."""
 
 
 @contextmanager

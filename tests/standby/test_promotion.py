@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import pytest
 import tests.sim.promotion as simulated
 from tests.sim.invariants import check_epochs, check_rest, headers
-from tests.sim.peers import SimPeer
+from tests.sim.peers import SimPeer, back
 from tests.sim.promotion import Promotion
 from tests.sim.world import Crash, World
 from tests.standby.following import BACKUP, CITY, PROVINCE, bring, copy_of
 
-from jinbao.appliance.assembly import OpenZone, open_zone
+from jinbao.appliance.assembly import OpenZone, open_zone, stream_of
 from jinbao.flow import following
 from jinbao.model import failpoint
-from jinbao.model.batch import Kind
+from jinbao.model.batch import Kind, SealedBatch, SegmentRef
 from jinbao.model.errors import (
     IdentityError,
     LinkError,
@@ -24,8 +25,9 @@ from jinbao.model.errors import (
     StaleEpochError,
     SupersededError,
     UnhealedError,
+    UnprovableError,
 )
-from jinbao.model.stream import JOURNAL, StreamId
+from jinbao.model.stream import JOURNAL, Mark, StreamId
 from jinbao.model.zone import Endpoint, Zone
 
 MakeWorld = Callable[..., AbstractContextManager[World]]
@@ -187,6 +189,28 @@ def test_what_is_given_up_is_in_the_grant_alone(guarded: MakeWorld) -> None:
         again.end()
 
 
+def test_a_node_that_is_promoted_again_knows_its_newest_grant(guarded: MakeWorld) -> None:
+    """Built for epoch 3, a city's zones go by that grant at once, not by the one of epoch 2 that their copies speak of."""
+    with guarded(11) as world:
+        first = Promotion(world, CITY)
+        first.declare()
+        first.promote()
+        submit(world)
+        world.settle()
+        again = Promotion(world, CITY)
+        again.declare()
+
+        again.promote()
+
+        for endpoint in again.zones:
+            assert world.zones[endpoint].topology.by_node[CITY].epoch == 3
+        submit(world)
+        world.settle()
+        check_rest(world)
+        first.end()
+        again.end()
+
+
 def test_a_copy_that_moved_is_declared_again(guarded: MakeWorld) -> None:
     """A copy that is longer or another than the declaration says is not built from."""
     with guarded(8) as world:
@@ -220,6 +244,60 @@ def test_a_node_is_promoted_again(guarded: MakeWorld) -> None:
         submit(world)
         world.settle()
         check_rest(world)
+
+
+class Garbling:
+    """A neighbour of which the batches of one origin come with an altered seal, or their segments cut short."""
+
+    def __init__(self, peer: SimPeer, origin: Endpoint, part: str) -> None:
+        self.endpoint, self._peer, self._origin, self._part = peer.endpoint, peer, origin, part
+
+    def headers(self, marks: Sequence[Mark], limit: int, wait_s: float) -> list[SealedBatch]:
+        """The neighbour's batches, some of which cannot be proved."""
+        return [self._altered(sealed) for sealed in self._peer.headers(marks, limit, wait_s)]
+
+    def _altered(self, sealed: SealedBatch) -> SealedBatch:
+        if self._part != "seal" or stream_of(sealed).origin != self._origin:
+            return sealed
+        return replace(sealed, signature=sealed.signature[:-1] + bytes([sealed.signature[-1] ^ 1]))
+
+    def fetch(self, stream: StreamId, seq: int, ref: SegmentRef, offset: int) -> Iterator[bytes]:
+        """The neighbour's bytes, or others of the same number."""
+        for block in self._peer.fetch(stream, seq, ref, offset):
+            yield bytes(len(block)) if self._part == "segment" and stream.origin == self._origin else block
+
+
+@pytest.mark.parametrize("part", ["seal", "segment"])
+@pytest.mark.parametrize(
+    ("origin", "asked"), [(PRODUCTION, ABOVE), (ABOVE, EXCHANGE)], ids=["of-production", "of-exchange"]
+)
+def test_what_comes_back_damaged_is_not_passed_by(
+    guarded: MakeWorld, monkeypatch: pytest.MonkeyPatch, origin: Endpoint, asked: Endpoint, part: str
+) -> None:
+    """While a neighbour has a batch of the node that cannot be taken, nothing is sealed over it; whole, it comes."""
+    with guarded(10) as world:
+        submit(world)
+        travel(world)
+        promotion = Promotion(world, origin.node)
+        promotion.declare()
+        promotion.tell(asked)
+        before = kept(world, asked, origin.node)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "tests.sim.promotion.back",
+                lambda world, zone, other: Garbling(back(world, zone, other), origin, part),
+            )
+            with pytest.raises((UnprovableError, LocalError)):
+                promotion.promote()
+        promotion.promote()
+
+        now = {stream: kept(world, stream.origin, origin.node)[stream] for stream in before}
+        assert {stream: now[stream][: len(heads)] for stream, heads in before.items()} == before
+        submit(world)
+        world.settle()
+        check_rest(world)
+        promotion.end()
 
 
 KILLS = [
