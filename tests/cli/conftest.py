@@ -41,6 +41,8 @@ def say(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
                 monkeypatch.delenv(name)
         monkeypatch.setenv("LC_ALL", LOCALES[lang])
         capsys.readouterr()
+        # A command before this one in the same process may have said that events go to stderr.
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         with pytest.raises(SystemExit) as ended:
             main(list(arguments))
         out, err = capsys.readouterr()
