@@ -24,6 +24,7 @@ def debug() -> None:
 def failpoints(as_json: bool) -> None:
     """The list is made by the code that hits them."""
     import jinbao.appliance.backing_up  # as below, of a backup and a restore
+    import jinbao.appliance.promoting  # as below, of a node that is taken over
     import jinbao.appliance.rejoining  # as below, of an old node that gives up its place
     import jinbao.appliance.serve  # importing a zone declares all of its failpoints
     import jinbao.standby.reviewing  # noqa: F401  # as above, of a divergence file laid out
