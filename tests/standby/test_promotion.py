@@ -425,7 +425,7 @@ def test_a_neighbour_that_cannot_give_back_stops_a_promotion(
         travel(world)
         promotion = Promotion(world, CITY)
         promotion.declare()
-        with pytest.raises(LinkError, match="as from release 0.1"):
+        with pytest.raises(LinkError, match="as from release 0"):
             promotion.promote()
 
 
