@@ -207,6 +207,7 @@ def healing(line: Line, me: Endpoint) -> Healing:
         shelf=zone.shelf,
         verify=lambda sealed, last: zone.verifier.verify(sealed, last, zone.index.place),
         stream_of=lambda sealed: decode_header(sealed.payload).stream,
+        gives=lambda peer, stream: zone.topology.may_take_back(holder=peer, caller=zone.me, stream=stream),
         accept=lambda _peer: 0,
         libraries=(),
         seal=zone.seal,
@@ -229,7 +230,9 @@ def test_release_0_1_is_told_apart_from_nothing(
     with (
         listening(line.zones.network, holder, counter) as old,
         _asking(line, caller, holder, old.address) as client,
-        pytest.raises(LinkError, match=f"batches of {caller.node}, got one of {another.node}.*upgrade it"),
+        pytest.raises(
+            LinkError, match=f"batches that came from {caller.node}, got {another.node}/.*upgrade it"
+        ),
     ):
         healing(line, caller).take(client)
 

@@ -14,7 +14,6 @@ from tests.sim.peers import SimPeer, Weather, back
 from tests.sim.world import PERIOD, STEPS, World
 from tests.standby.following import BACKUP, copy_of
 
-import jinbao.appliance.questions  # noqa: F401  # whole before `freezing`, which it imports
 from jinbao.appliance.assembly import OpenZone, open_zone
 from jinbao.appliance.carrying import Carrying, between
 from jinbao.appliance.freezing import sound

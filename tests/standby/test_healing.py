@@ -31,7 +31,7 @@ def test_a_neighbour_of_an_older_release_is_no_neighbour_with_nothing(guarded: M
         promotion = Promotion(world, CITY)
         promotion.declare()
 
-        with pytest.raises(LinkError, match=f"expected batches of {CITY}, got one of 100000") as caught:
+        with pytest.raises(LinkError, match=f"batches that came from {CITY}, got 100000/exchange") as caught:
             promotion.promote()
         assert f"what {CITY} had sent to {ABOVE}" in str(caught.value)
         assert "upgrade it; try again when it answers, or declare again --without it" in str(caught.value)

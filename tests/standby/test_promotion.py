@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import tests.sim.promotion as simulated
@@ -15,7 +16,10 @@ from tests.sim.world import Crash, World
 from tests.standby.following import BACKUP, CITY, PROVINCE, bring, copy_of
 
 from jinbao.appliance.assembly import OpenZone, open_zone, stream_of
+from jinbao.appliance.carrying import on_medium
+from jinbao.appliance.promoting import _by_line
 from jinbao.flow import following
+from jinbao.link.client import LineClient
 from jinbao.model import failpoint
 from jinbao.model.batch import Kind, SealedBatch, SegmentRef
 from jinbao.model.errors import (
@@ -112,6 +116,71 @@ def test_the_old_holder_is_refused_with_proof_and_steps_down(guarded: MakeWorld)
         submit(world)
         world.settle()
         check_rest(world)
+        promotion.end()
+
+
+@pytest.mark.fault_row(52)
+def test_no_medium_lets_an_old_holder_in(guarded: MakeWorld, tmp_path: Path) -> None:
+    """What an old holder lays onto a medium for its parent is refused; what the new one lays is taken."""
+    with guarded(11) as world:
+        promotion = Promotion(world, CITY)
+        promotion.declare()
+        promotion.promote()
+        old_production, old_exchange = promotion.old[PRODUCTION], promotion.old[EXCHANGE]
+        world.business[PRODUCTION].edit()
+        assert old_production.outbound is not None
+        assert old_production.outbound.step("202410") > 0
+        old_exchange.inbound.step(way(world, old_exchange, old_production))
+        on_medium(old_exchange, ABOVE, tmp_path / "old").lay()
+        submit(world)
+        world.follow(EXCHANGE, PRODUCTION)
+        on_medium(world.zones[EXCHANGE], ABOVE, tmp_path / "new").lay()
+
+        with pytest.raises(StaleEpochError):
+            on_medium(world.zones[ABOVE], EXCHANGE, tmp_path / "old").take()
+        assert on_medium(world.zones[ABOVE], EXCHANGE, tmp_path / "new").take() > 0
+
+        world.settle()
+        check_rest(world)
+        promotion.end()
+
+
+@pytest.mark.fault_row(53)
+def test_a_province_and_its_city_come_back_from_the_ministry(guarded: MakeWorld) -> None:
+    """Lost both, with batches of the city that the ministry alone has: the province takes them back, the city from it."""
+    with guarded(14) as world:
+        submit(world)
+        travel(world)
+        while world.follow(MINISTRY, ABOVE):
+            world.apply(MINISTRY)
+        province = Promotion(world, PROVINCE)
+        province.declare()
+        [above] = [zone for zone in province.promote() if zone.zone == str(ABOVE)]
+        city = Promotion(world, CITY)
+        city.declare()
+        [production] = [zone for zone in city.promote() if zone.zone == str(PRODUCTION)]
+
+        assert sum(one.passed for one in above.returned if one.peer == MINISTRY) > 0
+        assert production.batches > 0
+        submit(world)
+        world.settle()
+        check_rest(world)
+        city.end()
+        province.end()
+
+
+def test_a_new_holder_brings_its_grant(guarded: MakeWorld) -> None:
+    """Whoever is asked over the line for what was sent there is shown the grant first: it may not know of it."""
+    with guarded(12) as world:
+        promotion = Promotion(world, PROVINCE)
+        promotion.declare()
+        promotion.promote()
+
+        client = _by_line(world.zones[ABOVE], EXCHANGE)
+
+        assert isinstance(client, LineClient)
+        assert promotion.sealed in client._standing.staple()
+        client.close()
         promotion.end()
 
 

@@ -83,7 +83,6 @@ from jinbao.store.migrations import upgrade
 from jinbao.store.projection import Projection
 from jinbao.trust.encoding import decode_header
 from jinbao.trust.envelope import check_bounds, head_of, seal
-from jinbao.trust.identity import parse_identity
 from jinbao.trust.objects import ClaimVerifier, Recipient
 from jinbao.trust.parquet import ParquetLimits
 from jinbao.trust.verify import Verifier
@@ -264,7 +263,7 @@ def _build(
         me,
         directory,
         topology=trust.topology,
-        epoch=lambda: _epoch_of(trust.identity()),
+        epoch=lambda: trust.identity().epoch,
         observer=observer,
     )
     # Who everybody is: the signed topology, by all that was learned since the anchors were installed.
@@ -272,7 +271,7 @@ def _build(
     topology = _topology(trust, documents, ledger, observer, me)
     outdated.require_settled(index)
     if not index.incarnation():
-        ledger.record(acts.created(me, ports.incarnation(), _epoch_of(trust.identity())))
+        ledger.record(acts.created(me, ports.incarnation(), trust.identity().epoch))
     trust.announce()
     # What is kept of it: who asked for what, chained and sealed; what peers are refused is counted.
     trail = _trail(store, ledger, directory, settings, ports, metrics)
@@ -290,7 +289,7 @@ def _build(
 
     def epoch() -> int:
         """Of the certificate that seals: a renewed one may be of another."""
-        return _epoch_of(trust.identity())
+        return trust.identity().epoch
 
     # Whether we are its holder still, and already.
     succession = Succession(me, topology=trust.topology, epoch=epoch, begun=index.epoch)
@@ -299,10 +298,8 @@ def _build(
         outdated.require_newest()
         succession.require_sealer()
         mine = trust.identity()
-        if header.epoch != _epoch_of(mine):  # renewed between the two: the step is made again
-            raise LocalError(
-                f"seal of {header.stream}", expected=f"epoch {_epoch_of(mine)}", got=header.epoch
-            )
+        if header.epoch != mine.epoch:  # renewed between the two: the step is made again
+            raise LocalError(f"seal of {header.stream}", expected=f"epoch {mine.epoch}", got=header.epoch)
         return seal(header, mine)
 
     publisher = Publisher(index=index, seal=seal_header, epoch=epoch, now=ports.now_text)
@@ -661,10 +658,6 @@ def _recipients(settings: Settings, topology: Topology) -> tuple[Recipient, ...]
             got="the same",
         )
     return tuple(recipient_of(purpose, texts[purpose]) for purpose in PURPOSES if texts[purpose])
-
-
-def _epoch_of(identity: ZoneIdentity) -> int:
-    return parse_identity((identity.seal_chain or identity.chain)[0]).epoch
 
 
 def stream_of(sealed: SealedBatch) -> StreamId:

@@ -26,7 +26,7 @@ class Carrying:
     def __init__(self, zone: OpenZone, other: Endpoint, *, inbox: Path, outbox: Path) -> None:
         self._zone, self._other = zone, other
         self._said: tuple[list[Mark], ZoneIdentity] | None = None
-        self.peer = SpoolPeer(other, inbox, refused=self._refused)
+        self.peer = SpoolPeer(other, inbox, refused=self._refused, may_send=self._may_send)
         self._writer = SpoolWriter(
             other,
             outbox,
@@ -41,12 +41,28 @@ class Carrying:
             "package_refused", peer=str(self._other), package=package, code=exc.code, reason=str(exc)
         )
 
-    def _receiver_marks(self) -> list[Mark]:
-        """What the other side proved it has; nothing before it said so."""
+    def _may_send(self) -> bool:
+        """Whether whoever laid packages says with its marks that it holds the other side's identity now.
+
+        Packages bear the seals of their origins alone, and those of before a grant still count. Where nothing was
+        granted there is one holder, whose certificate may have ended while a medium was carried. Raises PeerError
+        for a former holder.
+        """
+        row = self._zone.topology.row(self._other.node)
+        if row is None or row.epoch == 1:
+            return True
+        return self._proved_marks() is not None
+
+    def _proved_marks(self) -> list[Mark] | None:
+        """The other side's marks, proved to be its own; None where it laid none down yet."""
         zone, sealed = self._zone, self.peer.marks()
         if sealed is None:
-            return []
+            return None
         return open_marks(sealed, self._other, zone.trust.book(), zone.topology, zone.ports.now())
+
+    def _receiver_marks(self) -> list[Mark]:
+        """What the other side proved it has; nothing before it said so."""
+        return self._proved_marks() or []
 
     def take(self) -> int:
         """Accept what lies in the inbox; returns how many batches."""

@@ -18,7 +18,6 @@ from jinbao.standby.opening import open_own
 from jinbao.store.files import Files
 from jinbao.trust.encoding import decode_envelope
 from jinbao.trust.grants import open_grant
-from jinbao.trust.identity import parse_identity
 
 REJOIN = "standby.rejoin"
 """The question that writes a zone's file before it is set aside; its own entries in the trail make no tail."""
@@ -34,23 +33,16 @@ class Ended:
     cut: Place
 
 
-def epoch_of(zone: OpenZone) -> int:
-    """The epoch of the certificate that seals."""
-    mine = zone.identity
-    return parse_identity((mine.seal_chain or mine.chain)[0]).epoch
-
-
 def ended(zone: OpenZone, grant: bytes = b"") -> Ended:
     """What ended this zone's epoch: a grant that is handed in, as its envelope, or the newest recorded here.
 
     Where the topology alone says so, as of the root node, nobody says what the new holder was built from: all is tail.
     Raises LocalError while the zone holds its identity, PeerError for a grant that proves nothing.
     """
-    node, mine = zone.me.node, epoch_of(zone)
+    node, mine = zone.me.node, zone.identity.epoch
     found = zone.trust.grant_of(node)
-    if grant and grant != zone.trust.proof(
-        node
-    ):  # what is recorded was proved when it came, by the lists of then
+    # What is recorded was proved when it came, by the lists of then.
+    if grant and grant != zone.trust.proof(node):
         found = open_grant(decode_envelope(grant), zone.trust.book(), zone.topology, zone.ports.now())
         if found.node != node:
             raise UsageError("grant", expected=f"one of {node}", got=found.node)
@@ -69,7 +61,7 @@ def ended(zone: OpenZone, grant: bytes = b"") -> Ended:
 def source_of(zone: OpenZone) -> Source:
     """A zone as what a divergence is made of, up to its newest act now."""
     newest = zone.index.overview().acts
-    return Source(zone.me, zone.index.incarnation(), epoch_of(zone), zone.ledger, newest, zone.shelf)
+    return Source(zone.me, zone.index.incarnation(), zone.identity.epoch, zone.ledger, newest, zone.shelf)
 
 
 def diverge(zone: OpenZone, path: Path, end: Ended, files: Files) -> Said:

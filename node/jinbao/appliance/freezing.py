@@ -6,11 +6,11 @@ Records the pauses and waits for what was on its way; `jinbao line resume` ends 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jinbao.appliance.assembly import OpenZone
 from jinbao.appliance.guarding import guarded
-from jinbao.appliance.questions.registry import Running
+from jinbao.flow.pace import Worker
 from jinbao.model import acts
 from jinbao.model.errors import LocalError, UsageError
 from jinbao.model.zone import Endpoint
@@ -20,9 +20,10 @@ _LOOK_S = 0.05
 _GIVE_UP = "jinbao line resume follows the node again"
 
 
-def frozen(zone: OpenZone, running: Running | None, node: str, reason: str) -> list[Cut]:
+def frozen(zone: OpenZone, running: Mapping[str, Worker] | None, node: str, reason: str) -> list[Cut]:
     """The cuts of a node's zones, by zone, of which none moves any more: nobody follows the node from here on.
 
+    `running` are the workers of a zone that runs, by name; None of one that is stopped.
     Raises UsageError for a node that is not protected here or a zone without a copy, and LocalError for a copy that
     cannot be built from, or that goes on moving; then the node is followed no more all the same, unless it still was.
     """
@@ -62,12 +63,12 @@ def sound(zone: OpenZone, node: str) -> list[Cut]:
     return cuts
 
 
-def _wait(zone: OpenZone, running: Running | None, node: str, peers: Sequence[Endpoint]) -> None:
+def _wait(zone: OpenZone, running: Mapping[str, Worker] | None, node: str, peers: Sequence[Endpoint]) -> None:
     """Wait until rounds that began before the pause have ended, and what they brought is cut."""
     began = time.monotonic()
     wait_s = 2 * zone.settings.pace.follow_wait_s  # a round waits so long for news, and brings it then
     names = [f"follow {peer}" for peer in peers]
-    workers = [running.workers[name] for name in names if name in running.workers] if running else []
+    workers = [running[name] for name in names if name in running] if running else []
     for worker in workers:
         worker.wake()
     while True:

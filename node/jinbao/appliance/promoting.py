@@ -7,20 +7,23 @@ step can be killed and made again. Serves nothing: the zones are started as any 
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from jinbao.appliance.assembly import OpenZone, Ports, open_zone, stream_of
 from jinbao.appliance.observers import log_beside
-from jinbao.appliance.restoring import Place, Rebuilt, rebuild, require_buildable
+from jinbao.appliance.restoring import Place, Rebuilt, read_copy, rebuild, require_buildable
 from jinbao.appliance.settings import Settings
 from jinbao.appliance.trust_keeper import document_of, grant_document
 from jinbao.appliance.zone_lock import Purpose
+from jinbao.authority.copy_keys import Opens
 from jinbao.authority.identity_files import load_identity
 from jinbao.authority.tokens import Token
 from jinbao.flow.healing import Healing, Returned
@@ -29,7 +32,6 @@ from jinbao.journal.index import Counter
 from jinbao.journal.segments import require_space
 from jinbao.link.client import LineClient
 from jinbao.link.limits import LinkLimits
-from jinbao.link.standing import Standing
 from jinbao.model import acts
 from jinbao.model.batch import SealedBatch, SegmentRef, VerifiedBatch
 from jinbao.model.errors import CorruptionError, LinkError, LocalError, SettingsError, UsageError
@@ -40,7 +42,6 @@ from jinbao.model.zone import Border, Endpoint, Zone
 from jinbao.standby.rebuilding import Copy, Tell
 from jinbao.trust.encoding import decode_envelope
 from jinbao.trust.grants import decode_grant
-from jinbao.trust.identity import parse_identity
 
 BUILT = declare("promote.after_build", "one zone of a lost node is built, others are not")
 TOLD = declare("promote.after_grant", "the grant is recorded in a zone that was built, nothing came back yet")
@@ -108,6 +109,24 @@ def require_declared(grant: Grant, copies: Mapping[Endpoint, tuple[int, str]]) -
             )
 
 
+Fetch = Callable[[Path, Endpoint], Mapping[str, Any]]
+"""Asks the backup for the copy of a zone: its lines go into the file, the answer is returned."""
+
+
+@contextmanager
+def declared_copies(grant: Grant, fetch: Fetch, opens: Opens | None) -> Iterator[list[Copy]]:
+    """The copies of a granted node, which end where it was declared; raises LocalError where one does not."""
+    with tempfile.TemporaryDirectory(prefix="jinbao-") as scratch:
+        copies, ends = list[Copy](), dict[Endpoint, tuple[int, str]]()
+        for cut in grant.cuts:
+            endpoint, lines = Endpoint(grant.node, cut.zone), Path(scratch) / cut.zone
+            said = fetch(lines, endpoint)
+            ends[endpoint] = said["acts"], said["hash"]
+            copies.append(read_copy(lines, said, opens))
+        require_declared(grant, ends)
+        yield copies
+
+
 def require_place(grant: Grant, settings: Settings) -> None:
     """Raise SettingsError for settings that are not those of the lost node, with all its zones."""
     wanted = {cut.zone for cut in grant.cuts}
@@ -155,10 +174,9 @@ def lacking(grant: Grant, settings: Settings) -> list[Zone]:
 
 def _epoch(settings: Settings, zone: Zone) -> int:
     try:
-        identity = load_identity(settings.directory(zone) / "identity")
+        return load_identity(settings.directory(zone) / "identity").epoch
     except SettingsError:
         return 0
-    return parse_identity((identity.seal_chain or identity.chain)[0]).epoch
 
 
 def take_over(
@@ -265,11 +283,13 @@ def _others(exchange: OpenZone, grant: Grant) -> list[Endpoint]:
 
 def _healing(zone: OpenZone, grant: Grant) -> Healing:
     limits, topology, me = zone.settings.limits, zone.trust.topology, zone.me
+    below = {e.node for e in topology().endpoints() if topology().in_subtree(e, me)}
+
+    def gives(peer: Endpoint, stream: StreamId) -> bool:
+        return topology().may_take_back(holder=peer, caller=me, stream=stream)
+
     rest = zone.inbound.seeing(
-        lambda _peer: {me.node},
-        lambda peer, stream: (
-            stream.origin != me and topology().may_take_back(holder=peer, caller=me, stream=stream)
-        ),
+        lambda _peer: below, lambda peer, stream: stream.origin != me and gives(peer, stream)
     )
 
     def own() -> list[Mark]:
@@ -281,6 +301,7 @@ def _healing(zone: OpenZone, grant: Grant) -> Healing:
         shelf=zone.shelf,
         verify=lambda sealed, last: zone.verifier.verify(sealed, last, zone.index.place),
         stream_of=stream_of,
+        gives=gives,
         accept=lambda peer: rest.step(Beyond(peer, own())) if peer.endpoint.node != me.node else 0,
         libraries=zone.standards,
         seal=zone.seal,
@@ -304,12 +325,8 @@ def closing_peer(peer: Peer) -> Iterator[Peer]:
 
 def _by_line(exchange: OpenZone, neighbour: Endpoint) -> Peer:
     """A neighbour over the line, asked for what our node sent it."""
-    trust = exchange.trust
-    standing = Standing(
-        exchange.me, trust.identity, trust.book, trust.topology, exchange.ports.now, trust.learn_stapled
-    )
     address = exchange.topology.address(neighbour)
-    return LineClient(standing, neighbour, address, limits=LinkLimits(), returned=True)
+    return LineClient(exchange.trust.standing(), neighbour, address, limits=LinkLimits(), returned=True)
 
 
 class Beyond:

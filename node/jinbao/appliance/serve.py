@@ -41,7 +41,6 @@ from jinbao.journal.scrub import Use
 from jinbao.link.client import LineClient
 from jinbao.link.limits import LinkLimits
 from jinbao.link.server import LineServer
-from jinbao.link.standing import Standing
 from jinbao.model import acts
 from jinbao.model.errors import JinbaoError, LocalError
 from jinbao.model.zone import Border, Endpoint, Zone
@@ -103,15 +102,7 @@ class ZoneService:
             headers_max=zone.settings.limits.headers_max,
         )
         trust = zone.trust
-        self.standing = Standing(
-            zone.me,
-            trust.identity,
-            trust.book,
-            trust.topology,
-            zone.ports.now,
-            trust.learn_stapled,
-            trust.proof,
-        )
+        self.standing = trust.standing()
         trust.changed = self._trust_changed
         self._unsealed = True
         self._stepped_down = zone.superseded

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from jinbao.authority.identity_files import ZoneIdentity, load_identity, marker
 from jinbao.flow.ports import Ledger, Observer
-from jinbao.link.standing import STAPLED_MAX
+from jinbao.link.standing import STAPLED_MAX, Standing
 from jinbao.model import acts
 from jinbao.model.acts import Act
 from jinbao.model.batch import SealedBatch
@@ -180,6 +180,18 @@ class TrustKeeper:
         assert self._topology is not None, "a zone is asked once its journal is open"
         return self._topology
 
+    def standing(self) -> Standing:
+        """What both ends of our lines stand on: all of the above as of each call, and what is learned from peers."""
+        return Standing(
+            self._me,
+            self.identity,
+            self.book,
+            self.topology,
+            self._now,
+            self.learn_stapled,
+            self.proof,
+        )
+
     def sealed_topology(self) -> SealedBatch:
         """The topology in force as its signer sealed it."""
         assert self._sealed_topology is not None, "a zone is asked once its journal is open"
@@ -287,7 +299,7 @@ class TrustKeeper:
         wanted = [d for d in documents if d.kind is DocumentKind.GRANT]
         for document in sorted(wanted, key=lambda d: (_depth(now, d.name), d.number)):
             try:
-                grant = open_grant(decode_envelope(document.body), book, now, self._now(), known.values())
+                grant = open_grant(decode_envelope(document.body), book, now, self._now())
                 _check_same(grant, known.get(grant.node))
             except PeerError as exc:
                 self._tell("trust_refused", peer, code=exc.code, reason=str(exc))
@@ -306,8 +318,7 @@ class TrustKeeper:
             if document.kind is DocumentKind.TOPOLOGY:
                 open_topology(decode_envelope(document.body), book, self._now())
             elif document.kind is DocumentKind.GRANT:
-                known = [grant for grant, _ in self._grants.values()]
-                open_grant(decode_envelope(document.body), book, self.topology(), self._now(), known)
+                open_grant(decode_envelope(document.body), book, self.topology(), self._now())
         return self.learn(documents, "")
 
     def refuse(self, name: str, exc: JinbaoError) -> None:

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from jinbao.authority.private_files import check_private, make_private, sync_directory, write_private
 from jinbao.authority.trust_files import read_trust
 from jinbao.model.errors import JinbaoError, SettingsError
+from jinbao.trust.identity import parse_identity
 from jinbao.trust.suites import INTL, P256
 
 KEY, CHAIN, ANCHORS = "key.pem", "chain.pem", "anchors.pem"
@@ -62,6 +63,11 @@ class ZoneIdentity:
     def suite(self) -> str:
         """The suite this zone seals in."""
         return P256 if self.seal_key is None else INTL
+
+    @property
+    def epoch(self) -> int:
+        """At which our identity was granted, as the certificate that seals says."""
+        return parse_identity((self.seal_chain or self.chain)[0]).epoch
 
     @property
     def until(self) -> datetime:

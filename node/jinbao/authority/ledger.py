@@ -61,9 +61,8 @@ class Ledger:
                 return
             make_private(self._directory)
             descriptor = self._lock(self._directory)
-            self._is_held = (
-                True  # the lock is of the descriptor: another one of this process would wait for it
-            )
+            # The lock is of the descriptor: another one of this process would wait for it.
+            self._is_held = True
             try:
                 self._catch_up(self._directory / FILE)
                 yield self._taken()

@@ -169,15 +169,25 @@ class SpoolPeer:
     A damaged package stops no other: it is passed over and told to `refused`, once while it lies there.
     """
 
-    def __init__(self, sender: Endpoint, inbox: Path, *, refused: Callable[[str, JinbaoError], None]) -> None:
+    def __init__(
+        self,
+        sender: Endpoint,
+        inbox: Path,
+        *,
+        refused: Callable[[str, JinbaoError], None],
+        may_send: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`may_send` says whether packages may be taken now, or raises PeerError for whoever laid them."""
         self.endpoint = sender
-        self._inbox, self._refused = inbox, refused
+        self._inbox, self._refused, self._may_send = inbox, refused, may_send
         self._where: dict[tuple[StreamId, int], Path] = {}
         self._told: set[str] = set()
 
     def headers(self, marks: Sequence[Mark], limit: int, wait_s: float) -> list[SealedBatch]:
         """Sealed batches beyond the marks, in order per stream; a carrier does not wait."""
         del wait_s
+        if not self._may_send():
+            return []
         known = {mark.stream: mark for mark in marks}
         found: dict[StreamId, list[tuple[int, SealedBatch]]] = {}
         self._where.clear()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from jinbao.appliance.promoting import Promoted
     from jinbao.appliance.settings import Settings
     from jinbao.model.grant import Grant
-    from jinbao.standby.rebuilding import Copy
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 _TELL_EVERY = 500
@@ -152,8 +149,14 @@ def promote(
     as_json: bool,
 ) -> None:
     """Nothing is served: the zones are started as any others afterwards."""
-    from jinbao.appliance.promoting import promote as take_over
-    from jinbao.appliance.promoting import read_grant, require_empty, require_opened, require_place
+    from jinbao.appliance.promoting import (
+        declared_copies,
+        read_grant,
+        require_empty,
+        require_opened,
+        require_place,
+    )
+    from jinbao.appliance.promoting import promote as promote_node
     from jinbao.appliance.restoring import opens_of
     from jinbao.appliance.settings import load
 
@@ -170,35 +173,21 @@ def promote(
 
     believed = ask(config, exchange, "trust.documents")
     known = [b64decode(text) for text in (*believed["documents"], *believed["grants"])]
-    with _copies(config, wanted, opens) as copies:
+
+    def fetch(lines: Path, endpoint: Endpoint) -> dict[str, Any]:
+        return ask_for_file(lines, config, exchange, "standby.copy", protected=str(endpoint))
+
+    with declared_copies(wanted, fetch, opens) as copies:
         require_empty(copies, settings)
         require_opened(copies)  # up to here nothing was changed anywhere
         ask(config, exchange, "trust.import", name=grant.name, content=content, reason=reason)
-        found = take_over(sealed, copies, backup, settings, enrol, tell, known)
+        found = promote_node(sealed, copies, backup, settings, enrol, tell, known)
     for peer in ask(config, exchange, "standby.plan", node=wanted.node)["paused"]:
         ask(config, exchange, "line.resume", peer=peer, reason=reason)
     if as_json:
         show.as_json(found.body())
     else:
         _show(found, place)
-
-
-@contextmanager
-def _copies(config: Path, grant: Grant, opens: Any) -> Iterator[list[Copy]]:
-    """The copies of a granted node, which end where the grant says."""
-    from jinbao.appliance.promoting import require_declared
-    from jinbao.appliance.restoring import read_copy
-
-    with tempfile.TemporaryDirectory(prefix="jinbao-") as scratch:
-        copies, ends = list[Any](), dict[Endpoint, tuple[int, str]]()
-        for cut in grant.cuts:
-            endpoint = Endpoint(grant.node, cut.zone)
-            lines = Path(scratch) / cut.zone
-            said = ask_for_file(lines, config, str(Zone.EXCHANGE), "standby.copy", protected=str(endpoint))
-            ends[endpoint] = said["acts"], said["hash"]
-            copies.append(read_copy(lines, said, opens))
-        require_declared(grant, ends)
-        yield copies
 
 
 def _enrolling(path: Path | None, settings: Settings, grant: Grant) -> Callable[[Sequence[Zone]], None]:
@@ -250,7 +239,7 @@ def _show(found: Promoted, place: Path) -> None:
                 "peer": t("came back from", "取回自"),
                 "batches": t("its own batches", "自身批次"),
                 "rows": t("rows", "行数"),
-                "passed": t("batches of its node's other zones", "本节点其他分区批次"),
+                "passed": t("batches that had come through it", "经其转发的批次"),
             },
         )
     for endpoint in found.without:

@@ -1,7 +1,7 @@
 """Healing 补齐: the holder of a new epoch takes back what the one before had sent, before it seals anything.
 
-    parent and children ─return─▸ batches this node once sealed ─verify─▸ our own again
-                                                                       └▸ of the node's other zones: accepted
+    parent and children ─return─▸ batches that came from here ─verify─▸ our own again
+                                                                       └▸ of those below us: accepted
 
 A zone built from its copy ends where the copy does; its neighbours may have more of its streams. What they have goes
 on from where they are, or they would see the zone go back and hold it. Each batch carries the seal of the holder
@@ -36,7 +36,7 @@ HEALED = declare("heal.before_end", "everything came back, the zone does not kno
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """What one neighbour gave back: batches and rows of our own, batches of the node's other zones."""
+    """What one neighbour gave back: batches and rows of our own, batches that had passed through here."""
 
     peer: Endpoint
     batches: int
@@ -55,6 +55,7 @@ class Healing:
         shelf: Shelf,
         verify: VerifyBatch,
         stream_of: Callable[[SealedBatch], StreamId],
+        gives: Callable[[Endpoint, StreamId], bool],
         accept: Callable[[Peer], int],
         libraries: Collection[str],
         seal: SealHeader,
@@ -64,18 +65,22 @@ class Healing:
         headers_max: int,
         room: Room,
     ) -> None:
-        """`accept` takes one round of the node's other streams from a peer; `seal` seals at the new `epoch`."""
+        """`gives`: whether a peer may give a stream back; `accept` takes one round of others' streams from a peer.
+
+        `seal` seals at the new `epoch`.
+        """
         self._index, self._ledger, self._shelf, self._room = index, ledger, shelf, room
         self._verify, self._stream_of, self._accept = verify, stream_of, accept
+        self._gives = gives
         self._libraries, self._seal, self._epoch = frozenset(libraries), seal, epoch
         self._observer, self._now, self._headers_max = observer, now, headers_max
 
     def take(self, peer: Peer) -> Returned:
-        """Everything a neighbour has that this node once sealed. Killed and called again it goes on.
+        """Everything a neighbour has that once came from here or through here. Killed and called again it goes on.
 
         Raises LinkError where the way fails or the peer knows no giving back, PeerError for what was never sealed
         here, CorruptionError for a segment that is not what its header names, SpaceError where there is no room,
-        LocalError where something of the node's other zones could not be taken.
+        LocalError where something of others could not be taken.
         """
         batches = rows = passed = 0
         while found := self._own(peer):
@@ -98,7 +103,7 @@ class Healing:
             return coming.get(stream) or self._index.head(stream)
 
         found = []
-        for sealed in peer.headers(self._heads(), self._headers_max, 0.0):
+        for sealed in peer.headers(self._heads(peer), self._headers_max, 0.0):
             if isinstance(sealed, Shortfall) or self._origin(peer, sealed) != self._index.me:
                 continue
             batch = self._verify(sealed, last)
@@ -112,19 +117,19 @@ class Healing:
         return found
 
     def _origin(self, peer: Peer, sealed: SealedBatch) -> Endpoint:
-        """Whose batch it is; raises LinkError for one of another node, as a release shows that does not know clause 2.9.
+        """Whose batch it is; raises LinkError for one that is none to be given back: a release without clause 2.9.
 
         That neighbour may have much of ours, and an answer without it would pass for "nothing".
         """
-        origin = self._stream_of(sealed).origin
-        if origin.node != self._index.me.node:
+        stream = self._stream_of(sealed)
+        if not self._gives(peer.endpoint, stream):
             raise LinkError(
                 f"what {peer.endpoint} gives back",
-                expected=f"batches of {self._index.me.node}",
-                got=f"one of {origin.node}, as from release 0.1",
+                expected=f"batches that came from {self._index.me.node}",
+                got=f"{stream}, as from release 0.1",
                 next_step="upgrade it",
             )
-        return origin
+        return stream.origin
 
     def _require_before(self, peer: Peer, header: Header) -> None:
         """Raise LocalError for a batch of our own epoch: the grant was used already, and its holder may live."""
@@ -137,11 +142,11 @@ class Healing:
             )
 
     def _require_all(self, peer: Peer) -> None:
-        """Raise LocalError for a stream of this node of which the peer has more that could not be taken.
+        """Raise LocalError for a stream of which the peer has more that could not be taken.
 
         What goes on from before it would contradict what the peer has, and be held there for good.
         """
-        for sealed in peer.headers(self._heads(), self._headers_max, 0.0):
+        for sealed in peer.headers(self._heads(peer), self._headers_max, 0.0):
             if isinstance(sealed, Shortfall):
                 continue
             stream = self._stream_of(sealed)
@@ -157,11 +162,11 @@ class Healing:
                 f"try again; or declare again --without {peer.endpoint}",
             )
 
-    def _heads(self) -> list[Mark]:
-        """How far every stream of this node is here."""
-        me = self._index.me
-        own = [head for head in self._index.streams() if head.stream.origin == me]
-        return [*own, *(mark for mark in self._index.marks(nodes=[me.node]) if mark.stream.origin != me)]
+    def _heads(self, peer: Peer) -> list[Mark]:
+        """How far every stream is here that a peer may give back."""
+        own = [head for head in self._index.streams() if head.stream.origin == self._index.me]
+        others = (mark for mark in self._index.marks() if self._gives(peer.endpoint, mark.stream))
+        return [*own, *others]
 
     def _take(self, peer: Peer, batch: VerifiedBatch) -> None:
         header = batch.header

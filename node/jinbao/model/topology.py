@@ -248,20 +248,20 @@ class Topology:
         return any(self._inside(caller, stream.audience))
 
     def may_take_back(self, *, holder: Endpoint, caller: Endpoint, stream: StreamId) -> bool:
-        """Whether `holder` gives `caller` back what the caller's own node had sealed and sent there (clause 2.9).
+        """Whether `holder` gives `caller` back what had been sent there by it or through it (clause 2.9).
 
-        A zone's own streams; to an exchange zone those of its node's other zones too, which travelled through it.
+        A zone's own streams; to an exchange zone those of everyone below it too, from whoever is not.
         To nobody at a first epoch: who has a code that another node had before is no successor of it.
         """
         if caller not in self.neighbours(holder) or not self.knows(stream.origin):
             return False
         if self.by_node[caller.node].epoch == 1:
             return False
-        is_own = stream.origin == caller or (
-            caller.zone is Zone.EXCHANGE and stream.origin.node == caller.node and holder.node != caller.node
-        )
+        came_through = self.in_subtree(stream.origin, caller) and not self.in_subtree(holder, caller)
         return (
-            is_own and stream.topic not in {JOURNAL, AUDIT} and not stream.topic.startswith(RESOURCE_PREFIX)
+            (stream.origin == caller or came_through)
+            and stream.topic not in {JOURNAL, AUDIT}
+            and not stream.topic.startswith(RESOURCE_PREFIX)
         )
 
     def _may_see_journal(self, holder: Endpoint, caller: Endpoint, stream: StreamId) -> bool:

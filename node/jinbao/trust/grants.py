@@ -12,7 +12,7 @@ from datetime import datetime
 from google.protobuf.message import DecodeError
 
 from jinbao.model.batch import SealedBatch
-from jinbao.model.errors import IdentityError, StaleEpochError, UnprovableError
+from jinbao.model.errors import IdentityError, UnprovableError
 from jinbao.model.grant import Grant, GrantedCut, granted
 from jinbao.model.quoting import quoted
 from jinbao.model.topology import Topology
@@ -20,7 +20,7 @@ from jinbao.model.zone import Endpoint, Zone
 from jinbao.trust import bounds
 from jinbao.trust.book import TrustBook
 from jinbao.trust.envelope import Signer, seal_bytes, signer_of
-from jinbao.trust.identity import Identity, check_issuer, check_row, parse_identity
+from jinbao.trust.identity import check_issuer, check_row, parse_identity
 from jinbao.trust.signer import moment, prove_signer
 from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
 
@@ -99,14 +99,13 @@ def seal_grant(grant: Grant, signer: Signer) -> SealedBatch:
     return seal_bytes(GRANT_TYPE, encode_grant(grant), signer)
 
 
-def open_grant(
-    sealed: SealedBatch, book: TrustBook, topology: Topology, at: datetime, known: Iterable[Grant] = ()
-) -> Grant:
+def open_grant(sealed: SealedBatch, book: TrustBook, topology: Topology, at: datetime) -> Grant:
     """The grant, once its seal, its signer's chain and the signer's right are proved.
 
     Its signer is the exchange zone of the node's parent in `topology`, at the epoch the parent has or had: what
-    counts is that its certificate was in force when the grant says it was made, and that by the `known` grants the
-    parent had no other holder by then. Raises UnprovableError or IdentityError.
+    counts is that its certificate was in force when the grant says it was made. The parent's authority takes back
+    those of a holder before; which of two grants came first no clock of two sites can say. Raises UnprovableError
+    or IdentityError.
     """
     leaf, rest = signer_of(sealed, GRANT_TYPE)
     grant = decode_grant(sealed.payload)
@@ -124,24 +123,10 @@ def open_grant(
         raise IdentityError(f"{thing}: signer", expected=expected, got=str(identity.endpoint))
     if identity.epoch >= parent.epoch:
         check_row(identity, topology)
-    _check_held(thing, grant, identity, known)
     check_issuer(identity, proof.issuer, topology)
     if grant.epoch > row.epoch + EPOCH_STEP_MAX:
         raise IdentityError(thing, expected=f"at most epoch {row.epoch + EPOCH_STEP_MAX}", got=grant.epoch)
     return grant
-
-
-def _check_held(thing: str, grant: Grant, signer: Identity, known: Iterable[Grant]) -> None:
-    """Raise StaleEpochError for a grant that its signer made when another held its identity already."""
-    for other in known:
-        if other.node == signer.endpoint.node and other.epoch > signer.epoch:
-            ended, made = map(datetime.fromisoformat, (other.made_at, grant.made_at))
-            if made >= ended:
-                raise StaleEpochError(
-                    f"{thing}: signer",
-                    expected=f"one made before {other.made_at}, or by epoch {other.epoch}",
-                    got=f"{grant.made_at} by epoch {signer.epoch}",
-                )
 
 
 def open_grants(
@@ -152,7 +137,7 @@ def open_grants(
     by_depth = sorted(several, key=lambda sealed: _depth(topology, sealed))
     now = topology
     for sealed in by_depth:
-        found.append(open_grant(sealed, book, now, at, found))
+        found.append(open_grant(sealed, book, now, at))
         now = granted(topology, found)
     return now, found
 

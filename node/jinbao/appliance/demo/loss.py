@@ -10,8 +10,7 @@ from __future__ import annotations
 import base64
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,13 @@ from jinbao.appliance.demo.business import authorities_of, raise_wages
 from jinbao.appliance.demo.processes import DemoNetwork
 from jinbao.appliance.network import COPY_KEYS, PERSONS, write_settings
 from jinbao.appliance.observers import log_nothing
-from jinbao.appliance.promoting import Promoted, promote, read_grant, require_declared
-from jinbao.appliance.restoring import opens_of, read_copy
+from jinbao.appliance.promoting import Promoted, declared_copies, promote, read_grant
+from jinbao.appliance.restoring import opens_of
 from jinbao.authority.person_keys import load_person_key
 from jinbao.authority.private_files import make_private, read_secret
 from jinbao.model.errors import LocalError
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.standby.declaring import Signed, read, sign
-from jinbao.standby.rebuilding import Copy
 from jinbao.trust.encoding import decode_envelope
 
 REASON = "demonstration: the city's data centre is lost"
@@ -121,30 +119,14 @@ class _Losing:
         self._aside.rmdir()
         write_settings(home, self._settings)
         backup = network.settings[self._backup.node]
-        with self._copies(sealed) as copies:
+        opens = opens_of([network.directory / COPY_KEYS / "escrow.pem"], [], ["escrow"])
+        with declared_copies(read_grant(sealed), self._fetch, opens) as copies:
             found = promote(sealed, copies, backup, self._settings, self._enrol, lambda _done, _total: None)
         network.talk("promoted", {"node": self._node, "seconds": found.seconds})
         return found
 
-    @contextmanager
-    def _copies(self, sealed: bytes) -> Iterator[Sequence[Copy]]:
-        """The city's copies, opened by the escrow key."""
-        scratch = self._network.directory / f"{self._node}-copies"
-        make_private(scratch)
-        opens = opens_of([self._network.directory / COPY_KEYS / "escrow.pem"], [], ["escrow"])
-        copies, ends = list[Copy](), dict[Endpoint, tuple[int, str]]()
-        try:
-            for zone in self._settings.zones:
-                endpoint = Endpoint(self._node, zone)
-                said = self._network.ask_for_file(
-                    scratch / zone, self._backup, "standby.copy", protected=str(endpoint)
-                )
-                copies.append(read_copy(scratch / zone, said, opens))
-                ends[endpoint] = said["acts"], said["hash"]
-            require_declared(read_grant(sealed), ends)
-            yield copies
-        finally:
-            shutil.rmtree(scratch)
+    def _fetch(self, lines: Path, endpoint: Endpoint) -> dict[str, Any]:
+        return self._network.ask_for_file(lines, self._backup, "standby.copy", protected=str(endpoint))
 
     def _enrol(self, zones: Sequence[Zone]) -> None:
         for zone in zones:

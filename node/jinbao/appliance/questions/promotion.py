@@ -45,7 +45,7 @@ def declare(asked: Asked, arguments: Loss) -> Body:
     check_place(
         zone.topology, declaration
     )  # what is wrong with the words is said before anything stands still
-    cuts = frozen(zone, asked.running, arguments.node, declaration.reason)
+    cuts = frozen(zone, asked.running.workers if asked.running else None, arguments.node, declaration.reason)
     signed = Signed(text := encode(replace(declaration, cuts=_granted(cuts))), read(text))
     signed.content()
     zone.observer.event("node_declared", node=arguments.node, epoch=declaration.epoch)
