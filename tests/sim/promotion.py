@@ -6,7 +6,6 @@ The old holder may live on: `Former` keeps its zones apart from the network's, a
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from tests.sim.invariants import BrokenError
@@ -19,7 +18,6 @@ from jinbao.appliance.carrying import Carrying, between
 from jinbao.appliance.freezing import sound
 from jinbao.appliance.promoting import ZonePromoted, build, require_declared, take_over
 from jinbao.appliance.settings import Settings
-from jinbao.appliance.trust_keeper import grant_document
 from jinbao.appliance.zone_lock import Purpose
 from jinbao.model.errors import LinkError
 from jinbao.model.grant import Grant, GrantedCut
@@ -114,7 +112,6 @@ class Promotion:
         topology = world.zones[self.parent].topology
         for endpoint in self.zones:
             self._enrol(endpoint, topology, settings)
-            self._import_above(endpoint, settings)
         found = take_over(
             self.sealed,
             self.copies(),
@@ -144,15 +141,6 @@ class Promotion:
             self.world.plan.authorities.issue(endpoint, topology, directory)
             self.world.settings[self.node] = settings
             self.world.files[endpoint] = self.world.files_of(endpoint, f"attic-{self.grant.epoch}")
-
-    def _import_above(self, endpoint: Endpoint, settings: Settings) -> None:
-        """Somebody imports there what the parent itself was granted: a copy may be older than that."""
-        keeper = self.world.zones[self.parent].trust
-        if keeper.grant_of(self.parent.node) is not None:
-            with closing(
-                open_zone(settings, endpoint.zone, self.world.ports(endpoint), Purpose.QUESTION)
-            ) as zone:
-                zone.trust.take_in([grant_document(keeper.proof(self.parent.node))])
 
     def end(self) -> None:
         """Close the old holder's zones."""

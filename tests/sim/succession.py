@@ -88,7 +88,8 @@ class Watch:
             )
             return
         origin = StreamId.parse(row.stream).origin
-        if row.epoch >= self.epochs.get(origin.node, 0) or world.zones.get(zone.me) is not zone:
+        is_ended = row.epoch < self.epochs.get(origin.node, 0) and origin in world.zones
+        if not is_ended or world.zones.get(zone.me) is not zone:
             return
         ours = world.zones[origin].index.place(StreamId.parse(row.stream), row.incarnation, row.seq)
         is_ours = ours is not None and ours.head == row.head

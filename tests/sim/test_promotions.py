@@ -8,7 +8,10 @@ from tests.sim.course import Course
 from tests.sim.world import World
 from tests.standby.following import CITY, PROVINCE
 
-SEEDS, NIGHT_SEEDS = range(2), range(2, 800)
+SEEDS = (83, 214)
+"""Short runs, one of which loses the new holder too."""
+
+NIGHT_SEEDS = [seed for seed in range(800) if seed not in SEEDS]
 
 
 def _run(world: World) -> str:

@@ -511,6 +511,8 @@ def test_a_city_is_promoted_below_a_promoted_province(guarded: MakeWorld) -> Non
 
         submit(world)
         world.settle()
+        epochs = [world.zones[endpoint].topology.by_node[PROVINCE].epoch for endpoint in city.zones]
+        assert epochs == [2] * len(city.zones)
         check_rest(world)
         for promotion in (province, city):
             promotion.end()
