@@ -79,6 +79,7 @@ class SmallZone:
             beside=self._beside,
             brings=lambda peer: TOPOLOGY.below(self.me, peer),
             sees=lambda peer, stream: TOPOLOGY.may_see(holder=peer, caller=self.me, stream=stream),
+            epoch_of=lambda peer: TOPOLOGY.epoch(peer.node),
             room=lambda _: None,
         )
 

@@ -30,7 +30,7 @@ from jinbao.journal.ledger import act_hash
 from jinbao.journal.retention import REBUILD, plan
 from jinbao.journal.verify import verify_journal
 from jinbao.model import acts
-from jinbao.model.acts import Entry
+from jinbao.model.acts import Act, Entry
 from jinbao.model.batch import Header, Kind
 from jinbao.model.errors import UnacceptableError, UnprovableError
 from jinbao.model.topology import Topology
@@ -43,13 +43,16 @@ def entries(world: World, endpoint: Endpoint) -> list[Entry]:
     return world.zones[endpoint].ledger.entries(0, 10**6, 1 << 40)
 
 
-def act_of_many(world: World, endpoint: Endpoint, count: int) -> list[str]:
-    """Record a capture that names so many segments, each on the shelf and like no other; their hashes."""
+def act_of_many(world: World, endpoint: Endpoint, count: int, *beside: Act) -> list[str]:
+    """Record a capture that names so many segments, each on the shelf and like no other; their hashes.
+
+    Acts `beside` are recorded at once with it.
+    """
     zone = world.zones[endpoint]
     run = zone.state.last_run()
     hashes = [zone.shelf.write(pl.DataFrame({"n": [run, at]}))[0] for at in range(count)]
     table = acts.CapturedTable("city", "AB01", hashes[0], 0, 0, 0, changes=tuple(enumerate(hashes[1:], 2)))
-    zone.ledger.record(acts.captured(f"run-{run + 1:06d}", [table]))
+    zone.ledger.record(acts.captured(f"run-{run + 1:06d}", [table]), *beside)
     return hashes
 
 
@@ -159,6 +162,34 @@ def test_what_was_recorded_at_once_is_in_one_batch(
         followed = [zone.ledger.entries(cut.lsn, 1, 1) for cut in ends]
         assert len(ends) > 3
         assert all(not after or after[0].at != cut.at for cut, after in zip(ends, followed, strict=True))
+
+
+def test_a_record_longer_than_a_batch_is_in_one(guarded: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Acts recorded at once that are more, or name more, than a batch holds else come in one, their segments before it."""
+    endpoint = PROTECTED[0]
+    with guarded(1) as world:
+        monkeypatch.setattr(following, "ACTS_MAX", 5)
+        monkeypatch.setattr(following, "OBJECTS_MAX", 4)
+        zone, peer = world.zones[endpoint], Endpoint(PROVINCE, Zone.EXCHANGE)
+        world.now += timedelta(seconds=1)
+        zone.ledger.record(acts.paused(peer, "before"))
+        while zone.following.step():
+            pass
+        before = zone.index.head(journal_of(endpoint)).seq
+        world.now += timedelta(seconds=1)
+        hashes = act_of_many(world, endpoint, 11, *(acts.paused(peer, str(at)) for at in range(7)))
+        world.now += timedelta(seconds=1)
+        zone.ledger.record(acts.resumed(peer))
+        end, _ = zone.index.newest_act()
+
+        while zone.following.step():
+            pass
+        newest = zone.index.head(journal_of(endpoint)).seq
+        cuts = {zone.following.cut(journal_of(endpoint), seq).lsn for seq in range(before, newest + 1)}
+        assert end - 1 in cuts
+        assert not cuts & set(range(end - 8, end - 1))
+        bring(world, endpoint)
+        assert all(world.zones[BACKUP].shelf.has(name_of(endpoint, sha256)) for sha256 in hashes)
 
 
 @pytest.mark.parametrize("length", [2, PIECE_CHARACTERS, PIECE_CHARACTERS + 1, 5 * PIECE_CHARACTERS + 7])
@@ -396,6 +427,7 @@ def test_a_long_backlog_ends(guarded: MakeWorld, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(following, "ACTS_MAX", 4)
         zone, peer = world.zones[endpoint], Endpoint(PROVINCE, Zone.EXCHANGE)
         for _ in range(20):
+            world.now += timedelta(seconds=1)
             zone.ledger.record(acts.paused(peer, "a test"), acts.resumed(peer))
         while zone.following.step():
             pass

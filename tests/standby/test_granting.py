@@ -18,6 +18,7 @@ from tests.sim.world import World
 from tests.standby.declarations import PERSONS, signed_by, unsigned
 from tests.standby.following import BACKUP, CITY, PROVINCE, bring, copy_of, journal_of, name_of, objects_of
 
+from jinbao.appliance import granting
 from jinbao.appliance.granting import grant
 from jinbao.appliance.questions import Asked, dispatch
 from jinbao.appliance.questions.registry import Contact
@@ -121,6 +122,20 @@ def test_a_declaration_is_granted_once(guarded: MakeWorld) -> None:
         assert epochs(world) == (2, 1)
         with pytest.raises(UsageError, match="1 lack"):
             asked(world, replace(signed, signatures=signed.signatures[:1]))
+
+
+def test_a_grant_that_nobody_could_be_shown_is_not_made(
+    guarded: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A grant too long for a refused holder to be shown is refused before it is sealed, with what to make shorter."""
+    monkeypatch.setattr(granting, "PROOF_BYTES_MAX", 1_000)
+    with guarded(2) as world:
+        know_persons(world)
+        signed = signed_by("wang", "li", signed=declared(world))
+
+        with pytest.raises(UsageError, match="at most 1000 bytes .* a shorter --reason"):
+            asked(world, signed)
+        assert epochs(world) == (1, 0)
 
 
 def test_another_declaration_of_a_granted_epoch_is_refused(guarded: MakeWorld) -> None:

@@ -184,6 +184,52 @@ def test_a_new_holder_brings_its_grant(guarded: MakeWorld) -> None:
         promotion.end()
 
 
+@pytest.mark.fault_row(52)
+@pytest.mark.parametrize(
+    ("is_seen", "ends"),
+    [(True, "expected epoch 2, got epoch 1"), (False, "epoch 2, granted meanwhile")],
+    ids=["seen-by-the-line", "seen-at-the-end"],
+)
+def test_a_batch_on_its_way_is_not_accepted_after_the_grant(
+    guarded: MakeWorld, is_seen: bool, ends: str
+) -> None:
+    """A round that began with the old holder accepts and holds nothing once the grant is known."""
+    with guarded(15) as world:
+        submit(world)
+        world.follow(EXCHANGE, PRODUCTION)
+        promotion = Promotion(world, CITY)
+        province, old = world.zones[ABOVE], world.zones[EXCHANGE]
+        before = kept(world, ABOVE, CITY)
+
+        world.weather.checks_rows = is_seen
+        with pytest.raises((LinkError, StaleEpochError), match=ends):
+            province.inbound.step(Granting(way(world, province, old), promotion))
+
+        world.weather.checks_rows = True
+        assert kept(world, ABOVE, CITY) == before
+        assert not province.index.held()
+        promotion.promote()
+        submit(world)
+        world.settle()
+        check_rest(world)
+        promotion.end()
+
+
+class Granting:
+    """A peer whose identity is granted away while the first segment is fetched from it."""
+
+    def __init__(self, peer: SimPeer, promotion: Promotion) -> None:
+        self.endpoint, self.headers = peer.endpoint, peer.headers
+        self._peer, self._promotion, self._is_granted = peer, promotion, False
+
+    def fetch(self, stream: StreamId, seq: int, ref: SegmentRef, offset: int) -> Iterator[bytes]:
+        """The peer's bytes, after the grant."""
+        if not self._is_granted:
+            self._is_granted = True
+            self._promotion.declare()
+        yield from self._peer.fetch(stream, seq, ref, offset)
+
+
 def test_what_nobody_closed_is_closed(guarded: MakeWorld) -> None:
     """Of a submission of which the parent has a part, that part comes back and is withdrawn, and the next one is whole."""
     with guarded(5) as world:
@@ -416,6 +462,7 @@ def test_a_copy_that_ends_within_a_submission_is_made_whole(
 ) -> None:
     """A copy that ends between a submission's seals and what they were sealed from is not compared with: all is sent."""
     monkeypatch.setattr(following, "ACTS_MAX", 1)
+    monkeypatch.setattr(following, "RECORD_ACTS_MAX", 1)
     with guarded(11) as world:
         business = world.directory / CITY / "business.db"
         before = business.read_bytes()

@@ -427,6 +427,7 @@ def _build(
             beside=ports.beside,
             brings=lambda peer: trust.topology().below(me, peer),
             sees=lambda peer, stream: trust.topology().may_see(holder=peer, caller=me, stream=stream),
+            epoch_of=lambda peer: trust.topology().epoch(peer.node),
             room=room,
         ),
         applier=Applier(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from jinbao.appliance.assembly import OpenZone
+from jinbao.link.standing import PROOF_BYTES_MAX
 from jinbao.model.errors import JinbaoError, LocalError, UsageError
 from jinbao.model.grant import Grant
 from jinbao.model.topology import Topology
@@ -47,6 +48,7 @@ def grant(zone: OpenZone, signed: Signed) -> bytes:
         made_at=zone.ports.now_text(),
     )
     body = envelope_message(seal_grant(made, zone.identity)).SerializeToString()
+    _check_shown(made, body)
     zone.trust.learn([TrustDocument(DocumentKind.GRANT, made.node, made.epoch, body)], "")
     found = recorded(zone, signed)
     if found is None:  # another declaration of this epoch was granted at the same time, or trust in us ended
@@ -59,6 +61,17 @@ def grant(zone: OpenZone, signed: Signed) -> bytes:
     if found == body:
         zone.observer.event("identity_granted", node=made.node, epoch=made.epoch, backup=declaration.backup)
     return found
+
+
+def _check_shown(made: Grant, body: bytes) -> None:
+    """Raise UsageError for a grant that a refused holder could not be shown: it would never learn why."""
+    if len(body) > PROOF_BYTES_MAX:
+        raise UsageError(
+            f"grant of {made.node} at epoch {made.epoch}",
+            expected=f"at most {PROOF_BYTES_MAX} bytes with its certificates",
+            got=len(body),
+            next_step="jinbao standby declare, again, at the backup, with a shorter --reason or fewer --without",
+        )
 
 
 def recorded(zone: OpenZone, signed: Signed) -> bytes | None:

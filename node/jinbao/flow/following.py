@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 import polars as pl
@@ -31,6 +32,10 @@ SEALED = declare("following.after_seal", "acts are sealed for the backup site, n
 ACTS_MAX = 500
 ACTS_BYTES_MAX = 4 << 20
 """What one batch holds: far below what an answer of the line may carry, and decoded in milliseconds."""
+
+RECORD_ACTS_MAX = 20_000
+RECORD_BYTES_MAX = 32 << 20
+"""What one batch holds of acts that were recorded at once: a submission of as many segments, and half of what is read."""
 
 OBJECTS_MAX = 900
 """Segments one batch names, of the thousand a header may."""
@@ -96,8 +101,9 @@ class JournalSealer:
         before = self.cut(stream, last.seq)
         found = self._recorded.entries(before.lsn, ACTS_MAX, ACTS_BYTES_MAX)
         chosen, objects = self._chosen(found, stream)
-        if whole := self._recorded_whole(chosen):
-            chosen, objects = self._chosen(whole, stream)
+        whole = self._recorded_whole(chosen) or self._record(found[0], before.lsn)
+        if len(whole) != len(chosen):
+            chosen, objects = whole, self._objects_of(whole, stream)
         frame = to_frame(chosen)
         sha256, size = self._shelf.write(frame)
         sealer = StreamSealer(
@@ -140,16 +146,29 @@ class JournalSealer:
         chosen: list[Entry] = []
         objects: dict[str, SegmentRef] = {}
         for entry in found:
-            more = {
-                sha256: ref
-                for sha256, ref in self._objects(entry, stream)
-                if sha256 not in objects or objects[sha256].table == SPARE_TABLE
-            }
+            more = self._beyond(objects, entry, stream)
             if objects and len(objects) + len(more) > OBJECTS_MAX:
                 break
             chosen.append(entry)
             objects |= more
         return chosen, list(objects.values())
+
+    def _objects_of(self, chosen: Sequence[Entry], stream: StreamId) -> list[SegmentRef]:
+        """The segments of acts, however many: what no header has room for goes before, in batches of its own."""
+        objects: dict[str, SegmentRef] = {}
+        for entry in chosen:
+            objects |= self._beyond(objects, entry, stream)
+        return list(objects.values())
+
+    def _beyond(
+        self, objects: Mapping[str, SegmentRef], entry: Entry, stream: StreamId
+    ) -> dict[str, SegmentRef]:
+        """The segments an act names that are not among `objects`, or only as a spare."""
+        return {
+            sha256: ref
+            for sha256, ref in self._objects(entry, stream)
+            if sha256 not in objects or objects[sha256].table == SPARE_TABLE
+        }
 
     def _recorded_whole(self, chosen: Sequence[Entry]) -> list[Entry]:
         """The chosen acts without those that were recorded at once with the one after them; none where that is all.
@@ -161,6 +180,14 @@ class JournalSealer:
         if not after or after[0].at != last.at:
             return list(chosen)
         return [entry for entry in chosen if entry.at != last.at]
+
+    def _record(self, first: Entry, after: int) -> list[Entry]:
+        """Every act that was recorded at once with the first, which are more than a batch holds else.
+
+        Beyond what is ever recorded at once, as far as a batch may go: better a copy that ends there than none.
+        """
+        found = self._recorded.entries(after, RECORD_ACTS_MAX, RECORD_BYTES_MAX)
+        return list(takewhile(lambda entry: entry.at == first.at, found))
 
     def _cut(self, chosen: Sequence[Entry], before: JournalCut) -> JournalCut:
         """How far the chosen acts go."""

@@ -18,7 +18,15 @@ from jinbao.flow.holding import ClockWatch, Holder
 from jinbao.flow.ports import Beside, Index, Ledger, Now, Observer, Peer, Room, Shelf, VerifyBatch
 from jinbao.model import acts
 from jinbao.model.batch import SealedBatch, SegmentRef, Shortfall, VerifiedBatch
-from jinbao.model.errors import CorruptionError, JinbaoError, PeerError, UnacceptableError
+from jinbao.model.errors import (
+    CorruptionError,
+    IdentityError,
+    JinbaoError,
+    LinkError,
+    PeerError,
+    StaleEpochError,
+    UnacceptableError,
+)
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.quoting import quoted
 from jinbao.model.receipt import REASON_CHARACTERS_MAX, Receipt, Stage
@@ -50,6 +58,8 @@ class _Round:
     """One round with one peer; `coming` are marks of batches that are proved and not yet accepted."""
 
     peer: Peer
+    epoch: int
+    """Of the peer's node when the round began."""
     beside: Beside
     troubled: set[StreamId]
     """Streams that must wait for mending."""
@@ -74,13 +84,15 @@ class Inbound:
         beside: Callable[[], Beside],
         brings: Callable[[Endpoint], Collection[str]],
         sees: Callable[[Endpoint, StreamId], bool],
+        epoch_of: Callable[[Endpoint], int],
         room: Room,
     ) -> None:
         """`brings`: the nodes whose streams a peer may have for us; none named is any.
 
-        `sees`: whether a peer may show us a stream at all; `room` raises SpaceError where nothing may be written.
+        `sees`: whether a peer may show us a stream at all; `epoch_of` the epoch at which a peer's identity is held, as
+        far as is known now; `room` raises SpaceError where nothing may be written.
         """
-        self._sees, self._room = sees, room
+        self._sees, self._epoch_of, self._room = sees, epoch_of, room
         self._index, self._ledger, self._shelf = index, ledger, shelf
         self._brings = brings
         self._verify, self._stream_of = verify, stream_of
@@ -106,12 +118,13 @@ class Inbound:
         """One round with one peer; returns how many batches were accepted.
 
         While a batch becomes durable here, the segments of the next arrive. Raises LinkError when
-        the way to the peer fails; what was accepted stays.
+        the way to the peer fails, or its identity has another holder meanwhile; what was accepted stays.
         """
+        epoch = self._epoch_of(peer.endpoint)
         marks = {mark.stream: mark for mark in self._index.marks(nodes=self._brings(peer.endpoint))}
         known = set(marks)
         with self._beside() as beside:
-            here = _Round(peer, beside, self._holder.lasting())
+            here = _Round(peer, epoch, beside, self._holder.lasting())
             for sealed in peer.headers(list(marks.values()), self._limits.headers_max, wait_s):
                 stream = self._stream(peer, sealed)
                 if stream is None or stream in here.troubled or not self._has_room(peer, stream, known):
@@ -147,7 +160,7 @@ class Inbound:
         return True
 
     def _take(self, here: _Round, sealed: SealedBatch, asked: Mark) -> bool:
-        """Verify and fetch one batch, and begin to accept it; False if its stream must wait for mending."""
+        """Verify one batch, and begin to fetch and accept it; False if its stream must wait for mending."""
         peer, stream = here.peer, asked.stream
         try:
             batch = self._foreseen(here, sealed, stream)
@@ -156,18 +169,32 @@ class Inbound:
                 if stream in here.troubled:
                     return False
                 batch = self._verify(sealed, self._index.mark)
-            if batch is not None:
-                keeps = self._fetch(peer, batch)
-            elif isinstance(sealed, Shortfall) and check_short(sealed, asked, peer.endpoint):
+            if batch is None and isinstance(sealed, Shortfall) and check_short(sealed, asked, peer.endpoint):
                 self._tell_behind(peer, asked)
         except (PeerError, CorruptionError) as exc:
             here.beside.settle()
             self._hold(here, stream, sealed, exc)
             return False
-        if batch is not None:
-            header = batch.header
-            here.coming[stream] = Mark(stream, header.incarnation, header.epoch, header.seq, batch.head)
-            here.beside.begin(lambda: self._land(here, batch, keeps))
+        return batch is None or self._begin(here, batch)
+
+    def _begin(self, here: _Round, batch: VerifiedBatch) -> bool:
+        """Fetch a proved batch and begin to accept it; False if its stream must wait for mending.
+
+        A peer that is no longer who it was ends the round: that says nothing of the stream.
+        """
+        header = batch.header
+        try:
+            keeps = self._fetch(here.peer, batch)
+        except (PeerError, CorruptionError) as exc:
+            here.beside.settle()
+            if isinstance(exc, IdentityError | StaleEpochError):
+                raise
+            self._hold(here, header.stream, batch.sealed, exc)
+            return False
+        here.coming[header.stream] = Mark(
+            header.stream, header.incarnation, header.epoch, header.seq, batch.head
+        )
+        here.beside.begin(lambda: self._land(here, batch, keeps))
         return True
 
     def _foreseen(self, here: _Round, sealed: SealedBatch, stream: StreamId) -> VerifiedBatch | None:
@@ -188,12 +215,27 @@ class Inbound:
             if stream in here.troubled:
                 return
             hit(FETCHED)
+            self._require_holder(here)
             self._accept(here.peer, batch)
             here.accepted += 1
             hit(ACCEPTED)
         except BaseException:
             here.troubled.add(stream)  # what is on its way behind it would leave a gap
             raise
+
+    def _require_holder(self, here: _Round) -> None:
+        """Raise LinkError for a peer whose identity was granted away since the round began.
+
+        The new holder is told what is here already; what came after that would contradict what it goes on from.
+        """
+        now = self._epoch_of(here.peer.endpoint)
+        if now != here.epoch:
+            raise LinkError(
+                f"round with {here.peer.endpoint}",
+                expected=f"its holder of epoch {here.epoch} to the end",
+                got=f"epoch {now}, granted meanwhile",
+                next_step="nothing: the next round asks the new holder",
+            )
 
     def _keep(self, here: _Round, batch: VerifiedBatch, keeps: Sequence[Callable[[], None]]) -> None:
         """Put the segments onto the shelf; one that is not what was promised holds the stream."""

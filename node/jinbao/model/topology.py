@@ -103,6 +103,11 @@ class Topology:
         """The row of a node, or None if the topology does not know it."""
         return self.by_node.get(node)
 
+    def epoch(self, node: str) -> int:
+        """The epoch at which a node's identity is held; 0 for a node the topology does not know."""
+        row = self.by_node.get(node)
+        return row.epoch if row is not None else 0
+
     def issuer(self, node: str) -> str:
         """The node whose issuing authority certifies `node`: the province of a city, for all others the root.
 
