@@ -206,6 +206,33 @@ def test_a_true_receipt_passes() -> None:
     check_receipt(receipt_rows()(TRUE), TO_CITY, 1, lambda _: [TO_CITY.origin])
 
 
+@pytest.mark.parametrize(
+    ("stage", "topic", "is_one"),
+    [
+        (Stage.HELD, "receipts", True),
+        (Stage.APPLIED, "receipts", False),
+        (Stage.HELD, "pension_macro", False),
+    ],
+    ids=["holds what comes down", "applies what comes down", "holds what goes up"],
+)
+def test_who_is_below_holds_what_comes_down_and_says_no_more(stage: Stage, topic: str, is_one: bool) -> None:
+    """Of its parent's streams a city may say one thing: that it holds what comes down by them."""
+    about = StreamId(PROVINCE, topic, CITY.node)
+    exchange = CITY_EXCHANGE
+    said = Receipt(exchange, about, 3, "a" * 64, stage, 0, "", "", "2024-11-05T00:00:00.000Z")
+    row = receipt_rows(receiver=str(exchange))(said)
+    above = {PROVINCE: [MINISTRY], exchange: [PROVINCE, MINISTRY]}
+
+    def check() -> None:
+        check_receipt(row, StreamId(exchange, "notices", PROVINCE.node), 1, lambda zone: above[zone])
+
+    if is_one:
+        check()
+    else:
+        with pytest.raises(UnacceptableError, match="receipt"):
+            check()
+
+
 @pytest.mark.fault_row(50)
 @pytest.mark.parametrize(("changed", "reason"), RECEIPTS)
 def test_a_row_that_is_no_receipt_is_refused(changed: dict[str, Any], reason: str) -> None:

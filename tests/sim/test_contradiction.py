@@ -16,7 +16,7 @@ from jinbao.appliance.questions import Asked, dispatch
 from jinbao.appliance.serve import held_reasons
 from jinbao.model.batch import SealedBatch, Shortfall
 from jinbao.model.errors import UsageError
-from jinbao.model.stream import Mark, StreamId
+from jinbao.model.stream import RECEIPTS, Mark, StreamId
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.trust.encoding import decode_header, short_of
 
@@ -179,6 +179,22 @@ def test_a_restored_relay_is_behind_and_catches_up(world: World) -> None:
         assert world.zones[EXCHANGE].index.mark(stream) == world.zones[CITY].index.head(stream)
     assert {stream.origin for stream in held(world.zones[CITY])} == {EXCHANGE}
     assert alarms(world.zones[EXCHANGE], "told") > 0
+
+
+@pytest.mark.fault_row(48)
+def test_a_restored_parent_is_told_by_its_children(world: World) -> None:
+    """A parent that shows fewer receipts than before is held by its children, and learns of it from them."""
+    old = keep_copy(world, PROVINCE, "old")
+    submit(world, STREAM)
+    restore(world, PROVINCE, old)
+
+    world.settle()
+
+    below, parent = held(world.zones[EXCHANGE]), world.zones[PROVINCE]
+    [stream] = [stream for stream in below if stream.origin == PROVINCE and stream.topic == RECEIPTS]
+    assert below[stream] in {"rollback", "equivocation"}
+    assert alarms(parent, "told") > 0
+    assert not [code for code in held(parent).values() if code == "unacceptable"]
 
 
 def understating(found: list[SealedBatch], marks: Sequence[Mark]) -> list[SealedBatch]:

@@ -133,7 +133,7 @@ def test_a_grant_that_nobody_could_be_shown_is_not_made(
         know_persons(world)
         signed = signed_by("wang", "li", signed=declared(world))
 
-        with pytest.raises(UsageError, match="at most 1000 bytes .* a shorter --reason"):
+        with pytest.raises(UsageError, match=r"at most 1000 bytes .* a shorter --reason"):
             asked(world, signed)
         assert epochs(world) == (1, 0)
 

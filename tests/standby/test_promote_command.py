@@ -135,6 +135,17 @@ def test_a_plan_is_asked_of_who_protects(city: Lost) -> None:
     assert "a backup site that protects some" in nobody.err
 
 
+def test_only_what_was_declared_is_followed_again(city: Lost) -> None:
+    """Of a lost node's zones the plan names as paused those that stand still by the declaration, and no other."""
+    city.ask(BACKUP, "line.pause", peer=str(EXCHANGE), reason="a new switch")
+    city.granted()
+
+    plan = city.ask(BACKUP, "standby.plan", node=CITY)
+
+    assert plan["paused"] == [f"{CITY}/production"]
+    assert plan["done"]["declared"]
+
+
 KILLS = (
     *("rebuild.after_segment:3", "promote.after_build:2", "promote.after_grant"),
     *("inbound.after_accept", "heal.after_take", "heal.before_end:2"),

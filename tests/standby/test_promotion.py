@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -17,7 +18,8 @@ from tests.standby.following import BACKUP, CITY, PROVINCE, bring, copy_of
 
 from jinbao.appliance.assembly import OpenZone, open_zone, stream_of
 from jinbao.appliance.carrying import on_medium
-from jinbao.appliance.promoting import _by_line
+from jinbao.appliance.promoting import _by_line, build
+from jinbao.appliance.restoring import DONE
 from jinbao.flow import following
 from jinbao.link.client import LineClient
 from jinbao.model import failpoint
@@ -338,6 +340,20 @@ def test_a_copy_that_moved_is_declared_again(guarded: MakeWorld) -> None:
         world.zones[BACKUP].inbound.step(peer)
         world.apply(BACKUP)
         with pytest.raises(LocalError, match="jinbao standby declare, again"):
+            promotion.promote()
+
+
+def test_what_was_built_of_another_copy_is_not_taken_over(guarded: MakeWorld) -> None:
+    """A place in which a zone was built of a copy with another end than was declared is left as it is."""
+    with guarded(8) as world:
+        promotion = Promotion(world, CITY)
+        promotion.declare()
+        build(promotion.copies(), world.settings[BACKUP.node], promotion.settings, simulated.quiet)
+        done = promotion.settings.directory(Zone.PRODUCTION) / DONE
+        said = json.loads(done.read_text(encoding="utf-8"))
+        done.write_text(json.dumps(said | {"hash": "f" * 64}), encoding="utf-8")
+
+        with pytest.raises(LocalError, match="with hash ffffffffffff, from another copy"):
             promotion.promote()
 
 

@@ -16,6 +16,9 @@ from jinbao.model.errors import LocalError, UsageError
 from jinbao.model.zone import Endpoint
 from jinbao.standby.cuts import Cut
 
+DECLARED = "declared: "
+"""How the reason of a pause begins that a declaration made; others are for whoever made them to end."""
+
 _LOOK_S = 0.05
 _GIVE_UP = "jinbao line resume follows the node again"
 
@@ -31,7 +34,7 @@ def frozen(zone: OpenZone, running: Mapping[str, Worker] | None, node: str, reas
     peers = [endpoint for endpoint in zone.topology.protected(zone.me) if endpoint.node == node]
     paused = zone.index.paused()
     if fresh := [peer for peer in peers if peer not in paused]:
-        zone.ledger.record(*(acts.paused(peer, f"declared: {reason}") for peer in fresh))
+        zone.ledger.record(*(acts.paused(peer, f"{DECLARED}{reason}") for peer in fresh))
     _wait(zone, running, node, peers)
     return sound(zone, node)
 

@@ -167,6 +167,19 @@ def build(copies: Sequence[Copy], backup: Settings, settings: Settings, tell: Te
     return built
 
 
+def require_granted(grant: Grant, built: Mapping[Zone, Rebuilt]) -> None:
+    """Raise LocalError for a zone that was built here before from a copy that is not the one of the grant."""
+    for cut in grant.cuts:
+        found = built.get(cut.zone)
+        if found is not None and found.hash != cut.hash:
+            raise LocalError(
+                f"directory {found.directory}",
+                expected=f"act {cut.lsn} with hash {cut.hash[:12]}, as it was declared",
+                got=f"act {found.acts} with hash {found.hash[:12]}, from another copy",
+                next_step="name another data_directory: nothing is ever written over",
+            )
+
+
 def lacking(grant: Grant, settings: Settings) -> list[Zone]:
     """Zones of the new place that have no certificate of the granted epoch yet."""
     return [cut.zone for cut in grant.cuts if _epoch(settings, cut.zone) != grant.epoch]
@@ -195,6 +208,7 @@ def take_over(
     Raises LinkError naming a neighbour that does not answer and was not given up.
     """
     grant = read_grant(sealed)
+    require_granted(grant, built)
     with ExitStack() as opened:
         zones: dict[Zone, OpenZone] = {}
         for copy in copies:

@@ -43,7 +43,7 @@ MARK, DONE = "rebuilding", "rebuilt.json"
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What came out: acts with the chain's hash at the last, rows by table, bytes of segments, seconds it took."""
+    """What came out: acts with the chain's `hash` at the last, rows by table, bytes of segments, seconds it took."""
 
     zone: str
     directory: str

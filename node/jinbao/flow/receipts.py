@@ -31,7 +31,7 @@ from jinbao.model.receipt import (
     Stage,
     topic_of,
 )
-from jinbao.model.stream import NOTICES, RECEIPTS, StreamId
+from jinbao.model.stream import DOWNWARD, NOTICES, RECEIPTS, StreamId
 from jinbao.model.zone import Endpoint
 from jinbao.trust.digest import digest
 
@@ -165,6 +165,15 @@ class ReceiptHandler:
                 check_receipt(row, stream, seq, self._above)
 
 
+def _receives(
+    sealer: Endpoint, about: StreamId, stage: str, above: Callable[[Endpoint], Sequence[Endpoint]]
+) -> bool:
+    """Whether a zone is one that a stream comes to, and may say this of it."""
+    if sealer.node == about.origin.node or sealer in above(about.origin):
+        return True
+    return stage == Stage.HELD and about.topic in DOWNWARD and about.origin in above(sealer)
+
+
 def check_receipt(
     row: Mapping[str, Any], stream: StreamId, seq: int, above: Callable[[Endpoint], Sequence[Endpoint]]
 ) -> None:
@@ -172,12 +181,13 @@ def check_receipt(
 
     Raises UnacceptableError. A node that relays seals its own receipts only: it cannot
     speak for the one above it, nor to anybody beside the audience, and one beside the way is no receiver.
+    What goes down is held by those below.
     """
     try:
         about = StreamId.parse(row["stream"])
         is_sound = (
             Endpoint.parse(row["receiver"]) == stream.origin
-            and (stream.origin.node == about.origin.node or stream.origin in above(about.origin))
+            and _receives(stream.origin, about, str(row["stage"]), above)
             and about.origin.node == stream.audience
             and row["seq"] >= 1
             and row["rows"] >= 0

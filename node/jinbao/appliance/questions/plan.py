@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from jinbao.appliance.assembly import OpenZone
+from jinbao.appliance.freezing import DECLARED
 from jinbao.appliance.guarding import age_s, guarded
 from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
 from jinbao.model.errors import UsageError
@@ -22,7 +23,10 @@ class OneNode(Arguments):
 
 @question("standby.plan", arguments=OneNode)
 def plan(asked: Asked, arguments: OneNode) -> Body:
-    """What a promotion of a protected node would build and not bring back, and how long a drill took. Null: unknown."""
+    """What a promotion of a protected node would build and not bring back, and how long a drill took. Null: unknown.
+
+    `paused` are the zones that stand still by a declaration, and are followed again after a promotion.
+    """
     zone = asked.zone
     row = _protected(zone, arguments.node)
     cuts = [cut for cut in guarded(zone) if cut.stream.origin.node == row.node]
@@ -39,7 +43,7 @@ def plan(asked: Asked, arguments: OneNode) -> Body:
         "give_back": [str(e) for e in _givers(zone, row)],
         "drill_s": drill.seconds if drill else None,
         "drill_ok": drill.ok if drill else None,
-        "paused": sorted(str(e) for e in followed if e in paused),
+        "paused": sorted(str(e) for e in followed if paused.get(e, "").startswith(DECLARED)),
         "done": {
             "declared": bool(followed) and all(e in paused for e in followed),
             "granted": grant is not None,
