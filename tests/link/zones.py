@@ -10,13 +10,10 @@ from pathlib import Path
 import polars as pl
 from tests.link.parts import Network
 
-from jinbao.appliance.admin_server import AdminServer
 from jinbao.appliance.assembly import OpenZone, open_zone
 from jinbao.appliance.network import DEMO_NODES, make_network
-from jinbao.appliance.questions import Asked, dispatch
-from jinbao.appliance.serve import ZoneService
+from jinbao.appliance.serve import ZoneService, ways_in
 from jinbao.appliance.settings import Settings
-from jinbao.appliance.web import WebPort
 from jinbao.flow.sealing import StreamSealer
 from jinbao.journal.index import Counter
 from jinbao.model import acts
@@ -108,17 +105,7 @@ def accepted(zone: OpenZone) -> dict[str, list[int]]:
 def serving(zone: OpenZone) -> Iterator[ZoneService]:
     """An open zone that serves, with its web port and admin sockets; closed afterwards."""
     service = ZoneService(zone)
-    web = WebPort(
-        zone.settings.zones[zone.me.zone].http, metrics=zone.metrics.text, reasons=service.readiness
-    )
-    service.parts = [
-        web,
-        AdminServer(
-            zone.settings.run_directory(zone.me.zone),
-            lambda name, arguments, caller: dispatch(Asked(zone, service, caller), name, arguments),
-            shared=zone.roles.is_separated,
-        ),
-    ]
+    service.parts = ways_in(service)
     try:
         service.start()
         yield service

@@ -15,8 +15,12 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from tests.audit.parts import told
+from tests.audit.test_who import apart_as
 from tests.cli.conftest import Say
 from tests.cli.harness import Net
+from tests.link.zones import serving
+from tests.servers import await_
 from tests.sim.world import Plan, World, world
 from tests.standby.following import (
     BACKUP,
@@ -31,14 +35,18 @@ from tests.standby.following import (
 from tests.standby.network import standby_net
 
 from jinbao.appliance import drilling as drilling_module
+from jinbao.appliance.admin_client import AskedError, ask
+from jinbao.appliance.assembly import open_zone
 from jinbao.appliance.drill_process import Drilling, sweep_drills
 from jinbao.appliance.drilling import DRILL, ReachError, Report, drill, isolated
+from jinbao.appliance.network import write_settings
 from jinbao.appliance.questions import Asked, dispatch
 from jinbao.appliance.questions.standby import signed_over
-from jinbao.appliance.settings import load
+from jinbao.appliance.settings import Settings, load
 from jinbao.authority.identity_files import load_identity
 from jinbao.library.room import Library
 from jinbao.model.acts import Act
+from jinbao.model.audit import Role
 from jinbao.model.errors import IdentityError, LocalError, UsageError
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint, Zone
@@ -312,6 +320,25 @@ def test_the_calendar_drills_in_a_process_of_its_own(net: Net, say: Say) -> None
     assert told.events == []
     status = json.loads(say("standby", "status", "--json", "--config", net.config(BACKUP.node)).out)
     assert {drill["node"] for drill in status["drills"]} == {CITY, PROVINCE}
+
+
+@pytest.mark.processes
+def test_the_calendar_drills_where_roles_are_apart(net: Net, tmp_path: Path) -> None:
+    """A drill that the zone itself starts is in the role system by its process; the same command by its account is not."""
+    config = Path(net.config(BACKUP.node))
+    body = load(config).model_dump(exclude_unset=True)
+    settings = Settings(**(body | apart_as(tmp_path, Role.AUDIT)))
+    write_settings(config.parent, settings)
+    with serving(open_zone(settings, Zone.EXCHANGE)) as service:
+        with pytest.raises(AskedError, match="expected an account in the role system"):
+            ask(settings, Zone.EXCHANGE, "standby.copy", {"protected": f"{CITY}/exchange"})
+        service.drill_now()
+        await_(lambda: len(service.zone.ledger.acts(kind="drilled")) == 2, 60)
+        trail = told(service.zone)
+
+    drilled = [line for line in trail if line["action"] == "standby.drilled"]
+    assert {(line["way"], *line["roles"]) for line in drilled} == {("zone", "system")}
+    assert sum(line["outcome"] == "done" for line in drilled) == 2
 
 
 @pytest.mark.processes

@@ -55,6 +55,8 @@ class RoleBook:
             return ()
         if not self.is_separated:
             return tuple(Role)  # who could open this socket or this zone owns it
+        if caller.way is Way.ZONE:
+            return (Role.SYSTEM,)  # the calendar is the system administrator's, in the settings
         names = {caller.account, *(f"@{group}" for group in caller.groups)}
         return tuple(role for role, accounts in self._lists.items() if names & set(accounts))
 

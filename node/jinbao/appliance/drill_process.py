@@ -6,6 +6,7 @@ what a drill does.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -53,12 +54,24 @@ class Drilling:
             if self._stopped:
                 return False
             self._process = self._start()
-        _, said = self._process.communicate()
-        code, self._process = self._process.returncode, None
+        process = self._process
+        assert process.stderr is not None, "what it says is read"
+        with process.stderr:
+            said = process.stderr.read()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with self._lock:
+            self._process = None  # before it is reaped: its pid may be anybody's then
+        code = process.wait()
         (self._directory / CONFIG).unlink(missing_ok=True)
         if code not in {0, RED} and not self._stopped:
             self._observer.event("drill_failed", exit_code=code, said=said.strip()[-_SAID_CHARACTERS:])
         return self._asked.is_set()
+
+    @property
+    def pid(self) -> int:
+        """The process that runs, 0 while none does."""
+        process = self._process
+        return process.pid if process is not None else 0
 
     def stop(self) -> None:
         """End the process, if one runs; it removes what it was building."""

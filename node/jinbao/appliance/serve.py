@@ -618,6 +618,20 @@ def _why(failure: BaseException) -> str:
     return str(failure) if isinstance(failure, JinbaoError) else where_failed(failure)
 
 
+def ways_in(service: ZoneService) -> list[Part]:
+    """The web port and the admin sockets of a zone that serves."""
+    zone, settings = service.zone, service.zone.settings
+    return [
+        WebPort(settings.zones[zone.me.zone].http, metrics=zone.metrics.text, reasons=service.readiness),
+        AdminServer(
+            settings.run_directory(zone.me.zone),
+            lambda name, arguments, caller: dispatch(Asked(zone, service, caller), name, arguments),
+            shared=zone.roles.is_separated,
+            child=lambda: service.drilling.pid,
+        ),
+    ]
+
+
 def run(settings: Settings, zone: Zone) -> int:
     """Serve one zone until SIGTERM or SIGINT; returns the exit code.
 
@@ -628,14 +642,7 @@ def run(settings: Settings, zone: Zone) -> int:
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: service.stopped.set())
     opened = service.zone
-    service.parts = [
-        WebPort(settings.zones[zone].http, metrics=opened.metrics.text, reasons=service.readiness),
-        AdminServer(
-            settings.run_directory(zone),
-            lambda name, arguments, caller: dispatch(Asked(opened, service, caller), name, arguments),
-            shared=opened.roles.is_separated,
-        ),
-    ]
+    service.parts = ways_in(service)
     try:
         service.start()
         service.wait()

@@ -37,7 +37,7 @@ class Way(StrEnum):
     READ = "read.sock"
     PROCESS = "process"  # opened the stopped zone itself
     LINE = "line"  # a peer that was refused or held
-    ZONE = "zone"  # the zone by itself
+    ZONE = "zone"  # the zone by itself, or a process it started by the calendar
 
 
 class Outcome(StrEnum):
@@ -63,7 +63,7 @@ class Caller:
     @property
     def authorised(self) -> bool:
         """Whether the way is one on which roles are heard."""
-        return self.way in {Way.ADMIN, Way.PROCESS}
+        return self.way in {Way.ADMIN, Way.PROCESS, Way.ZONE}
 
 
 @dataclass(frozen=True, slots=True)
