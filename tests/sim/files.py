@@ -91,6 +91,10 @@ class SimFiles(Files):
         return kept
 
     def _move(self, source: Path, target: Path) -> None:
+        if target.is_file():
+            if (state := self._durable.pop(source, None)) is not None:
+                self._durable[target] = state
+            return
         for path in [p for p in self._durable if p == source or source in p.parents]:
             self._durable[target / path.relative_to(source)] = self._durable.pop(path)
 

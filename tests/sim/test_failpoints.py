@@ -49,12 +49,18 @@ CYCLES_MAX = 4
 
 @pytest.mark.fault_row(2)
 @pytest.mark.fault_row(12)
-@pytest.mark.parametrize("power", [False, True], ids=["killed", "without-power"])
+@pytest.mark.parametrize(
+    "power",
+    [pytest.param(False, id="killed", marks=pytest.mark.night), pytest.param(True, id="without-power")],
+)
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_crash_at_any_failpoint_loses_nothing(
     quiet: MakeWorld, guarded: MakeWorld, room: str, power: bool
 ) -> None:
-    """A process stopped there, with or without its power, goes on and every tier ends with the same rows."""
+    """A process stopped there, with or without its power, goes on and every tier ends with the same rows.
+
+    By day the power goes with it: whatever survives that survives a kill; `test_kill` kills real processes.
+    """
     names = [name for name in NAMES if name.partition(".")[0] == room]
     make = guarded if room in _GUARDED else quiet
     with make(ROOMS.index(room)) as world:

@@ -8,7 +8,7 @@ from tests.sim.course import Course
 from tests.sim.world import World
 from tests.standby.following import CITY, PROVINCE
 
-SEEDS = (83, 214)
+SEEDS = (214,)
 """Short runs, one of which loses the new holder too."""
 
 NIGHT_SEEDS = [seed for seed in range(800) if seed not in SEEDS]

@@ -8,7 +8,7 @@ from tests.sim.invariants import check_rest, check_zone
 from tests.sim.world import World
 
 STEPS = 150
-SEEDS, NIGHT_SEEDS = range(6), range(6, 2000)
+SEEDS, NIGHT_SEEDS = range(4), range(4, 2000)
 
 
 def _run(world: World) -> str:

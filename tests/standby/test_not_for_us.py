@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.sim.conftest import MakeWorld
 from tests.sim.forging import through
+from tests.sim.world import World
 from tests.standby.following import BACKUP, CITY, PROTECTED, PROVINCE, journal_of
 
 from jinbao.appliance.assembly import OpenZone
@@ -31,47 +32,42 @@ def showing(zone: OpenZone, stream: StreamId) -> Any:
     return change
 
 
-@pytest.mark.parametrize(
-    ("receiver", "peer", "stream"),
-    [
-        (BACKUP, PRODUCTION, LIBRARY),
-        (BACKUP, HIGHER, LIBRARY),
-        (BACKUP, HIGHER, RECEIPTS),
-        (BACKUP, HIGHER, journal_of(EXCHANGE)),
-        (HIGHER, EXCHANGE, journal_of(EXCHANGE)),
-        (MINISTRY, BACKUP, journal_of(EXCHANGE)),
-        (MINISTRY, HIGHER, RECEIPTS),
-    ],
-    ids=[
-        "a library, from a protected zone",
-        "a library, from another's node",
-        "receipts, from a protected zone",
-        "acts, from another node than theirs",
-        "acts, at a parent",
-        "acts, at the backup's parent",
-        "receipts of a city, at the ministry",
-    ],
-)
-def test_what_is_not_for_us_is_refused_and_told(
-    guarded: MakeWorld, receiver: Endpoint, peer: Endpoint, stream: StreamId
-) -> None:
+SHOWN = [
+    ("a library, from a protected zone", BACKUP, PRODUCTION, LIBRARY),
+    ("a library, from another's node", BACKUP, HIGHER, LIBRARY),
+    ("receipts, from a protected zone", BACKUP, HIGHER, RECEIPTS),
+    ("acts, from another node than theirs", BACKUP, HIGHER, journal_of(EXCHANGE)),
+    ("acts, at a parent", HIGHER, EXCHANGE, journal_of(EXCHANGE)),
+    ("acts, at the backup's parent", MINISTRY, BACKUP, journal_of(EXCHANGE)),
+    ("receipts of a city, at the ministry", MINISTRY, HIGHER, RECEIPTS),
+]
+"""What is shown to whom by whom, who should not."""
+
+
+def test_what_is_not_for_us_is_refused_and_told(guarded: MakeWorld, subtests: pytest.Subtests) -> None:
     """A stream a neighbour may not show is passed by and told, nothing of it is kept or held, and the rest is taken."""
     with guarded(4) as world:
-        holder = next(z for z in world.zones.values() if z.index.batches(stream))
-        zone = world.zones[receiver]
-        before, held = _known(zone, stream), zone.index.held()
-        told = _refused(zone, peer)
-
-        with through(world, receiver, peer, showing(holder, stream)):
-            world.follow(receiver, peer)
-
-        assert _refused(zone, peer) > told
-        assert zone.index.held() == held
-        assert _known(zone, stream) == before
+        for what, receiver, peer, stream in SHOWN:
+            with subtests.test(what):
+                _show(world, receiver, peer, stream)
         world.business[PRODUCTION].edit()
         world.capture_all()
         world.settle()
-        assert not world.zones[receiver].index.held()
+        assert not any(zone.index.held() for zone in world.zones.values())
+
+
+def _show(world: World, receiver: Endpoint, peer: Endpoint, stream: StreamId) -> None:
+    holder = next(z for z in world.zones.values() if z.index.batches(stream))
+    zone = world.zones[receiver]
+    before, held = _known(zone, stream), zone.index.held()
+    told = _refused(zone, peer)
+
+    with through(world, receiver, peer, showing(holder, stream)):
+        world.follow(receiver, peer)
+
+    assert _refused(zone, peer) > told
+    assert zone.index.held() == held
+    assert _known(zone, stream) == before
 
 
 def _known(zone: OpenZone, stream: StreamId) -> list[Mark]:

@@ -398,9 +398,14 @@ class Garbling:
             yield bytes(len(block)) if self._part == "segment" and stream.origin == self._origin else block
 
 
-@pytest.mark.parametrize("part", ["seal", "segment"])
 @pytest.mark.parametrize(
-    ("origin", "asked"), [(PRODUCTION, ABOVE), (ABOVE, EXCHANGE)], ids=["of-production", "of-exchange"]
+    ("origin", "asked", "part"),
+    [
+        pytest.param(PRODUCTION, ABOVE, "seal", id="a seal of production"),
+        pytest.param(ABOVE, EXCHANGE, "segment", id="a segment of exchange"),
+        pytest.param(PRODUCTION, ABOVE, "segment", id="a segment of production", marks=pytest.mark.night),
+        pytest.param(ABOVE, EXCHANGE, "seal", id="a seal of exchange", marks=pytest.mark.night),
+    ],
 )
 def test_what_comes_back_damaged_is_not_passed_by(
     guarded: MakeWorld, monkeypatch: pytest.MonkeyPatch, origin: Endpoint, asked: Endpoint, part: str
