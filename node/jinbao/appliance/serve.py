@@ -38,6 +38,7 @@ from jinbao.appliance.settings import Settings
 from jinbao.appliance.telling import Teller
 from jinbao.appliance.trust_drop import TrustDrop
 from jinbao.appliance.web import WebPort
+from jinbao.appliance.zone_lock import require_owner
 from jinbao.flow.pace import Pace, PaceLimits, Worker
 from jinbao.flow.ports import Peer
 from jinbao.journal.index import JournalIndex, Missing
@@ -660,6 +661,7 @@ def run(settings: Settings, zone: Zone) -> int:
     so that whoever finds them finds a zone that works.
     """
     faulthandler.enable()  # a watchdog's SIGABRT leaves in the log where every thread hung
+    require_owner(settings.directory(zone))
     manager = ServiceManager.of(os.environ)
     manager.tell("STATUS=opening, or bringing the database up to date 正在打开或升级数据库")
     service = ZoneService(open_zone(settings, zone))
