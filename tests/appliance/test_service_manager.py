@@ -22,6 +22,28 @@ from jinbao.appliance.settings import Settings
 from jinbao.appliance.telling import READY_WITHIN_S
 from jinbao.model.zone import Zone
 
+PR_SET_MDWE = 65
+"""prctl(2): no memory that is written and run, for this program and all it starts: MemoryDenyWriteExecute=."""
+
+HARDEN = f"""
+import ctypes, os, sys
+if ctypes.CDLL(None).prctl({PR_SET_MDWE}, 1, 0, 0, 0):
+    sys.exit(99)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+EXAMINE = """
+import sys
+from pathlib import Path
+import polars
+from jinbao.journal.decoding import InspectLimits
+from jinbao.journal.inspector import DecoderProcess
+from jinbao.trust.parquet import ParquetLimits, Shape
+decoder = DecoderProcess(InspectLimits(ParquetLimits()), lambda *_: None)
+print(decoder.examine(Path(sys.argv[1]), Shape(1, {"A": True}), "a" * 64))
+decoder.close()
+"""
+
 WATCHDOG_S = 1.2
 WITHIN_S = 60.0
 MINISTRY = DEMO_NODES[0]
@@ -62,26 +84,23 @@ class Manager:
 
 @contextmanager
 def managed(
-    settings: Settings, address: str, log: Path, environment: Mapping[str, str] | None = None
+    settings: Settings,
+    address: str,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Manager, subprocess.Popen[bytes]]]:
     """An exchange zone started as a service manager would, which listens at `address`."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     listener.bind("\0" + address[1:] if address.startswith("@") else address)
     config = settings.data_directory / "node.toml"
-    command = [
-        sys.executable,
-        "-m",
-        "jinbao.cli.main",
-        "serve",
-        "--config",
-        str(config),
-        "--zone",
-        "exchange",
-    ]
+    serve = ["-m", "jinbao.cli.main", "serve", "--config", str(config), "--zone", "exchange"]
     told = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": str(int(WATCHDOG_S * 1e6))}
     with listener, log.open("wb") as written:
         served = subprocess.Popen(
-            command, env=os.environ | told | dict(environment or {}), stdout=written, stderr=written
+            [sys.executable, *serve],
+            env=os.environ | told | dict(environment or {}),
+            stdout=written,
+            stderr=written,
         )
         try:
             yield Manager(listener), served
@@ -114,6 +133,25 @@ def test_a_zone_says_when_it_is_ready_alive_reloading_and_stopping(tmp_path: Pat
         assert served.wait(30) == 0
     opening = next(line for _, line in manager.heard if line.startswith("STATUS="))
     assert opening.startswith("STATUS=opening"), "what takes long before READY has a line of its own"
+
+
+def test_a_decoder_starts_without_memory_that_is_written_and_run(tmp_path: Path) -> None:
+    """Forbidden what the units forbid, a zone's process still loads what it needs and has segments examined."""
+    (tmp_path / "none.parquet").write_bytes(b"no segment")
+
+    ran = subprocess.run(
+        [sys.executable, "-c", HARDEN, "-c", EXAMINE, str(tmp_path / "none.parquet")],
+        env=os.environ | {"POLARS_SKIP_CPU_CHECK": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    if ran.returncode == 99:
+        pytest.skip("this kernel has no PR_SET_MDWE (6.3 has)")
+    assert ran.returncode == 0, ran.stderr[-1500:]
+    assert ran.stdout.startswith("segment")
 
 
 @pytest.mark.processes

@@ -224,7 +224,9 @@ def test_no_zone_opens_a_file_of_another(host: Host, served: Settings, zone: Zon
     assert host.opened(zone, others) == set()
     opened = host.opened(zone, [(path, os.O_RDONLY) for path in own])
     assert len(opened) > 10
-    assert not [path for path in set(own) - opened if path.exists()], "a zone that runs removes some of its files"
+    assert not [path for path in set(own) - opened if path.exists()], (
+        "a zone that runs removes some of its files"
+    )
 
 
 def test_another_account_does_not_open_a_stopped_zone(host: Host, city: Settings) -> None:

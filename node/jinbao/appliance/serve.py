@@ -292,11 +292,12 @@ class ZoneService:
         return moved
 
     def _news(self) -> None:
-        """Wake whoever waits for what was just recorded."""
+        """Wake whoever waits for what was just recorded; not who recorded it, or a step that fails would never pause."""
         if self.server is not None:
             self.server.wake()
+        mine = threading.current_thread().name
         for name, worker in list(self.workers.items()):
-            if name == "apply" or name.startswith("carry"):
+            if name != mine and (name == "apply" or name.startswith("carry")):
                 worker.wake()
 
     def _trusting(self) -> bool:
