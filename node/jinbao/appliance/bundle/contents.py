@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinbao.model.errors import UnprovableError
+from jinbao.model.errors import LocalError, UnprovableError
 
 SUMS, SIGNATURE, INFO = "SHA256SUMS", "SHA256SUMS.sig", "BUNDLE"
 REQUIREMENTS, WHEELS, SBOM, INSTALLER = "requirements.txt", "wheels", "sbom.cdx.json", "install.sh"
@@ -25,8 +25,10 @@ GLIBC_MIN = "2.28"
 SUMS_BYTES_MAX = 4 << 20
 """Thirty thousand files."""
 
-_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_.+@/-]{1,400})")
-_BLOCK = 1 << 20
+_NAME = r"[A-Za-z0-9_.+@/-]{1,400}"
+"""What every shell and sum program reads alike."""
+
+_LINE = re.compile(rf"([0-9a-f]{{64}})  ({_NAME})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +76,14 @@ def files_of(directory: Path) -> Iterator[Path]:
 
 
 def write_sums(directory: Path) -> bytes:
-    """Write the sums of all files of a bundle; returns them."""
-    lines = [
-        f"{sha256_of(path)}  {path.relative_to(directory).as_posix()}\n"
-        for path in files_of(directory)
-        if path.relative_to(directory).as_posix() not in {SUMS, SIGNATURE}
-    ]
+    """Write the sums of all files of a bundle; returns them. Raises LocalError for a name not everybody reads alike."""
+    lines = []
+    for path in files_of(directory):
+        name = path.relative_to(directory).as_posix()
+        if not re.fullmatch(_NAME, name):
+            raise LocalError(f"bundle file {name}", expected="a name of letters, digits and _.+@-", got=name)
+        if name not in {SUMS, SIGNATURE}:
+            lines.append(f"{sha256_of(path)}  {name}\n")
     content = "".join(lines).encode()
     (directory / SUMS).write_bytes(content)
     return content
