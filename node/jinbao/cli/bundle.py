@@ -23,7 +23,8 @@ _ARCHES = ("x86_64", "aarch64")
     help=t(
         "The offline bundle: built and signed where there is a network, installed where there is none.",
         "离线安装包：在有网络处构建并签名，在无网络处安装。",
-    )
+    ),
+    epilog="jinbao bundle verify jinbao-1.0.0-linux-x86_64.tar.zst --key release.pub.pem",
 )
 def bundle() -> None:
     """Nothing by itself."""
