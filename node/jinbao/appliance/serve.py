@@ -661,9 +661,10 @@ def run(settings: Settings, zone: Zone) -> int:
     Raises what keeps a zone from starting. The web port and the admin sockets come up last,
     so that whoever finds them finds a zone that works.
     """
-    faulthandler.enable()  # a watchdog's SIGABRT leaves in the log where every thread hung
     require_owner(settings.directory(zone))
     manager = ServiceManager.of(os.environ)
+    if manager.watchdog_s:
+        faulthandler.enable()  # its SIGABRT leaves in the log where every thread hung
     manager.tell("STATUS=opening, or bringing the database up to date 正在打开或升级数据库")
     service = ZoneService(open_zone(settings, zone))
     teller = Teller(manager, service, round_s_max=settings.pace.round_s_max)
