@@ -103,7 +103,10 @@ def test_the_last_layer_that_speaks_wins(
         (
             "[pace]\nxyzzy = 1",
             "pace.xyzzy",
-            "known keys: follow_wait_s, interval_s, backoff_max_s, witness_interval_s, drill_cron, capture_cron",
+            (
+                "known keys: follow_wait_s, interval_s, backoff_max_s, round_s_max, witness_interval_s, drill_cron, "
+                "capture_cron"
+            ),
         ),
     ],
     ids=["at the top", "in a table", "of a zone", "of a source", "near nothing"],

@@ -158,7 +158,7 @@ def test_a_key_others_may_open_is_refused(directory: Path, open_mode: int) -> No
     [
         (lambda: pem(rsa.generate_private_key(public_exponent=65537, key_size=2048)), "expected a P-256 key"),
         (lambda: pem(ec.generate_private_key(ec.SECP384R1())), "expected a P-256 key"),
-        (lambda: pem(ec.generate_private_key(ec.SECP256R1()), b"secret"), "expected a P-256 key"),
+        (lambda: pem(ec.generate_private_key(ec.SECP256R1()), b"secret"), "expected its passphrase"),
         (lambda: pem(ec.generate_private_key(ec.SECP256R1())), "expected the key of the certificate"),
     ],
     ids=["RSA", "P-384", "encrypted", "another"],

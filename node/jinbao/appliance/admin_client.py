@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from jinbao.appliance.admin_frames import receive, send
 from jinbao.appliance.admin_sockets import ADMIN, READ, listening, socket_name
 from jinbao.appliance.settings import Settings
-from jinbao.appliance.zone_lock import LockedError, Purpose
+from jinbao.appliance.zone_lock import LockedError, Purpose, require_owner
 from jinbao.model.errors import JinbaoError, LinkError, LocalError
 from jinbao.model.zone import Zone
 from jinbao.wire.gen.jinbao.admin.v1 import admin_pb2 as admin
@@ -156,6 +156,7 @@ def _ask_stopped(
     from jinbao.appliance.observers import log_beside  # noqa: PLC0415  # as above
     from jinbao.appliance.questions import Asked, dispatch  # noqa: PLC0415  # as above
 
+    require_owner(directory)
     log_beside()
     opened = open_zone(settings, zone, purpose=Purpose.QUESTION)
     try:

@@ -33,7 +33,7 @@ from jinbao.audit.projection import AuditProjection
 from jinbao.audit.trail import Trail, TrailLimits
 from jinbao.authority.copy_keys import DIRECTORY as COPY_KEYS
 from jinbao.authority.copy_keys import PURPOSES, ZoneKeys, recipient_of
-from jinbao.authority.identity_files import ZoneIdentity
+from jinbao.authority.identity_files import ZoneIdentity, lock_keys
 from jinbao.decision.room import Decision, DecisionProjection
 from jinbao.flow.apply import Applier, Handler, SubmissionHandler
 from jinbao.flow.auditing import HeadSealer
@@ -239,6 +239,7 @@ def _build(
     opened: list[Store],
 ) -> OpenZone:
     # Who we are: keys, and the anchors that were installed with them.
+    lock_keys(directory / "identity")
     trust = TrustKeeper(
         me,
         directory / "identity",

@@ -6,7 +6,9 @@ the process, because a zone that is half alive is worse than one that restarts.
 
 from __future__ import annotations
 
+import faulthandler
 import math
+import os
 import signal
 import threading
 import time
@@ -27,13 +29,16 @@ from jinbao.appliance.guarding import age_s, capture_age_s, exposure, guarded
 from jinbao.appliance.housekeeping import sweep_shelf, watch_disk
 from jinbao.appliance.mending import mend
 from jinbao.appliance.metrics import Sample
+from jinbao.appliance.notify import ServiceManager
 from jinbao.appliance.observers import where_failed
 from jinbao.appliance.questions import Asked, dispatch
 from jinbao.appliance.questions.registry import Contact
 from jinbao.appliance.renewing import Renewing
 from jinbao.appliance.settings import Settings
+from jinbao.appliance.telling import Teller
 from jinbao.appliance.trust_drop import TrustDrop
 from jinbao.appliance.web import WebPort
+from jinbao.appliance.zone_lock import require_owner
 from jinbao.flow.pace import Pace, PaceLimits, Worker
 from jinbao.flow.ports import Peer
 from jinbao.journal.index import JournalIndex, Missing
@@ -53,6 +58,7 @@ _GIVEN_S = 600.0
 _TRUST_S = 5.0
 """How soon a renewed identity and a document laid down by hand are noticed; what peers bring is at once."""
 _RENEWAL_S = 60.0
+_RELOAD_S, _RELOAD_POLL_S = 10.0, 0.05
 _MINUTE_S = 60.0
 _DEADLINES_S = 60.0
 _ON_DEMAND_S = timedelta(days=36500).total_seconds()
@@ -110,6 +116,19 @@ class ZoneService:
         zone.outdated.told = self._end
         self.server = self._server()
         zone.metrics.read = self._samples
+        zone.ports.files.written = self._signing(zone.ports.files.written)
+        zone.store.committed = self._signing(zone.store.committed)
+
+    def _signing(self, told: Callable[[float], None]) -> Callable[[float], None]:
+        """What became durable is a sign of life of the worker whose thread did it."""
+
+        def tell(took_s: float) -> None:
+            worker = self.workers.get(threading.current_thread().name)
+            if worker is not None:
+                worker.give_sign()
+            told(took_s)
+
+        return tell
 
     def _server(self) -> LineServer | None:
         zone = self.zone
@@ -273,11 +292,12 @@ class ZoneService:
         return moved
 
     def _news(self) -> None:
-        """Wake whoever waits for what was just recorded."""
+        """Wake whoever waits for what was just recorded; not who recorded it, or a step that fails would never pause."""
         if self.server is not None:
             self.server.wake()
+        mine = threading.current_thread().name
         for name, worker in list(self.workers.items()):
-            if name == "apply" or name.startswith("carry"):
+            if name != mine and (name == "apply" or name.startswith("carry")):
                 worker.wake()
 
     def _trusting(self) -> bool:
@@ -451,6 +471,23 @@ class ZoneService:
         if self.failure is not None:
             reasons.append(f"the zone ends: {_why(self.failure)}")
         return reasons
+
+    def unable(self) -> list[str]:
+        """Why this zone can do nothing at all; empty when it can."""
+        reasons = [] if self.failure is None else [_why(self.failure)]
+        try:
+            self.zone.index.incarnation()
+        except LocalError as exc:
+            reasons.append(str(exc))
+        return reasons
+
+    def reload(self) -> None:
+        """Take up at once a renewed identity and trust documents that were laid down; back once that is done."""
+        trust = self.workers["trust"]
+        before, until = trust.rounds, time.monotonic() + _RELOAD_S
+        trust.wake()
+        while trust.rounds == before and time.monotonic() < until and not self.stopped.wait(_RELOAD_POLL_S):
+            pass
 
     def _missing(self) -> list[str]:
         """One reason per stream, receiver and stage whose receipts did not come in time."""
@@ -638,15 +675,23 @@ def run(settings: Settings, zone: Zone) -> int:
     Raises what keeps a zone from starting. The web port and the admin sockets come up last,
     so that whoever finds them finds a zone that works.
     """
+    require_owner(settings.directory(zone))
+    manager = ServiceManager.of(os.environ)
+    if manager.watchdog_s:
+        faulthandler.enable()  # its SIGABRT leaves in the log where every thread hung
+    manager.tell("STATUS=opening, or bringing the database up to date 正在打开或升级数据库")
     service = ZoneService(open_zone(settings, zone))
+    teller = Teller(manager, service, round_s_max=settings.pace.round_s_max)
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: service.stopped.set())
+    signal.signal(signal.SIGHUP, lambda *_: teller.ask_to_reload())
     opened = service.zone
-    service.parts = ways_in(service)
+    service.parts = [*ways_in(service), teller]
     try:
         service.start()
         service.wait()
     finally:
+        teller.stopping()
         service.stop()
     if service.failure is not None:
         opened.observer.event("zone_failed", reason=_why(service.failure))

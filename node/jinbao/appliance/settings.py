@@ -177,6 +177,11 @@ class Paces(_Strict):
     follow_wait_s: Seconds = Field(10.0, description="How long a follow call waits for news.")
     interval_s: Seconds = Field(1.0, description="Pause after a round with nothing to do.")
     backoff_max_s: Seconds = Field(60.0, description="Longest pause after failures in a row.")
+    round_s_max: Seconds = Field(
+        1800.0,
+        description="A round that makes nothing durable for so long hangs: the service manager is given no more "
+        "signs of life, and starts the zone again. Half an hour: ten times the longest comparison of a large table.",
+    )
     witness_interval_s: Seconds = Field(
         300.0, description="How often a backup site tells its parent how far it is, if that changed."
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -40,6 +41,29 @@ class LockedError(LocalError):
             next_step="speak to the running zone, or stop it first",
         )
         self.serves = holder.endswith(Purpose.SERVE)
+
+
+def require_owner(directory: Path) -> None:
+    """Raise LocalError unless a zone's directory is this account's own: what another leaves in it, the zone cannot open.
+
+    Also root may not: its files would keep the zone from starting. A directory that is not there has no owner yet.
+    """
+    try:
+        owner = directory.stat().st_uid
+    except OSError:
+        return
+    if owner == os.geteuid():
+        return
+    try:
+        account = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        account = f"uid {owner}"
+    raise LocalError(
+        f"zone directory {directory}",
+        expected=f"to be run by its owner, {account}",
+        got=f"uid {os.geteuid()}",
+        next_step=f"runuser -u {account} -- jinbao …",
+    )
 
 
 def lock(directory: Path, purpose: Purpose, wait_s: float = 0.0) -> Callable[[], None]:

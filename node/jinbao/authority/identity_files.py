@@ -2,10 +2,11 @@
 
     identity/current -> g0003/   key.pem chain.pem seal-key.pem seal-chain.pem anchors.pem trust.pem
 
-Keys are 0600, chains leaf first; anchors are roots, trust is what was known of authorities and lists at
-enrolment. The layout of release 0.1, `key.pem chain.pem anchors.pem` directly in `identity/`, is
-still read: one key then serves line and seals. Every file is read once, so that a key always fits its
-chain; a key leaves its file only to sign and to let the TLS library dial. It is in no log, argument or environment.
+Keys are 0600, and lie under a passphrase where the zone's service has one (`key_protection`). Chains have the leaf
+first; anchors are roots, trust is what was known of authorities and lists at enrolment. The layout of release 0.1,
+`key.pem chain.pem anchors.pem` directly in `identity/`, is still read: one key then serves line and seals. Every
+file is read once, so that a key always fits its chain; a key leaves its file only to sign and to let the TLS
+library dial. It is in no log, argument or environment.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
+from jinbao.authority.key_protection import is_locked, locked, passphrase, unlocked
 from jinbao.authority.private_files import check_private, make_private, sync_directory, write_private
 from jinbao.authority.trust_files import read_trust
 from jinbao.model.errors import JinbaoError, SettingsError
@@ -35,6 +37,7 @@ SEAL_KEY, SEAL_CHAIN, TRUST = "seal-key.pem", "seal-chain.pem", "trust.pem"
 ENROLMENT = "enrolment.json"
 """Which authority certified this generation, and where it answers."""
 
+_KEYS = (KEY, SEAL_KEY)
 CURRENT = "current"
 KEPT = 2
 """Generations that stay: the current one, and the one before for whoever reads it now."""
@@ -128,7 +131,7 @@ def write_generation(directory: Path, files: Mapping[str, bytes]) -> Path:
     shutil.rmtree(temporary, ignore_errors=True)
     make_private(temporary)
     for file, content in files.items():
-        write_private(temporary / file, content)
+        write_private(temporary / file, locked(content) if file in _KEYS else content)
     temporary.rename(directory / name)
     link = directory / f".{CURRENT}.new"
     link.unlink(missing_ok=True)
@@ -139,6 +142,22 @@ def write_generation(directory: Path, files: Mapping[str, bytes]) -> Path:
     for number in numbers[: 1 - KEPT or None]:
         shutil.rmtree(directory / f"g{number:04d}", ignore_errors=True)
     return directory / name
+
+
+def lock_keys(directory: Path) -> bool:
+    """Put keys that lie open under this service's passphrase, if it has one; whether they did. No open one stays."""
+    place = generation(directory)
+    if place == directory or not passphrase():
+        return False
+    files = {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()}
+    if all(is_locked(files[name]) for name in _KEYS if name in files):
+        return False
+    kept = write_generation(directory, files)
+    for path in directory.iterdir():
+        if _GENERATION.fullmatch(path.name) and path != kept:
+            shutil.rmtree(path)
+    sync_directory(directory)
+    return True
 
 
 def _read(content: bytes, path: Path, expected: str, load: Callable[[bytes], T]) -> T:
@@ -177,14 +196,15 @@ def _content(path: Path) -> bytes:
         raise SettingsError(
             f"identity file {path}", expected="a PEM file", got="none", next_step="enrol this zone"
         )
-    if path.name in {KEY, SEAL_KEY}:
+    if path.name in _KEYS:
         check_private(path)
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as exc:
         raise SettingsError(
             f"identity file {path}", expected="a file this account may read", got=str(exc)
         ) from exc
+    return unlocked(content, path) if path.name in _KEYS else content
 
 
 def _line_key(place: Path, files: Mapping[str, bytes]) -> ec.EllipticCurvePrivateKey:

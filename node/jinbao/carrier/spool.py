@@ -35,6 +35,9 @@ CLEAR_BEFORE = declare("carrier.before_clear", "the receiver has passed a packag
 MARKED = declare("carrier.after_marks", "this zone's marks are laid down for the other side")
 CLEARED = declare("carrier.after_clear", "a package the receiver has passed is gone from the outbox")
 
+DIRECTORY_MODE, FILE_MODE = 0o750, 0o640
+"""Of what is laid down, whatever the mask of this process: the other side reads it by the group of the outbox."""
+
 ENVELOPE, MARKS = "envelope.bin", "marks.bin"
 ENVELOPE_BYTES_MAX = PAYLOAD_BYTES_MAX + (64 << 10)
 _PACKAGE = re.compile(r"p-[0-9a-f]{64}")
@@ -125,6 +128,7 @@ class SpoolWriter:
         """Lay down this zone's own signed marks, for the other side's writer."""
         temporary = self._outbox / "tmp-marks"
         temporary.write_bytes(envelope_message(sealed).SerializeToString())
+        temporary.chmod(FILE_MODE)
         seal(self._files, temporary, self._outbox / MARKS)
         hit(MARKED)
 
@@ -141,10 +145,14 @@ class SpoolWriter:
                 )
             target = temporary / f"{ref.sha256}.parquet"
             shutil.copyfile(path, target)
+            target.chmod(FILE_MODE)
             self._files.sync(target)
         envelope = temporary / ENVELOPE
         envelope.write_bytes(envelope_message(sealed).SerializeToString())
+        envelope.chmod(FILE_MODE)
         self._files.sync(envelope)
+        # Last: this takes the set-group-id bit away, by which the files came to the group.
+        temporary.chmod(DIRECTORY_MODE)
         self._files.sync_directory(temporary)
         hit(WRITTEN)
         self._files.rename(temporary, self._outbox / name)

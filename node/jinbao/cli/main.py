@@ -41,6 +41,7 @@ NOUNS: dict[str, tuple[str, str, str]] = {
     "ca": ("ca:ca", "authorities: init, issue, token, list, revoke, rotate, crl, csr, import, export, serve", "发证机构：建立、签发、令牌、列表、吊销、轮换、吊销列表、申请、导入、导出、服务"),
     "enrol": ("enrol:enrol", "enrol this node with a token, or renew its certificates", "以令牌入网，或续期证书"),
     "demo": ("demo:demo", "a three-tier network on this machine", "在本机演示三级网络"),
+    "bundle": ("bundle:bundle", "the offline bundle: key, build, sign, verify", "离线安装包：密钥、构建、签名、校验"),
     "debug": ("debug:debug", "for developers: failpoints", "开发用：故障点"),
 }  # fmt: skip
 """Module and command of each noun, with its sentence in English and Chinese."""

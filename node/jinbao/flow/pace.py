@@ -67,6 +67,8 @@ class Worker:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.last_success_monotonic = 0.0
+        self.rounds = 0
+        self._sign_monotonic = 0.0  # 0 between rounds
         self.last_error: JinbaoError | None = None
 
     def start(self) -> None:
@@ -89,10 +91,22 @@ class Worker:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def give_sign(self) -> None:
+        """Show that the round goes on; called in it, where something became durable."""
+        self._sign_monotonic = time.monotonic()
+
+    def busy_s(self, now: float) -> float:
+        """How long it shows no sign of life in a round, at the monotonic time `now`; 0 between rounds."""
+        sign = self._sign_monotonic
+        return max(0.0, now - sign) if sign else 0.0
+
     def _run(self) -> None:
         try:
             while not self._stopped.is_set():
+                self.give_sign()
                 wait = self._round()
+                self._sign_monotonic = 0.0
+                self.rounds += 1
                 if wait:
                     self._wake.wait(wait)
                 self._wake.clear()

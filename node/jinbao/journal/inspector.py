@@ -34,6 +34,13 @@ VERDICTS_MAX = 10_000
 ANSWER_BYTES_MAX = 4096
 _START_S = 60.0
 _ENDING_S = 0.5
+_ENVIRONMENT = {
+    "POLARS_MAX_THREADS": "1",
+    "MALLOC_ARENA_MAX": "2",
+    # This process asked the processor when it loaded polars; a service may not a second time, for that needs
+    # memory that is written and run.
+    "POLARS_SKIP_CPU_CHECK": "1",
+}
 """A process whose output has ended is gone within this; one that still runs is out of time."""
 
 PathOf = Callable[[str], Path]
@@ -168,7 +175,7 @@ class DecoderProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
-                env={"POLARS_MAX_THREADS": "1", "MALLOC_ARENA_MAX": "2"},
+                env=_ENVIRONMENT,
                 start_new_session=True,
             )
         except OSError as exc:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from jinbao.appliance.assembly import projections_of
 from jinbao.appliance.database.usable import PATIENCE, database_url, setting_of, shown
 from jinbao.appliance.settings import Settings
-from jinbao.appliance.zone_lock import Purpose, lock
+from jinbao.appliance.zone_lock import Purpose, lock, require_owner
 from jinbao.journal.segments import SegmentShelf
 from jinbao.library.room import LibraryProjection
 from jinbao.model.errors import LocalError
@@ -50,6 +50,7 @@ def stopped(settings: Settings, zone: Zone) -> Iterator[Store]:
         )
     url = database_url(settings.database(zone), setting_of(zone))
     require_file(url)
+    require_owner(directory)
     unlock = lock(directory, Purpose.DATABASE)
     try:
         store = opened(url, directory / "stage")
