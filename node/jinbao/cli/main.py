@@ -22,6 +22,7 @@ from jinbao.model.errors import JinbaoError, LocalError
 NOUNS: dict[str, tuple[str, str, str]] = {
     "serve": ("serve:serve", "run one zone of this node", "运行本节点的一个分区"),
     "status": ("status:status", "is the zone well, and if not, why", "分区是否正常，原因何在"),
+    "doctor": ("doctor:doctor", "what keeps this node from working, and the command that mends it", "查出节点的毛病，并给出修复命令"),
     "topology": ("status:topology", "nodes, parents and lag per stream", "节点、上下级和各流进度"),
     "trace": ("status:trace", "where one record is, at each stage and tier", "一条记录在各阶段、各层级的位置"),
     "config": ("config:config", "check and show settings", "检查和显示配置"),
@@ -31,7 +32,7 @@ NOUNS: dict[str, tuple[str, str, str]] = {
     "standby": ("standby:standby", "the backup site: status, rebuild, drill", "灾备：状态、重建、演练"),
     "backup": ("backup:backup", "backup of this node to a directory: create, list, verify, restore", "本节点到目录的备份：创建、列表、校验、恢复"),
     "trust": ("trust:trust", "whom this zone trusts: list, import", "信任：查看、导入"),
-    "journal": ("journal:journal", "the journal: list, show, verify, scrub, retention", "流水：列表、查看、校验、巡检、保留"),
+    "journal": ("journal:journal", "the journal: list, show, verify, scrub, mend, retention", "流水：列表、查看、校验、巡检、修复、保留"),
     "quarantine": ("quarantine:quarantine", "rows the gate stopped, and why", "被隔离的记录及原因"),
     "library": ("library:library", "stored records: list, show, count, export, digest", "交换库：列表、查看、计数、导出、摘要"),
     "evidence": ("evidence:evidence", "proof of what became of a record: export, verify, list", "一条记录的证据：导出、核验、列表"),
@@ -40,6 +41,7 @@ NOUNS: dict[str, tuple[str, str, str]] = {
     "sample": ("sample:sample", "make a sample city", "生成样例城市"),
     "ca": ("ca:ca", "authorities: init, issue, token, list, revoke, rotate, crl, csr, import, export, serve", "发证机构：建立、签发、令牌、列表、吊销、轮换、吊销列表、申请、导入、导出、服务"),
     "enrol": ("enrol:enrol", "enrol this node with a token, or renew its certificates", "以令牌入网，或续期证书"),
+    "support": ("support:support", "what a helper needs to see, without personal data: bundle", "供支持人员查看的材料，不含个人信息：打包"),
     "demo": ("demo:demo", "a three-tier network on this machine", "在本机演示三级网络"),
     "debug": ("debug:debug", "for developers: failpoints", "开发用：故障点"),
 }  # fmt: skip
