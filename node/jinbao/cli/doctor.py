@@ -119,6 +119,10 @@ def _show(lines: Sequence[Line], repairs: Sequence[Repair]) -> None:
         "fix": t("what mends it", "修复"),
     }
     show.table(_rows(lines), titles)
+    for line in lines:
+        advice = t(*line.finding.advice)
+        if advice:
+            show.result(t(f"{line.check} {line.zone}: {advice}", f"{line.check} {line.zone}：{advice}"))
     show.result(_sum(lines))
 
 
@@ -134,7 +138,7 @@ def _rows(lines: Sequence[Line]) -> list[dict[str, str]]:
         state = str(line.finding.state)
         row = {"check": line.check, "zone": line.zone, "state": words[state], "what": _what(line), "fix": ""}
         if state != "ok":
-            row["fix"] = _mends(line)
+            row["fix"] = line.finding.fix
         rows.append(row)
     return _together(rows)
 
@@ -159,12 +163,6 @@ def _what(line: Line) -> str:
     if str(found.state) == "ok" or not expected:
         return f"{thing}{got}"
     return t(f"{thing}expected {expected}, got {got}", f"{thing}应为 {expected}，实为 {got}")
-
-
-def _mends(line: Line) -> str:
-    """The command alone, or with what a person does beside it."""
-    fix, advice = line.finding.fix, t(*line.finding.advice)
-    return f"{fix}  # {advice}" if fix and advice else fix or advice
 
 
 def _sum(lines: Sequence[Line]) -> str:

@@ -32,11 +32,11 @@ def look(zone: ZoneContext) -> Iterator[Finding]:
         yield wrong
         return
     offsets = _offsets(zone)
-    yield from _against(zone, offsets)
     if not offsets and not _has_past(zone):
         raise UnknownError(
             Words("no neighbour answers and nothing is recorded yet", "没有邻居应答，也尚无流水可比")
         )
+    yield from _against(zone, offsets)
 
 
 def misled(zone: ZoneContext) -> Finding | None:
@@ -82,7 +82,11 @@ def _recorded_at(zone: ZoneContext) -> datetime | None:
 
 
 def _has_past(zone: ZoneContext) -> bool:
-    return _recorded_at(zone) is not None
+    """Whether anything here has a time: an act, or a certificate."""
+    try:
+        return bool(zone.identity.chain)
+    except JinbaoError:
+        return _recorded_at(zone) is not None
 
 
 def _offsets(zone: ZoneContext) -> dict[Endpoint, float]:
@@ -109,9 +113,15 @@ def _against(zone: ZoneContext, offsets: dict[Endpoint, float]) -> Iterator[Find
             )
             yield Finding("clock.theirs", State.WARNING, expected, got, str(other), "", theirs, numbers)
     if not far:
-        worst = max(map(abs, offsets.values()), default=0.0)
-        got = Words(
-            f"{len(offsets)} neighbours within {worst:.0f} s",
-            f"{len(offsets)} 个邻居，最大相差 {worst:.0f} 秒",
-        )
-        yield Finding("clock.ok", State.OK, got=got, numbers={"offset_s": round(worst, 1)})
+        yield _good(offsets)
+
+
+def _good(offsets: dict[Endpoint, float]) -> Finding:
+    if not offsets:
+        past = Words("after all that is recorded; no neighbour to compare with", "晚于全部记录；无邻居可比对")
+        return Finding("clock.ok", State.OK, got=past)
+    worst = max(map(abs, offsets.values()))
+    got = Words(
+        f"{len(offsets)} neighbours within {worst:.0f} s", f"{len(offsets)} 个邻居，最大相差 {worst:.0f} 秒"
+    )
+    return Finding("clock.ok", State.OK, got=got, numbers={"offset_s": round(worst, 1)})

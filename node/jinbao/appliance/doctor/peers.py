@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
+from jinbao.appliance.doctor import certificate
 from jinbao.appliance.doctor.context import Hello, ZoneContext
 from jinbao.appliance.doctor.findings import Finding, State, UnknownError, Words, same
 from jinbao.model.errors import JinbaoError, LinkError
@@ -19,6 +20,8 @@ def look(zone: ZoneContext) -> Iterator[Finding]:
     if zone.settings.role == "node" and not zone.line_peers:
         yield Finding("peers.ok", State.OK, got=Words("none by the line", "无主线邻居"))
         return
+    if any(finding.state is State.RED for finding in certificate.look(zone)):
+        raise UnknownError(Words("the certificate must be mended first", "须先修复证书"), code="certificate")
     wrong = [_missed(zone, other, said) for other, said in zone.hellos.items() if not isinstance(said, Hello)]
     wrong += _held(zone)
     yield from wrong
