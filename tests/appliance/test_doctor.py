@@ -203,6 +203,7 @@ class Fault:
 
 
 ZONE = r"--zone exchange --config \S+/node.toml"
+OTHER = ZONE.replace("exchange", "production")
 FAULTS: dict[str, Fault] = {
     "a clock a year ahead": Fault("clock", "clock.ahead", "timedatectl set-ntp true", _ahead),
     "a clock a year behind": Fault("clock", "clock.behind", "timedatectl set-ntp true", _behind),
@@ -216,7 +217,12 @@ FAULTS: dict[str, Fault] = {
     "a silent neighbour": Fault("peers", "peers.silent", "systemctl start jinbao-exchange", _peers),
     "a second reader": Fault("engine", "engine.opened", r"kill \d+", _engine),
     "an older schema": Fault("schema", "schema.older", f"jinbao database migrate {ZONE}", _schema),
-    "a full disk": Fault("disk", "disk.full", f"jinbao journal retention --apply {ZONE.replace('exchange', 'production')}", _disk),
+    "a full disk": Fault(
+        "disk",
+        "disk.full",
+        f"jinbao journal retention --apply {ZONE.replace('exchange', 'production')}",
+        _disk,
+    ),
     "an open key": Fault("permissions", "permissions.open", r"chmod 600 \S+/key.pem", _permissions),
     "a missing segment": Fault("segments", "segments.missing", f"jinbao journal mend {ZONE}", _missing),
     "an orphan": Fault(
