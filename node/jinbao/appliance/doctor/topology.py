@@ -71,19 +71,19 @@ def _row(zone: ZoneContext, topology: Topology) -> Iterator[Finding]:
             zone, "topology.absent", Words(f"a row with {zone.me}", f"含 {zone.me} 的行"), Words("none", "无")
         )
         return
-    for name, expected, got in _pairs(zone, row):
+    for code, expected, got in _pairs(zone, row):
         if expected != got:
-            yield _misfit(zone, f"topology.{name}", same(expected or "-"), same(got or "-"), name)
+            yield _misfit(zone, code, same(expected or "-"), same(got or "-"), code.partition(".")[2])
 
 
 def _pairs(zone: ZoneContext, row: NodeRow) -> Iterator[tuple[str, str, str]]:
-    """By name what the row says and what the settings say."""
+    """By code what the row says and what the settings say."""
     settings = zone.settings
-    yield "tier", str(row.tier), str(settings.tier)
-    yield "role", "backup" if row.protects else "node", settings.role
-    yield "zones", ", ".join(sorted(row.zones)), ", ".join(sorted(settings.zones))
+    yield "topology.tier", str(row.tier), str(settings.tier)
+    yield "topology.role", "backup" if row.protects else "node", settings.role
+    yield "topology.zones", ", ".join(sorted(row.zones)), ", ".join(sorted(settings.zones))
     border = "carrier" if zone.zone in row.carrier else "line"
-    yield "border", border, str(settings.zones[zone.zone].border)
+    yield "topology.border", border, str(settings.zones[zone.zone].border)
 
 
 def _misfit(zone: ZoneContext, code: str, expected: Words, got: Words, thing: str = "") -> Finding:
