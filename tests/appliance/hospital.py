@@ -56,7 +56,7 @@ HOLDS = """
 import sys
 from pathlib import Path
 from jinbao.appliance.zone_lock import Purpose, lock
-lock(Path(sys.argv[1]), Purpose.QUESTION)
+lock(Path(sys.argv[1]), Purpose(sys.argv[2]))
 print("ready", flush=True)
 sys.stdin.readline()
 """

@@ -40,6 +40,7 @@ from jinbao.appliance.doctor.context import Room, Surroundings
 from jinbao.appliance.doctor.examine import CHECKS, Line, worst
 from jinbao.appliance.doctor.findings import State
 from jinbao.appliance.zone_lock import FILE as LOCK
+from jinbao.appliance.zone_lock import Purpose
 from jinbao.model.zone import Zone
 
 Undo = Callable[[], None]
@@ -160,7 +161,7 @@ def _backup(place: City, tmp: Path, *_: object) -> Planted:
 
 def _lock(place: City, _tmp: Path, stack: ExitStack, _patch: object) -> Planted:
     directory, old = place.zone(Zone.PRODUCTION), time.time() - 60
-    stack.enter_context(process(HOLDS, str(directory)))
+    stack.enter_context(process(HOLDS, str(directory), Purpose.QUESTION))
     os.utime(directory / LOCK, (old, old))
     return Planted()
 

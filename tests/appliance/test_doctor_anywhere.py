@@ -106,7 +106,7 @@ def test_a_zone_on_a_server_is_looked_at_as_well(tmp_path: Path) -> None:
 def test_a_zone_that_somebody_opens_is_not_waited_for(network: dict[str, Settings]) -> None:
     """While another process has the zone open, what its database knows is unknown, and its holder is named."""
     directory = network[PROVINCE].directory(Zone.EXCHANGE)
-    with process(HOLDS, str(directory)) as other:
+    with process(HOLDS, str(directory), Purpose.QUESTION) as other:
         lines = look(network[PROVINCE], "schema", "segments", "lock", "disk")
         held = holder(directory)
 

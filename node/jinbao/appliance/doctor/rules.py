@@ -11,7 +11,6 @@ from jinbao.appliance.doctor.context import NodeContext
 from jinbao.appliance.doctor.findings import Finding, State, Words, same
 from jinbao.model.errors import JinbaoError
 from jinbao.model.places import tiers_directory
-from jinbao.model.standard import Standard
 from jinbao.quality.rules import CHECKS
 from jinbao.registry.mappings import load_mappings
 from jinbao.registry.standards import load_standards
@@ -38,19 +37,10 @@ def look(node: NodeContext) -> Iterator[Finding]:
             if rule.check not in CHECKS
         }
     )
-    bare = sorted(_bare(standards))
     if strange:
         want = Words("kinds of checks the gate knows", "质量关已知的检查种类")
         yield _red(node, "rules.unknown", want, same("; ".join(strange[:3])), str(tiers))
-    if bare:
-        yield _red(
-            node,
-            "rules.none",
-            Words("rules for each table", "每表均有规则"),
-            same(", ".join(bare[:3])),
-            str(tiers),
-        )
-    if not strange and not bare:
+    if not strange:
         got = Words(
             f"{len(standards)} standards, {len(rules)} rules, {len(mappings)} mappings",
             f"{len(standards)} 个标准，{len(rules)} 条规则，{len(mappings)} 个对照表",
@@ -62,11 +52,6 @@ def look(node: NodeContext) -> Iterator[Finding]:
 def place(node: NodeContext) -> Path:
     """Where the node's standards and mappings lie."""
     return node.settings.standards_directory or tiers_directory()
-
-
-def _bare(standards: dict[str, Standard]) -> Iterator[str]:
-    for standard in standards.values():
-        yield from (f"{standard.library}.{table.id}" for table in standard.tables if not table.rules)
 
 
 def renewal(node: NodeContext) -> str:

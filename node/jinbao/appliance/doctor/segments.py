@@ -5,7 +5,9 @@ By name only: whether their bytes are what was written is scrubbing's matter, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from jinbao.appliance.doctor.context import ZoneContext
 from jinbao.appliance.doctor.facts import Facts
@@ -84,7 +86,15 @@ def _strays(zone: ZoneContext, facts: Facts) -> Iterator[Finding]:
             NONE,
             same(", ".join(facts.strays[:3])),
             str(root),
-            f"ls -l {root}",
-            Words("files that can be no segments: move them away", "不可能是数据段的文件：请移走"),
+            _aside(root, facts.strays),
+            Words(
+                "files that can be no segments: nothing here reads them", "不可能是数据段的文件：不会被读取"
+            ),
             {"strays": facts.stray_count},
         )
+
+
+def _aside(root: Path, strays: Sequence[str]) -> str:
+    """The command that lays strays with what scrubbing laid aside, for a person to look at."""
+    names, damaged = (shlex.quote(str(root / name)) for name in strays), shlex.quote(str(root / "damaged"))
+    return f"mkdir -p {damaged} && mv -t {damaged} {' '.join(names)}"
