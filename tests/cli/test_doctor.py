@@ -122,6 +122,7 @@ def hurt(own: Net) -> None:
     """Three faults that are safe to mend, and one that is not."""
     home = own.directory / CITY
     (home / "exchange" / "identity" / "current" / "key.pem").chmod(0o640)
+    (home / "exchange").chmod(0o750)
     make_older(own.database(CITY, Zone.EXCHANGE))
     orphan = home / "decision" / "segments" / "00" / f"{'0' * 64}.parquet"
     orphan.parent.mkdir(exist_ok=True)
