@@ -22,6 +22,8 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
+from jinbao.appliance.doctor.examine import CHECKS
+from jinbao.appliance.doctor.repair import SAFE
 from jinbao.appliance.metrics import METRICS
 from jinbao.appliance.questions import QUESTIONS
 from jinbao.appliance.questions.quarantine import GENERAL
@@ -148,6 +150,28 @@ def _metrics() -> str:
         for m in METRICS
     )
     return table(["name", "kind", "labels", "meaning", "含义", "counts the log event"], rows)
+
+
+def doctor_codes(check: str) -> list[str]:
+    """Codes that a check's module gives its findings, in the order they stand there."""
+    path = ROOT / "node" / "jinbao" / "appliance" / "doctor" / f"{check}.py"
+    found = re.findall(rf'"({check}[.][a-z]+)"', path.read_text(encoding="utf-8"))
+    return list(dict.fromkeys(found))
+
+
+def _doctor() -> str:
+    rows = (
+        (
+            f"`{check.name}`",
+            check.what.en,
+            check.what.zh,
+            "node" if check.of_node else "zone",
+            ", ".join(f"`{code}`" + (" *" if code in SAFE else "") for code in doctor_codes(check.name)),
+        )
+        for check in CHECKS
+    )
+    titles = ["check", "what is looked at", "查看内容", "once a", "codes (*: mended by `--fix`)"]
+    return table(titles, rows)
 
 
 def error_classes() -> list[type[errors.JinbaoError]]:
@@ -479,6 +503,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "settings-promotion": _settings("promotion.", PromotionSettings),
     "metrics": _metrics,
     "errors": _errors,
+    "doctor": _doctor,
     "cli": _cli,
     "standards": _standards,
     "general": _general,

@@ -256,3 +256,25 @@ def test_what_is_named_no_more_is_no_damage(scrubbing: Scrubbing) -> None:
     scrubbing.run(25, PAUSE_MAX)
 
     assert scrubbing.scrub.progress().bad == {}
+
+
+def test_what_is_known_to_be_missing_comes_out_of_turn(scrubbing: Scrubbing) -> None:
+    """What is missing or known to be damaged is brought at once, without the pass moving; what nobody has stays named."""
+    first, second, third, *_ = scrubbing.paths()
+    scrubbing.run(2, timedelta(minutes=10))
+    place = scrubbing.scrub.progress().after
+    for path in (first, second):
+        path.unlink()
+    third.write_bytes(b"rotten")  # nobody looked at it yet: it is the pass's to find
+
+    left = scrubbing.scrub.mend_known(scrubbing.nobody)
+    known = scrubbing.opened().progress()
+    mended = scrubbing.scrub.mend_known(scrubbing.mend)
+    again = scrubbing.scrub.mend_known(scrubbing.mend)
+
+    assert left == ([], [first.stem, second.stem])
+    assert known.bad == dict.fromkeys((first.stem, second.stem), "missing")
+    assert mended == ([first.stem, second.stem], [])
+    assert again == ([], [])
+    assert (scrubbing.scrub.progress().bad, scrubbing.scrub.progress().after) == ({}, place)
+    assert third.read_bytes() == b"rotten"

@@ -93,7 +93,7 @@ ROOMS = ("journal", "library", "quarantine", "source", "decision", "registry", "
 MIGRATIONS = [Path(__file__).parent.parent / room / "migrations" for room in ROOMS]
 """Folders of revisions, one a room."""
 
-_LOCK_WAIT_S = 30.0
+LOCK_WAIT_S = 30.0
 """A question about a stopped zone is answered within this; longer ones keep the zone from starting."""
 
 
@@ -217,7 +217,7 @@ def open_zone(
 ) -> OpenZone:
     """Build one zone of a node. Raises SettingsError, LocalError or IdentityError and leaves nothing open."""
     me, directory = settings.endpoint(zone), settings.directory(zone)
-    unlock = lock(directory, purpose, _LOCK_WAIT_S)
+    unlock = lock(directory, purpose, LOCK_WAIT_S)
     opened: list[Store] = []
     try:
         built = _build(settings, me, directory, ports or Ports(), unlock, opened)
@@ -368,7 +368,12 @@ def _build(
     if me.zone is Zone.PRODUCTION and settings.sources:
         outbound = Outbound(
             capture=SourceCapture(
-                settings.sources, _needed(mappings), state, shelf, limits.disk_reserve_bytes, ports.today
+                settings.sources,
+                needed_tables(mappings),
+                state,
+                shelf,
+                limits.disk_reserve_bytes,
+                ports.today,
             ),
             judge=judge,
             index=index,
@@ -705,7 +710,7 @@ def _has_decision(topology: Topology, me: Endpoint) -> bool:
     return me.zone is Zone.EXCHANGE and topology.knows(Endpoint(me.node, Zone.DECISION))
 
 
-def _needed(mappings: dict[str, LibraryMapping]) -> dict[str, set[str]]:
+def needed_tables(mappings: dict[str, LibraryMapping]) -> dict[str, set[str]]:
     """Business tables and columns all mappings together need."""
     needed: dict[str, set[str]] = {}
     for mapping in mappings.values():

@@ -19,7 +19,7 @@ from jinbao.appliance.metrics import Metrics
 from jinbao.model.masking import mask_numbers
 from jinbao.model.zone import Endpoint
 
-_ALARMS = frozenset(
+ALARMS = frozenset(
     {
         "stream_held",
         "equivocation_found",
@@ -114,6 +114,6 @@ class ZoneObserver:
         if name in _COUNTED and self.refusals is not None:
             self.refusals(name, str(values["code"]))
         try:
-            (self._log.warning if name in _ALARMS else self._log.info)(name, **values)
+            (self._log.warning if name in ALARMS else self._log.info)(name, **values)
         except OSError:
             self._metrics.count("line_lost", {})

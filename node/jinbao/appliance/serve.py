@@ -27,7 +27,7 @@ from jinbao.appliance.carrying import between
 from jinbao.appliance.drill_process import Drilling, sweep_drills
 from jinbao.appliance.guarding import age_s, capture_age_s, exposure, guarded
 from jinbao.appliance.housekeeping import sweep_shelf, watch_disk
-from jinbao.appliance.mending import mend
+from jinbao.appliance.mending import holders, mend
 from jinbao.appliance.metrics import Sample
 from jinbao.appliance.notify import ServiceManager
 from jinbao.appliance.observers import where_failed
@@ -409,18 +409,7 @@ class ZoneService:
         return False
 
     def _holders(self, uses: Sequence[Use]) -> Iterator[Peer]:
-        """Everyone on the line who may have what names a segment, its origins first; each closed when it was asked."""
-        topology, me = self.zone.topology, self.zone.me
-        origins = {stream.origin.node for stream, _ in uses}
-        line = [
-            e for e in topology.followed(me) if topology.border(me, e) is Border.LINE and topology.address(e)
-        ]
-        for peer in sorted(line, key=lambda e: (e.node not in origins, e)):
-            client = LineClient(self.standing, peer, topology.address(peer), limits=self._limits)
-            try:
-                yield client
-            finally:
-                client.close()
+        return holders(self.zone, self.standing, self._limits, uses)
 
     def _seal_acts(self) -> bool:
         """Seal what was recorded for the backup site; news for it."""

@@ -131,6 +131,14 @@ class Limits(_Strict):
         0.1,
         description="A file or commit that takes longer, as a median, is told: a healthy disk takes 5 ms.",
     )
+    backup_days: Days = Field(
+        2.0,
+        description="`jinbao doctor` tells of a newest backup that is older: one each night, and one may fail.",
+    )
+    clock_offset_s: Seconds = Field(
+        60.0,
+        description="`jinbao doctor` tells of a neighbour's clock that is further from ours: a slow line takes a second.",
+    )
     revocation_grace_s: Positive = Field(
         259_200,
         description="How long a revocation list is believed beyond its date: a line is down over a long weekend.",

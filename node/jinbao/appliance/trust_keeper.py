@@ -83,11 +83,12 @@ class TrustKeeper:
         *,
         now: Callable[[], datetime],
         grace: timedelta,
+        load: Callable[[Path], ZoneIdentity] = load_identity,
     ) -> None:
         """Read what lies on disk; raises SettingsError or IdentityError."""
         self._me, self._directory, self._now, self._grace = me, directory, now, grace
         self._lock = threading.Lock()
-        self._identity = load_identity(directory)
+        self._identity = load(directory)
         self._marker = marker(directory)
         self._book = self._folded([])
         self._file = topology_file

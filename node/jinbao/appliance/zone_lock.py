@@ -12,6 +12,7 @@ import os
 import pwd
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from jinbao.model.errors import LocalError
 
 FILE = "lock"
 _POLL_S = 0.05
+_PARTS = 2  # a process and its purpose
 _SETTLE_S = 1.0  # a new holder needs a moment to write its name over the last one's
 
 
@@ -66,14 +68,52 @@ def require_owner(directory: Path) -> None:
     )
 
 
-def lock(directory: Path, purpose: Purpose, wait_s: float = 0.0) -> Callable[[], None]:
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has a zone open, as it says itself, and since when (seconds since 1970)."""
+
+    pid: int
+    purpose: str
+    since: float
+
+
+def holder(directory: Path) -> Holder | None:
+    """Who has the zone open now; None if nobody. Raises OSError for a lock this account may not look at.
+
+    Takes the lock shared for less than the pause between two tries of whoever waits for it.
+    """
+    try:
+        descriptor = os.open(directory / FILE, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        said, since = (
+            os.pread(descriptor, 64, 0).decode("ascii", "replace").split(),
+            os.fstat(descriptor).st_mtime,
+        )
+        pid, purpose = said if len(said) == _PARTS else ("0", "")
+        return Holder(int(pid) if pid.isdecimal() else 0, purpose, since)
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def lock(
+    directory: Path, purpose: Purpose, wait_s: float = 0.0, *, as_is: bool = False
+) -> Callable[[], None]:
     """Make this process the only one that has the zone open; returns what lets go of it.
+
+    The directory is made, and closed to others, unless it is to be left `as_is`.
 
     Waits up to `wait_s` seconds for a question to be answered; raises LockedError naming who
     holds the zone then, or as soon as it is sure that the holder serves.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    directory.chmod(0o700)
+    if not as_is:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
     descriptor = os.open(directory / FILE, os.O_RDWR | os.O_CREAT, 0o600)
     began = time.monotonic()
     while True:

@@ -170,11 +170,14 @@ def _read(content: bytes, path: Path, expected: str, load: Callable[[bytes], T])
         ) from exc
 
 
-def load_identity(directory: Path) -> ZoneIdentity:
-    """Read a zone's identity; refuses to start on a missing file, another key type or a readable key."""
+def load_identity(directory: Path, *, any_mode: bool = False) -> ZoneIdentity:
+    """Read a zone's identity; refuses a missing file, another key type or, but for `any_mode`, a readable key."""
     place = generation(directory)
     is_split = place != directory or (place / SEAL_KEY).exists()
     names = (KEY, CHAIN, ANCHORS) + ((SEAL_KEY, SEAL_CHAIN) if is_split else ())
+    if not any_mode:
+        for name in set(_KEYS) & set(names):
+            _check_key(place / name)
     files = {name: _content(place / name) for name in names}
     key = _line_key(place, files)
     chain = _chain(place, files, CHAIN)
@@ -191,13 +194,16 @@ def load_identity(directory: Path) -> ZoneIdentity:
     return ZoneIdentity(key, chain, anchors, place, files, seal_key, seal_chain, trust)
 
 
+def _check_key(path: Path) -> None:
+    if path.is_file():  # where there is none, reading it says so
+        check_private(path)
+
+
 def _content(path: Path) -> bytes:
     if not path.is_file():
         raise SettingsError(
             f"identity file {path}", expected="a PEM file", got="none", next_step="enrol this zone"
         )
-    if path.name in _KEYS:
-        check_private(path)
     try:
         content = path.read_bytes()
     except OSError as exc:

@@ -13,7 +13,10 @@ from jinbao.model.zone import Zone
 
 
 @click.group(
-    help=t("The journal: list, show, verify, retention.", "流水：列表、查看、校验、保留。"),
+    help=t(
+        "The journal: list, show, verify, scrub, mend, retention.",
+        "流水：列表、查看、校验、巡检、修复、保留。",
+    ),
     epilog="jinbao journal verify --zone exchange",
 )
 def journal() -> None:
@@ -101,6 +104,28 @@ def scrub(ctx: click.Context, config: Path, zone: str, as_json: bool) -> None:
         }
         show.pairs(found, names)
     ctx.exit(3 if found["damaged"] else 0)
+
+
+@journal.command(
+    help=t(
+        "Bring missing or damaged segments again from neighbours, without waiting for the pass; exit code 1 where one is left.",
+        "立即向邻居重新取得缺失或损坏的段，不等巡检轮到；仍有缺失时退出码为 1。",
+    ),
+    epilog="jinbao journal mend --zone exchange",
+)
+@asking(Zone.EXCHANGE)
+@click.pass_context
+def mend(ctx: click.Context, config: Path, zone: str, as_json: bool) -> None:
+    """What came, and what nobody has."""
+    found = ask(config, zone, "journal.mend")
+    if as_json:
+        show.as_json(found)
+    else:
+        done, left = t("brought again", "已重新取得"), t("nobody has it", "无人持有")
+        rows = [{"segment": s, "said": done} for s in found["mended"]]
+        rows += [{"segment": s, "said": left} for s in found["left"]]
+        show.table(rows, {"segment": t("segment", "段"), "said": t("what became of it", "结果")})
+    ctx.exit(1 if found["left"] else 0)
 
 
 @journal.command(

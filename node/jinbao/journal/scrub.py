@@ -108,6 +108,7 @@ class Scrub:
         self._files, self._now, self._within, self._told = files, now, within, told
         self._noted: dict[str, str] = {}
         self._lock = threading.Lock()
+        self._going = threading.Lock()
 
     def note_absent(self, hashes: Sequence[str]) -> None:
         """Segments that should be here and did not come: damaged until one is brought, as if a pass had found them."""
@@ -129,8 +130,29 @@ class Scrub:
             return Progress()
         return found
 
+    def mend_known(self, mend: Mend) -> tuple[list[str], list[str]]:
+        """Bring again, out of turn, what is missing or known to be damaged; what came, and what nobody has.
+
+        Reads no segment that is there and was not found damaged.
+        """
+        mended, left = list[str](), list[str]()
+        with self._going:
+            progress = self.progress()
+            for sha256, size, uses in self._named(""):
+                if self._shelf.has(sha256) and sha256 not in progress.bad:
+                    continue
+                self._hold(progress, sha256, size, uses, mend)
+                (left if sha256 in progress.bad else mended).append(sha256)
+            if mended or left:
+                self._write(progress)
+        return mended, left
+
     def step(self, mend: Mend) -> bool:
         """Read what is due since the last step; whether a pass ended. Damage is told, laid aside, mended if it can be."""
+        with self._going:
+            return self._step(mend)
+
+    def _step(self, mend: Mend) -> bool:
         progress, now = self._written(), self._now()
         with self._lock:
             noted, self._noted = self._noted, {}
@@ -191,10 +213,14 @@ class Scrub:
         return found
 
     def _look(self, progress: Progress, sha256: str, size: int, uses: Sequence[Use], mend: Mend) -> None:
-        damage = self._shelf.examine(sha256, size)
+        self._hold(progress, sha256, size, uses, mend)
         progress.after = sha256
         progress.objects += 1
         progress.bytes += size
+
+    def _hold(self, progress: Progress, sha256: str, size: int, uses: Sequence[Use], mend: Mend) -> None:
+        """Hold one segment against its hash."""
+        damage = self._shelf.examine(sha256, size)
         if damage is None:
             progress.forget(sha256)
             return

@@ -39,6 +39,9 @@ from jinbao.trust.encoding import envelope_of, mark_message, stream_message
 from jinbao.trust.identity import check_issuer, check_row, dns_name, parse_identity
 from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
 
+STANDARDS_MAX, STANDARD_CHARACTERS_MAX = 300, 80
+"""Of a hello: a hundred libraries have two versions each at most, and their ids are short."""
+
 
 class LineClient:
     """One neighbour, over the line; not shared between threads. A new `address` counts from the next call on."""
@@ -63,6 +66,15 @@ class LineClient:
         self._proof: tuple[Proof, TrustBook, Topology] | None = None
         self._call: Any = None
         self.clock_offset_s = 0.0
+        self._standards: tuple[str, ...] = ()
+
+    def hello(self) -> tuple[str, ...]:
+        """Let the other end prove who it is; the standards it holds, as `library@version`. Its clock is noted.
+
+        Raises LinkError where nobody answers, IdentityError for one that is not who it should be, or refuses us.
+        """
+        self._ready()
+        return self._standards
 
     def headers(self, marks: Sequence[Mark], limit: int, wait_s: float) -> list[SealedBatch]:
         """Sealed batches beyond the marks, at most `limit`; waits up to `wait_s` for the first."""
@@ -193,6 +205,7 @@ class LineClient:
             now=standing.now(),
         )
         self._proof = proof, book, topology
+        self._standards = tuple(name[:STANDARD_CHARACTERS_MAX] for name in answer.standards[:STANDARDS_MAX])
         self._note_clock(answer.now)
 
     def _note_clock(self, said: str) -> None:

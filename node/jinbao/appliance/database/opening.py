@@ -38,8 +38,8 @@ def require_file(url: sa.URL) -> None:
 
 
 @contextmanager
-def stopped(settings: Settings, zone: Zone) -> Iterator[Store]:
-    """The store of a stopped zone; raises LockedError while another process has the zone open."""
+def stopped(settings: Settings, zone: Zone, *, as_is: bool = False) -> Iterator[Store]:
+    """The store of a stopped zone; raises LockedError while another process has the zone open. `as_is`: see `lock`."""
     endpoint, directory = settings.endpoint(zone), settings.directory(zone)
     if not directory.is_dir():
         raise LocalError(
@@ -51,7 +51,7 @@ def stopped(settings: Settings, zone: Zone) -> Iterator[Store]:
     url = database_url(settings.database(zone), setting_of(zone))
     require_file(url)
     require_owner(directory)
-    unlock = lock(directory, Purpose.DATABASE)
+    unlock = lock(directory, Purpose.DATABASE, as_is=as_is)
     try:
         store = opened(url, directory / "stage")
         try:

@@ -6,6 +6,7 @@ from jinbao.appliance.questions import capture as capture
 from jinbao.appliance.questions import database as database
 from jinbao.appliance.questions import decision as decision
 from jinbao.appliance.questions import divergence as divergence
+from jinbao.appliance.questions import doctor as doctor
 from jinbao.appliance.questions import evidence as evidence
 from jinbao.appliance.questions import journal as journal
 from jinbao.appliance.questions import library as library

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from pydantic import Field
 
 from jinbao.appliance.housekeeping import retention_plan, sweep_shelf
+from jinbao.appliance.mending import holders, mend
 from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
 from jinbao.appliance.questions.status import NoArguments
+from jinbao.journal.scrub import Use
 from jinbao.journal.verify import verify_journal
+from jinbao.link.limits import LinkLimits
 from jinbao.model.audit import Role
 from jinbao.model.errors import UsageError
 
@@ -100,6 +104,19 @@ def scrub(asked: Asked, _arguments: NoArguments) -> Body:
         "damaged": [{"segment": sha256, "kind": kind} for sha256, kind in sorted(progress.bad.items())],
         "within_days": asked.zone.settings.limits.scrub_days,
     }
+
+
+@question("journal.mend", kind="act", role=Role.SYSTEM, arguments=NoArguments)
+def mend_known(asked: Asked, _arguments: NoArguments) -> Body:
+    """Bring segments that are missing or known to be damaged again from neighbours, without waiting for their turn."""
+    zone = asked.zone
+    standing, limits = zone.trust.standing(), LinkLimits()
+
+    def bring(sha256: str, size: int, uses: Sequence[Use]) -> bool:
+        return mend(zone, holders(zone, standing, limits, uses), sha256, size, uses)
+
+    mended, left = zone.scrub.mend_known(bring)
+    return {"zone": str(zone.me), "mended": mended, "left": left}
 
 
 @question("journal.retention", kind="act", changes=True, role=Role.SYSTEM, arguments=Sweep)
