@@ -39,6 +39,9 @@ from jinbao.trust.encoding import envelope_of, mark_message, stream_message
 from jinbao.trust.identity import check_issuer, check_row, dns_name, parse_identity
 from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
 
+STANDARDS_MAX = 1_000
+"""Standards of a peer that are noted: a hundred libraries, each in a few versions."""
+
 
 class LineClient:
     """One neighbour, over the line; not shared between threads. A new `address` counts from the next call on."""
@@ -63,6 +66,8 @@ class LineClient:
         self._proof: tuple[Proof, TrustBook, Topology] | None = None
         self._call: Any = None
         self.clock_offset_s = 0.0
+        self.standards: tuple[str, ...] = ()
+        """`library@version` of each standard the peer held at the last hello."""
 
     def headers(self, marks: Sequence[Mark], limit: int, wait_s: float) -> list[SealedBatch]:
         """Sealed batches beyond the marks, at most `limit`; waits up to `wait_s` for the first."""
@@ -194,6 +199,7 @@ class LineClient:
         )
         self._proof = proof, book, topology
         self._note_clock(answer.now)
+        self.standards = tuple(answer.standards[:STANDARDS_MAX])
 
     def _note_clock(self, said: str) -> None:
         try:
