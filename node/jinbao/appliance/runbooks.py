@@ -6,6 +6,7 @@ itself, without any other network. Reads files; loads the renderer when the firs
 
 from __future__ import annotations
 
+import difflib
 import html
 import re
 from collections.abc import Mapping
@@ -53,13 +54,18 @@ class Runbooks:
         return tuple(sorted(name.removesuffix(".md") for name in pages if not name.endswith(".zh.md")))
 
     def find(self, wanted: str) -> str:
-        """The name somebody means: in any case, with the prefix or without. Raises UsageError naming all there are."""
+        """The name somebody means: in any case, with the prefix or without. Raises UsageError that names the nearest."""
         known = {name.lower(): name for name in self.names}
         for form in (wanted.lower(), f"{PREFIX}{wanted}".lower()):
             if form in known:
                 return known[form]
+        near = difflib.get_close_matches(f"{PREFIX}{wanted}".lower(), known, 1)
+        hint = f"did you mean {known[near[0]]}? " if near else ""
         raise UsageError(
-            "runbook", expected=", ".join(self.names), got=wanted[:80], next_step="jinbao runbook"
+            "runbook",
+            expected="the name of an alert",
+            got=wanted[:80],
+            next_step=f"{hint}jinbao runbook lists all",
         )
 
     def text(self, name: str, lang: str) -> str:
@@ -86,7 +92,13 @@ class Runbooks:
             return 404, "text/plain; charset=utf-8", b"no such runbook; all are listed at /runbooks/\n"
         if _wants_markdown(headers.get("accept", "")):
             return 200, MARKDOWN, text.encode()
-        return 200, HTML, rendered(text, lang).encode()
+        return 200, HTML, rendered(self._linked(text), lang).encode()
+
+    def _linked(self, text: str) -> str:
+        """A page whose words that name another page lead there; its title stays."""
+        title, _, rest = text.partition("\n")
+        names = "|".join(self.names)
+        return f"{title}\n" + re.sub(rf"(?<![\w`/(\[])({names})\b(?![\])])", r"[\1](\1)", rest)
 
 
 def chosen_language(query: str, accepted: str) -> str:

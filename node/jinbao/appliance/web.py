@@ -68,7 +68,7 @@ class WebPort:
             self._thread.join()
 
     def answer(self, target: str, headers: Mapping[str, str] | None = None) -> tuple[int, str, bytes]:
-        """Status, content type and body of one path with its query, for a caller with these headers (names in lower case)."""
+        """Status, content type and body of a path and query, for a caller with these headers, by lower-case name."""
         if not self._free.acquire(blocking=False):
             return 503, "text/plain", b"busy\n"
         try:
