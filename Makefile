@@ -8,7 +8,7 @@ LOCKED := --require-hashes --only-binary :all: -r
 LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --upgrade \
         --no-emit-index-url --no-header --no-annotate
 # A test that needs a Debian package says so by the marker `parts`; these are the packages.
-PARTS := openssl:openssl promtool:prometheus strace:strace unshare:util-linux
+PARTS := amtool:prometheus-alertmanager openssl:openssl promtool:prometheus strace:strace unshare:util-linux
 
 # A process that may not keep its compiled modules spends two seconds more on every start.
 unexport PYTHONDONTWRITEBYTECODE
