@@ -19,7 +19,7 @@ from jinbao.appliance.metrics import Sample
 from jinbao.authority.renewal import ALARM_FROM
 from jinbao.journal.waiting import Waiting
 from jinbao.model.standard import Standard
-from jinbao.model.stream import LINE
+from jinbao.model.stream import StreamId
 from jinbao.model.zone import Endpoint
 
 BY_CLOCK = ("deadlines", "retention", "trust", "witness", "audit")
@@ -58,12 +58,12 @@ def stored(zone: OpenZone) -> Iterator[Sample]:
     yield "jinbao_receipts_missing", _NONE, waiting.receipts_missing()
     yield "jinbao_unapplied_oldest_age_seconds", _NONE, _age_s(zone, waiting.unapplied_since())
     above = zone.topology.above(zone.me)
-    for mark in zone.index.streams():
-        stream = mark.stream
-        if stream.origin == zone.me and stream.audience == LINE and stream.topic in zone.standards:
+    for library in zone.standards:
+        stream = StreamId(zone.me, library)
+        if zone.index.head(stream).seq:
             for receiver in above:
                 age = _age_s(zone, waiting.unanswered_since(stream, receiver))
-                yield "jinbao_stream_waiting_seconds", {"topic": stream.topic, "receiver": str(receiver)}, age
+                yield "jinbao_stream_waiting_seconds", {"topic": library, "receiver": str(receiver)}, age
     for task, moment, limit_s in _calendar(zone, waiting):
         yield "jinbao_task_last_success_timestamp_seconds", {"task": task}, moment
         yield "jinbao_task_limit_seconds", {"task": task}, limit_s
