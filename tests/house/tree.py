@@ -17,7 +17,17 @@ GENERATED = PACKAGE / "wire" / "gen"
 def tracked() -> tuple[Path, ...]:
     """Every tracked file; without a git directory (an unpacked archive), every file of the sources."""
     if not (ROOT / ".git").exists():
-        folders = ("node", "tests", "docs", "proto", "tiers", "requirements", "ansible", "benchmarks")
+        folders = (
+            "node",
+            "tests",
+            "docs",
+            "proto",
+            "tiers",
+            "monitoring",
+            "requirements",
+            "ansible",
+            "benchmarks",
+        )
         inside = (p for folder in folders for p in (ROOT / folder).rglob("*") if "__pycache__" not in p.parts)
         return tuple(sorted(p for p in (*inside, *ROOT.glob("*.*")) if p.is_file()))
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)

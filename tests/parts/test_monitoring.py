@@ -199,6 +199,7 @@ def test_a_stopped_city_wakes_the_province_once(watched: Watched) -> None:
     page = _markdown(alert["annotations"]["runbook_url"])
     command = first_command(page)
     said = spawn(*command.split()[1:], "--config", str(network.directory / PROVINCE / "node.toml"))
+    down = within(30, lambda: _all_down(watched), "each zone of the city told to be down")
     network.start(CITY)
     within(60, lambda: about("resolved"), "the end of the alert by webhook")
 
@@ -208,7 +209,17 @@ def test_a_stopped_city_wakes_the_province_once(watched: Watched) -> None:
     [line] = [line for line in said.out.splitlines() if line.startswith(f"{CITY}/exchange")]
     assert "UNAVAILABLE" in line
     assert len(about("firing")) == 1
+    assert sum(text.startswith("# JinbaoZoneDown: ") for text in down) == 3  # served by a zone that is up
     assert not watched.ours.firing()
+
+
+def _all_down(watched: Watched) -> list[str]:
+    """Pages of what fires where the city is seen too, once that is each of its zones, its silence and nothing else."""
+    firing = watched.all.firing()
+    names = sorted(alert["labels"]["alertname"] for alert in firing)
+    if names != ["JinbaoChildSilent", *["JinbaoZoneDown"] * 3]:
+        return []
+    return [_markdown(alert["annotations"]["runbook_url"]) for alert in firing]
 
 
 def _markdown(url: str) -> str:

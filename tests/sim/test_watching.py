@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -149,8 +150,9 @@ def test_a_new_zone_has_its_time_for_a_first_run(quiet: MakeWorld) -> None:
         ("0 3 * * 0", 14 * DAY_S + 3600),
         ("0 6,20 * * *", 28 * 3600 + 3600),
         ("0 0 1 * *", 62 * DAY_S + 3600),
+        ("0 0 30 2 *", math.inf),
     ],
-    ids=["nightly", "on Sundays", "twice a day, the longer gap", "monthly, the longest month"],
+    ids=["nightly", "on Sundays", "twice a day, the longer gap", "monthly, the longest month", "never"],
 )
 def test_a_calendar_says_itself_when_it_is_late(cron: str, limit_s: float) -> None:
     """Work by a calendar is late after two of its longest gaps and an hour."""

@@ -25,6 +25,8 @@ LANGUAGES = ("zh", "en")
 
 HTML, MARKDOWN = "text/html; charset=utf-8", "text/markdown; charset=utf-8"
 
+_NONE = "没有这份手册，全部见 /runbooks/\nno such runbook; all are listed at /runbooks/\n"
+
 _TITLES = {"zh": "处置手册", "en": "Runbooks"}
 
 _PAGE = """<!doctype html>
@@ -89,7 +91,7 @@ class Runbooks:
         try:
             text = self.text(self.find(path), lang) if path else self.index(lang)
         except UsageError:
-            return 404, "text/plain; charset=utf-8", b"no such runbook; all are listed at /runbooks/\n"
+            return 404, "text/plain; charset=utf-8", _NONE.encode()
         if _wants_markdown(headers.get("accept", "")):
             return 200, MARKDOWN, text.encode()
         return 200, HTML, rendered(self._linked(text), lang).encode()

@@ -6,6 +6,7 @@ nothing, and reads little: it is asked at every scrape.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -99,17 +100,17 @@ def _calendar(zone: OpenZone, waiting: Waiting) -> Iterator[tuple[str, float, fl
 
 @lru_cache
 def calendar_limit_s(cron: str, runs: int) -> float:
-    """Seconds after which a calendar's work is late: so many of its longest gaps, and an hour."""
+    """Seconds after which a calendar's work is late: so many of its longest gaps, and an hour; never, without turns."""
     trigger = CronTrigger.from_crontab(cron, timezone=CHINA)
     before = trigger.get_next_fire_time(None, datetime(2024, 1, 1, tzinfo=CHINA))
-    gaps = [0.0]
+    gaps = []
     for _ in range(_TURNS):
-        after = trigger.get_next_fire_time(before, before)
-        if after is None:
+        after = trigger.get_next_fire_time(before, before) if before else None
+        if before is None or after is None:
             break
         gaps.append((after - before).total_seconds())
         before = after
-    return runs * max(gaps) + _CALENDAR_LATE_S
+    return runs * max(gaps, default=math.inf) + _CALENDAR_LATE_S
 
 
 def present(zone: OpenZone, running: Running) -> Iterator[Sample]:
