@@ -8,8 +8,8 @@ LOCKED := --require-hashes --only-binary :all: -r
 LOCK := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --upgrade \
         --no-emit-index-url --no-header --no-annotate
 # A test that needs a Debian package says so by the marker `parts`; these are the packages.
-PARTS := openssl:openssl promtool:prometheus shellcheck:shellcheck strace:strace systemd-analyze:systemd \
-         unshare:util-linux zstd:zstd
+PARTS := amtool:prometheus-alertmanager openssl:openssl promtool:prometheus shellcheck:shellcheck strace:strace \
+         systemd-analyze:systemd unshare:util-linux zstd:zstd
 
 # A process that may not keep its compiled modules spends two seconds more on every start.
 unexport PYTHONDONTWRITEBYTECODE

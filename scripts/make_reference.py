@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 from pydantic import BaseModel
 
 from jinbao.appliance.doctor.examine import CHECKS
@@ -38,6 +39,7 @@ from jinbao.appliance.settings import (
     RoleSettings,
     Settings,
     SourceSettings,
+    WatchSettings,
     ZoneSettings,
 )
 from jinbao.model import errors
@@ -53,6 +55,7 @@ from jinbao.trust import digest, evidence
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "reference"
 STANDARDS = ROOT / "tiers" / "standards"
+MONITORING = ROOT / "monitoring"
 WIRE = ROOT / "proto" / "jinbao" / "wire" / "v1"
 CONTRACTS = (WIRE / "wire.proto", WIRE / "enrolment.proto")
 COMMAND = ".venv/bin/python scripts/make_reference.py"
@@ -106,6 +109,7 @@ def _is_table(annotation: object) -> bool:
             EvidenceSettings,
             CopySettings,
             PromotionSettings,
+            WatchSettings,
         }
         or "ZoneSettings" in str(annotation)
         or "SourceSettings" in str(annotation)
@@ -172,6 +176,52 @@ def _doctor() -> str:
     )
     titles = ["check", "what is looked at", "查看内容", "once a", "codes (*: mended by `--fix`)"]
     return table(titles, rows)
+
+
+# Alerts
+
+
+def _rules(name: str, kind: str) -> list[dict[str, Any]]:
+    body = yaml.safe_load((MONITORING / name).read_text(encoding="utf-8"))
+    return [rule for group in body["groups"] for rule in group["rules"] if kind in rule]
+
+
+def _alerts() -> str:
+    """Each alert once, with its severities, what it says and what it asks; then its page, as it is served."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for rule in _rules("alerts.yml", "alert"):
+        found.setdefault(rule["alert"], []).append(rule)
+    rows = (
+        (f"[`{name}`](#{name.lower()})", ", ".join(r["labels"]["severity"] for r in rules), *_titles(name))
+        for name, rules in found.items()
+    )
+    made = table(["alert", "severity", "meaning", "含义"], rows)
+    return made + "".join(f"\n## {name}\n\n{_alert(name, rules)}" for name, rules in found.items())
+
+
+def _titles(name: str) -> tuple[str, str]:
+    en, zh = (_page_of(name, end).split("\n", 1)[0] for end in (".md", ".zh.md"))
+    return en.partition(": ")[2], zh.partition("：")[2]
+
+
+def _page_of(name: str, end: str) -> str:
+    return (MONITORING / "runbooks" / f"{name}{end}").read_text(encoding="utf-8")
+
+
+def _alert(name: str, rules: Sequence[dict[str, Any]]) -> str:
+    text = ""
+    for rule in rules:
+        waits = f", for {rule['for']}" if "for" in rule else ""
+        text += f"**{rule['labels']['severity']}**{waits}:\n\n```text\n{rule['expr']}\n```\n\n"
+    for end in (".md", ".zh.md"):
+        text += re.sub(r"^## (.*)$", r"**\1**", _page_of(name, end).split("\n", 2)[2], flags=re.MULTILINE)
+        text += "\n" if end == ".md" else ""
+    return text
+
+
+def _recorded() -> str:
+    rows = ((f"`{r['record']}`", f"`{' '.join(r['expr'].split())}`") for r in _rules("rules.yml", "record"))
+    return table(["series", "made of"], rows)
 
 
 def error_classes() -> list[type[errors.JinbaoError]]:
@@ -501,7 +551,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "settings-evidence": _settings("evidence.", EvidenceSettings),
     "settings-copies": _settings("copies.", CopySettings),
     "settings-promotion": _settings("promotion.", PromotionSettings),
+    "settings-watch": _settings("watch.", WatchSettings),
     "metrics": _metrics,
+    "alerts": _alerts,
+    "recorded": _recorded,
     "errors": _errors,
     "doctor": _doctor,
     "cli": _cli,

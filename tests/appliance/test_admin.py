@@ -216,10 +216,10 @@ def test_a_zone_that_runs_is_healthy(province: ZoneService) -> None:
     assert get(province, "/-/healthy") == (200, b'{"healthy": true}\n')
 
 
-@pytest.mark.parametrize("path", ["/", "/metricsx", "/-/readyy"])
+@pytest.mark.parametrize("path", ["/", "/metricsx", "/-/readyy", "/runbooks"])
 def test_another_page_names_those_there_are(province: ZoneService, path: str) -> None:
     """A page there is not is answered with the pages there are."""
-    assert get(province, path) == (404, b"expected /metrics, /-/healthy or /-/ready\n")
+    assert get(province, path) == (404, b"expected /metrics, /-/healthy, /-/ready or /runbooks/\n")
 
 
 def test_head_says_the_same_without_a_body(province: ZoneService) -> None:

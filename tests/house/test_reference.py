@@ -35,6 +35,7 @@ from jinbao.appliance.settings import (
     RoleSettings,
     Settings,
     SourceSettings,
+    WatchSettings,
     ZoneSettings,
 )
 from jinbao.model.errors import JinbaoError
@@ -48,11 +49,23 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "evidence.": EvidenceSettings,
     "copies.": CopySettings,
     "promotion.": PromotionSettings,
+    "watch.": WatchSettings,
     "sources[].": SourceSettings,
     "zones.<zone>.": ZoneSettings,
 }
 
-BRANCHES = {"limits", "pace", "sources", "zones", "roles", "audit", "evidence", "copies", "promotion"}
+BRANCHES = {
+    "limits",
+    "pace",
+    "sources",
+    "zones",
+    "roles",
+    "audit",
+    "evidence",
+    "copies",
+    "promotion",
+    "watch",
+}
 """Keys of the node that hold sections of their own."""
 
 
@@ -131,7 +144,7 @@ def test_every_metric_a_page_names_exists() -> None:
     named = {
         name
         for path in (ROOT / "docs").rglob("*.md")
-        for name in re.findall(r"\bjinbao_[a-z_]+", path.read_text(encoding="utf-8"))
+        for name in re.findall(r"(?<!:)\bjinbao_[a-z_]+(?![a-z_:])", path.read_text(encoding="utf-8"))
         if not name.startswith("jinbao_read")  # the account of an example
     }
 

@@ -18,7 +18,17 @@ def tracked() -> tuple[Path, ...]:
     """Every tracked file; without a git directory (an unpacked archive), every file of the sources."""
     if not (ROOT / ".git").exists():
         folders = (
-            *("node", "tests", "docs", "proto", "tiers", "requirements", "ansible", "benchmarks"),
+            *(
+                "node",
+                "tests",
+                "docs",
+                "proto",
+                "tiers",
+                "monitoring",
+                "requirements",
+                "ansible",
+                "benchmarks",
+            ),
             *("scripts", "units"),
         )
         inside = (p for folder in folders for p in (ROOT / folder).rglob("*") if "__pycache__" not in p.parts)

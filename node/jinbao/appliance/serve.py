@@ -37,6 +37,7 @@ from jinbao.appliance.renewing import Renewing
 from jinbao.appliance.settings import Settings
 from jinbao.appliance.telling import Teller
 from jinbao.appliance.trust_drop import TrustDrop
+from jinbao.appliance.watching import Running, present, stored
 from jinbao.appliance.web import WebPort
 from jinbao.appliance.zone_lock import require_owner
 from jinbao.flow.pace import Pace, PaceLimits, Worker
@@ -96,7 +97,9 @@ class ZoneService:
         self.stopped = threading.Event()
         self.failure: BaseException | None = None
         self.workers: dict[str, Worker] = {}
+        self._intervals: dict[str, float] = {}
         self.following: dict[Endpoint, Following] = {}
+        self._paused: dict[Endpoint, str] = {}
         self.parts: list[Part] = []
         self._drop = TrustDrop(zone.trust)
         self._seal_due = 0.0
@@ -206,6 +209,7 @@ class ZoneService:
     def _worker(self, name: str, step: Callable[[], bool], *, interval_s: float = 0.0) -> None:
         pace = self.zone.settings.pace
         limits = PaceLimits(interval_s=interval_s or pace.interval_s, backoff_max_s=pace.backoff_max_s)
+        self._intervals[name] = limits.interval_s
 
         def guarded() -> bool:
             with telling_full_disk(f"{name} of {self.zone.me}"):
@@ -256,7 +260,8 @@ class ZoneService:
     def _round(self, known: Following, peer: Peer, wait_s: float) -> bool:
         """One follow round, unless an operator paused the neighbour, or it is none any more."""
         topology = self.zone.topology
-        if known.peer in self.zone.index.paused() or known.peer not in topology.followed(self.zone.me):
+        self._paused = self.zone.index.paused()
+        if known.peer in self._paused or known.peer not in topology.followed(self.zone.me):
             return False
         if known.client is not None:
             known.client.address = topology.address(known.peer)
@@ -522,6 +527,7 @@ class ZoneService:
         yield "jinbao_receipts_due", none, counts.receipts_due
         yield "jinbao_audit_unsealed_entries", none, zone.heads.unsealed()
         yield from self._standby_samples()
+        yield from stored(zone)
         found: dict[tuple[str, str], int] = {}
         for line in zone.quarantine.summary():
             place = line["library"], line["rule"]
@@ -593,6 +599,26 @@ class ZoneService:
                     {"peer": str(known.peer)},
                     known.client.clock_offset_s,
                 )
+        yield from present(zone, self._running(now))
+
+    def _running(self, now: float) -> Running:
+        """Ages of contacts and rounds; who is paused or no neighbour any more has none."""
+        zone, above = self.zone, self.zone.topology.parent(self.zone.me)
+        asked = set(zone.topology.followed(zone.me)) - self._paused.keys()
+        known = self.following.get(above) if above else None
+        return Running(
+            contacts={
+                peer: now - (one.last_contact or self.started)
+                for peer, one in list(self.following.items())
+                if peer in asked
+            },
+            rounds={
+                name: now - (worker.last_success_monotonic or self.started)
+                for name, worker in list(self.workers.items())
+            },
+            intervals=dict(self._intervals),
+            standards=known.client.standards if known and known.client else (),
+        )
 
     def wait(self) -> None:
         """Until `stop` is asked for or a worker failed."""

@@ -337,6 +337,35 @@ class PromotionSettings(_Strict):
         return self
 
 
+class WatchSettings(_Strict):
+    """From when on alerts speak; every limit is a metric too, so that a rule names none. See docs/reference/alerts.md."""
+
+    silent_s: Seconds = Field(
+        600.0,
+        description="A neighbour below, or a zone that is protected, may not answer for so long: longer than a "
+        "restart and the longest pause after failures.",
+    )
+    waiting_s: Seconds = Field(
+        14_400.0,
+        description="A submission sealed here may wait so long until the tiers above took it: well before "
+        "`evidence.accept_within_s` makes evidence of it.",
+    )
+    unapplied_s: Seconds = Field(
+        3_600.0,
+        description="A batch that was accepted may wait so long for its application; the largest takes minutes.",
+    )
+    rpo_s: Seconds = Field(
+        900.0, description="So old may the oldest act be that the backup site does not have."
+    )
+    clock_offset_s: Seconds = Field(
+        60.0, description="Two clocks may differ so much; certificates begin and end by them."
+    )
+    late_runs: Positive = Field(
+        2,
+        description="What runs by a calendar is late after so many of its turns, and an hour: one may fail.",
+    )
+
+
 class Settings(BaseSettings):
     """A node's settings, whole."""
 
@@ -377,6 +406,7 @@ class Settings(BaseSettings):
     evidence: EvidenceSettings = Field(default_factory=EvidenceSettings)
     copies: CopySettings = Field(default_factory=CopySettings)
     promotion: PromotionSettings = Field(default_factory=PromotionSettings)
+    watch: WatchSettings = Field(default_factory=WatchSettings)
 
     @classmethod
     def settings_customise_sources(
@@ -530,6 +560,7 @@ def _known(model: type[BaseModel], at: tuple[str, ...] = ()) -> Iterator[tuple[t
         "roles": RoleSettings,
         "audit": AuditSettings,
         "evidence": EvidenceSettings,
+        "watch": WatchSettings,
     }
     if model is Settings:
         for name, kind in nested.items():

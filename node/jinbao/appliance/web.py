@@ -1,4 +1,4 @@
-"""The zone's web port: `/metrics`, `/-/healthy`, `/-/ready`. Loopback by default, reads only.
+"""The zone's web port: `/metrics`, `/-/healthy`, `/-/ready`, `/runbooks/`. Loopback by default, reads only.
 
 Every request is bounded in time, size and number, and answers nothing about persons. Does not
 serve the console.
@@ -9,15 +9,18 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from jinbao.appliance.runbooks import Runbooks
 from jinbao.model.errors import LocalError
 
 REQUESTS_MAX = 8  # a scraper or two, and a load balancer
 REQUEST_S = 10.0
+
+RUNBOOKS = "/runbooks"
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -30,6 +33,7 @@ class WebPort:
     ) -> None:
         self._address = address
         self._metrics, self._reasons = metrics, reasons
+        self._runbooks = Runbooks()
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
         self._free = threading.BoundedSemaphore(REQUESTS_MAX)
@@ -63,16 +67,16 @@ class WebPort:
             self._server.server_close()
             self._thread.join()
 
-    def answer(self, path: str) -> tuple[int, str, bytes]:
-        """Status, content type and body of one path."""
+    def answer(self, target: str, headers: Mapping[str, str] | None = None) -> tuple[int, str, bytes]:
+        """Status, content type and body of a path and query, for a caller with these headers, by lower-case name."""
         if not self._free.acquire(blocking=False):
             return 503, "text/plain", b"busy\n"
         try:
-            return self._page(path)
+            return self._page(*target.partition("?")[::2], headers or {})
         finally:
             self._free.release()
 
-    def _page(self, path: str) -> tuple[int, str, bytes]:
+    def _page(self, path: str, query: str, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
         if path == "/metrics":
             return 200, METRICS_TYPE, self._metrics()
         if path == "/-/healthy":
@@ -81,7 +85,9 @@ class WebPort:
             reasons = list(self._reasons())
             body = json.dumps({"ready": not reasons, "reasons": reasons}, ensure_ascii=False)
             return (503 if reasons else 200), "application/json", body.encode() + b"\n"
-        return 404, "text/plain", b"expected /metrics, /-/healthy or /-/ready\n"
+        if path.startswith(f"{RUNBOOKS}/"):
+            return self._runbooks.page(path.removeprefix(f"{RUNBOOKS}/"), query, headers)
+        return 404, "text/plain", b"expected /metrics, /-/healthy, /-/ready or /runbooks/\n"
 
 
 class _Server(ThreadingHTTPServer):
@@ -97,9 +103,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer one page."""
-        status, kind, body = self.web.answer(self.path.partition("?")[0])
+        status, kind, body = self.web.answer(
+            self.path, {name.lower(): value for name, value in self.headers.items()}
+        )
         self.send_response(status)
         self.send_header("Content-Type", kind)
+        self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+        self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command == "GET":

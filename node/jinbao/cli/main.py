@@ -38,6 +38,8 @@ NOUNS: dict[str, tuple[str, str, str]] = {
     "evidence": ("evidence:evidence", "proof of what became of a record: export, verify, list", "一条记录的证据：导出、核验、列表"),
     "decision": ("decision:decision", "indicators of the decision zone", "决策区指标"),
     "audit": ("audit:audit", "the audit trail: list, verify, export", "审计日志：查询、校验、导出"),
+    "monitoring": ("monitoring:monitoring", "files for Prometheus, Alertmanager and Grafana: write, targets", "Prometheus、Alertmanager、Grafana 所需文件：写出、采集目标"),
+    "runbook": ("monitoring:runbook", "what an alert means and what to do", "告警的含义与处置"),
     "sample": ("sample:sample", "make a sample city", "生成样例城市"),
     "ca": ("ca:ca", "authorities: init, issue, token, list, revoke, rotate, crl, csr, import, export, serve", "发证机构：建立、签发、令牌、列表、吊销、轮换、吊销列表、申请、导入、导出、服务"),
     "enrol": ("enrol:enrol", "enrol this node with a token, or renew its certificates", "以令牌入网，或续期证书"),

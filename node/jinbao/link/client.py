@@ -66,7 +66,8 @@ class LineClient:
         self._proof: tuple[Proof, TrustBook, Topology] | None = None
         self._call: Any = None
         self.clock_offset_s = 0.0
-        self._standards: tuple[str, ...] = ()
+        self.standards: tuple[str, ...] = ()
+        """`library@version` of each standard the peer held at the last hello."""
 
     def hello(self) -> tuple[str, ...]:
         """Let the other end prove who it is; the standards it holds, as `library@version`. Its clock is noted.
@@ -74,7 +75,7 @@ class LineClient:
         Raises LinkError where nobody answers, IdentityError for one that is not who it should be, or refuses us.
         """
         self._ready()
-        return self._standards
+        return self.standards
 
     def headers(self, marks: Sequence[Mark], limit: int, wait_s: float) -> list[SealedBatch]:
         """Sealed batches beyond the marks, at most `limit`; waits up to `wait_s` for the first."""
@@ -205,8 +206,8 @@ class LineClient:
             now=standing.now(),
         )
         self._proof = proof, book, topology
-        self._standards = tuple(name[:STANDARD_CHARACTERS_MAX] for name in answer.standards[:STANDARDS_MAX])
         self._note_clock(answer.now)
+        self.standards = tuple(name[:STANDARD_CHARACTERS_MAX] for name in answer.standards[:STANDARDS_MAX])
 
     def _note_clock(self, said: str) -> None:
         try:

@@ -55,6 +55,8 @@ class DemoNetwork:
         overrides = {
             "period": str(PERIOD),
             "pace": {"capture_cron": "", "interval_s": 0.5, "backoff_max_s": 5.0},
+            # whoever watches wants to see an alert while they look: docs/how-to/watch-with-prometheus.md
+            "watch": {"silent_s": 20.0, "waiting_s": 30.0, "unapplied_s": 30.0, "rpo_s": 10.0},
         }
         _, self.settings = make_network(self.directory, nodes, overrides=overrides)
         self._write_state()
