@@ -28,7 +28,7 @@ def _task(settings: Settings) -> dict[str, float]:
 
 
 def test_a_backup_counts_from_when_it_was_made(guarded_plan: Plan, tmp_path: Path, say: Say) -> None:
-    """A node that expects backups tells when the last was made, also to a process that came later; another tells nothing."""
+    """A node that expects backups tells when the last was made, also after a restart; another tells nothing."""
     config = standby_net(guarded_plan, tmp_path / "net").config(CITY)
     expecting = load(Path(config), {"watch": {"backup_s": 24 * HOUR_S}})
 
