@@ -6,11 +6,14 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from tests.sim.conftest import MakeWorld
 from tests.sim.world import World
 
+from jinbao.appliance.assembly import OpenZone
 from jinbao.appliance.metrics import Sample
 from jinbao.appliance.watching import Running, calendar_limit_s, outdated_libraries, present, stored
 from jinbao.model import acts
@@ -200,3 +203,40 @@ def test_a_round_counts_for_its_task(quiet: MakeWorld) -> None:
         when = _by_label(samples, "jinbao_task_last_success_timestamp_seconds", "task")
         assert when == {"retention": world.now.timestamp() - 100}
         assert _by_label(samples, "jinbao_task_limit_seconds", "task") == {"retention": 7500.0}
+
+
+LARGE = ("journal_act", "journal_header", "journal_receipt", "journal_segment")
+"""Tables that grow with every batch."""
+
+
+def _plans(zone: OpenZone) -> list[str]:
+    """How the database looks up each question of a scrape, a line each step."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(*seen: Any) -> None:
+        asked.append((seen[2], seen[3]))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        list(stored(zone))
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    with zone.store.read() as connection:
+        plans = [
+            connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", given).all() for text, given in asked
+        ]
+    return [str(step[3]) for plan in plans for step in plan]
+
+
+@pytest.mark.parametrize("endpoint", [PRODUCTION, EXCHANGE, PROVINCE], ids=str)
+def test_a_scrape_reads_no_large_table_through(quiet: MakeWorld, endpoint: Endpoint) -> None:
+    """Whatever waits, each question of a scrape is a look-up by key, so that years of batches make it no slower."""
+    with quiet(0) as world:
+        _submit(world)
+        world.follow(EXCHANGE, PRODUCTION)
+        world.follow(PROVINCE, EXCHANGE)
+
+        steps = _plans(world.zones[endpoint])
+
+    assert len(steps) > 5
+    assert [step for step in steps if step.startswith("SCAN") and step.split()[1] in LARGE] == []

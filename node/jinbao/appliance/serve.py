@@ -37,7 +37,7 @@ from jinbao.appliance.renewing import Renewing
 from jinbao.appliance.settings import Settings
 from jinbao.appliance.telling import Teller
 from jinbao.appliance.trust_drop import TrustDrop
-from jinbao.appliance.watching import Running, present, stored
+from jinbao.appliance.watching import Backups, Running, present, stored
 from jinbao.appliance.web import WebPort
 from jinbao.appliance.zone_lock import require_owner
 from jinbao.flow.pace import Pace, PaceLimits, Worker
@@ -105,6 +105,7 @@ class ZoneService:
         self._seal_due = 0.0
         self.drilling = Drilling(zone.settings, zone.me.zone, zone.observer)
         self._disk_full_in_s = math.inf
+        self._backups = Backups(zone)
         self._scheduler = BackgroundScheduler(timezone=CHINA)
         self._limits = LinkLimits(
             fetches_per_peer_max=zone.settings.limits.fetches_per_peer_max,
@@ -527,7 +528,7 @@ class ZoneService:
         yield "jinbao_receipts_due", none, counts.receipts_due
         yield "jinbao_audit_unsealed_entries", none, zone.heads.unsealed()
         yield from self._standby_samples()
-        yield from stored(zone)
+        yield from stored(zone, self._backups)
         found: dict[tuple[str, str], int] = {}
         for line in zone.quarantine.summary():
             place = line["library"], line["rule"]

@@ -360,6 +360,11 @@ class WatchSettings(_Strict):
     clock_offset_s: Seconds = Field(
         60.0, description="Two clocks may differ so much; certificates begin and end by them."
     )
+    backup_s: Seconds | None = Field(
+        None,
+        description="A backup to a directory (`jinbao backup create`) is made at least so often; empty: none is "
+        "expected, as where a backup site protects the node.",
+    )
     late_runs: Positive = Field(
         2,
         description="What runs by a calendar is late after so many of its turns, and an hour: one may fail.",

@@ -17,8 +17,10 @@ from apscheduler.triggers.cron import CronTrigger
 from jinbao.appliance.assembly import CHINA, OpenZone
 from jinbao.appliance.guarding import age_s
 from jinbao.appliance.metrics import Sample
+from jinbao.audit.lookup import Wanted, lines
 from jinbao.authority.renewal import ALARM_FROM
 from jinbao.journal.waiting import Waiting
+from jinbao.model.audit import Outcome
 from jinbao.model.standard import Standard
 from jinbao.model.stream import StreamId
 from jinbao.model.zone import Endpoint
@@ -31,6 +33,7 @@ MISMATCHED = frozenset({"digest_mismatch"})
 
 _LATE_S = 300.0
 _CALENDAR_LATE_S = 3600.0
+_LOOK_S = 600.0
 _TURNS = 12
 """Turns of a calendar that are looked at for its longest gap: a year, of one that has a turn each month."""
 
@@ -50,7 +53,26 @@ class Running:
     standards: Collection[str] = ()
 
 
-def stored(zone: OpenZone) -> Iterator[Sample]:
+class Backups:
+    """When the newest backup of a zone to a directory was made, as its audit trail says.
+
+    Looked up every ten minutes and not at each scrape: the trail is long, and a backup is made each hour at most.
+    """
+
+    def __init__(self, zone: OpenZone) -> None:
+        self._zone, self._at, self._due = zone, "", -math.inf
+
+    def newest_at(self) -> str:
+        """RFC 3339, or empty for none."""
+        now = self._zone.ports.now().timestamp()
+        if now >= self._due:
+            wanted = Wanted(action="backup.made", outcome=Outcome.DONE)
+            found = lines(self._zone.store, wanted, 1)
+            self._at, self._due = (str(found[0]["at"]) if found else ""), now + _LOOK_S
+        return self._at
+
+
+def stored(zone: OpenZone, backups: Backups | None = None) -> Iterator[Sample]:
     """What the zone's database knows."""
     waiting = Waiting(zone.store)
     held = waiting.held()
@@ -65,7 +87,7 @@ def stored(zone: OpenZone) -> Iterator[Sample]:
             for receiver in above:
                 age = _age_s(zone, waiting.unanswered_since(stream, receiver))
                 yield "jinbao_stream_waiting_seconds", {"topic": library, "receiver": str(receiver)}, age
-    for task, moment, limit_s in _calendar(zone, waiting):
+    for task, moment, limit_s in _calendar(zone, waiting, backups):
         yield "jinbao_task_last_success_timestamp_seconds", {"task": task}, moment
         yield "jinbao_task_limit_seconds", {"task": task}, limit_s
 
@@ -75,7 +97,9 @@ def _age_s(zone: OpenZone, at: str) -> float:
     return age_s(zone, at) if at else 0.0
 
 
-def _calendar(zone: OpenZone, waiting: Waiting) -> Iterator[tuple[str, float, float]]:
+def _calendar(
+    zone: OpenZone, waiting: Waiting, backups: Backups | None
+) -> Iterator[tuple[str, float, float]]:
     """What runs by a calendar or by days: when it last went well, and what of that is too long ago.
 
     What never went well counts from the zone's first act, so that a new zone has its time.
@@ -94,6 +118,8 @@ def _calendar(zone: OpenZone, waiting: Waiting) -> Iterator[tuple[str, float, fl
         good = {drill.node: drill.good_at for drill in zone.cuts.drills()}
         oldest = min(moment(good.get(node, "")) for node in nodes)
         yield "drill", oldest, calendar_limit_s(pace.drill_cron, runs)
+    if backups is not None and zone.settings.watch.backup_s:
+        yield "backup", moment(backups.newest_at()), runs * zone.settings.watch.backup_s + _CALENDAR_LATE_S
     scrub_s = timedelta(days=zone.settings.limits.scrub_days).total_seconds()
     yield "scrub", moment(zone.scrub.progress().done_begun_at), runs * scrub_s + _CALENDAR_LATE_S
 
