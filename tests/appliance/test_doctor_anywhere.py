@@ -17,7 +17,7 @@ from tests.postgres import fresh_database
 
 from jinbao.appliance.admin_client import ask
 from jinbao.appliance.assembly import open_zone
-from jinbao.appliance.doctor.context import Surroundings
+from jinbao.appliance.doctor.context import Room, Surroundings
 from jinbao.appliance.doctor.examine import CHECKS, Line, examine
 from jinbao.appliance.doctor.facts import Facts
 from jinbao.appliance.doctor.findings import State
@@ -191,3 +191,18 @@ def test_over_ruins_every_check_says_something(ruin: Settings) -> None:
     assert {line.check for line in lines} >= {check.name for check in CHECKS} - {"source"}
     assert [line for line in lines if line.finding.code.endswith(".bug")] == []
     assert "noise of nobody" not in repr(lines)
+
+
+def test_a_bug_is_a_finding_and_no_end(network: dict[str, Settings]) -> None:
+    """A check that meets a bug says where it struck and nothing of what it read; all others are made."""
+
+    def room(_path: Path) -> Room:
+        raise ZeroDivisionError("row of 110101199003074518")
+
+    lines = look(network[PROVINCE], around=well(room=room))
+
+    [disk] = [line for line in lines if line.check == "disk"]
+    assert (disk.finding.code, disk.finding.state) == ("disk.bug", State.UNKNOWN)
+    assert disk.finding.got.en.startswith("ZeroDivisionError at ")
+    assert "110101199003074518" not in repr(lines)
+    assert states(lines)["segments"] is State.OK
