@@ -17,10 +17,11 @@ from tests.postgres import fresh_database
 
 from jinbao.appliance.admin_client import ask
 from jinbao.appliance.assembly import open_zone
-from jinbao.appliance.doctor.context import Surroundings
+from jinbao.appliance.doctor.context import Room, Surroundings
 from jinbao.appliance.doctor.examine import CHECKS, Line, examine
 from jinbao.appliance.doctor.facts import Facts
 from jinbao.appliance.doctor.findings import State
+from jinbao.appliance.doctor.repair import repair
 from jinbao.appliance.network import DEMO_NODES, make_network
 from jinbao.appliance.settings import Settings
 from jinbao.appliance.zone_lock import Purpose, holder, lock
@@ -191,3 +192,43 @@ def test_over_ruins_every_check_says_something(ruin: Settings) -> None:
     assert {line.check for line in lines} >= {check.name for check in CHECKS} - {"source"}
     assert [line for line in lines if line.finding.code.endswith(".bug")] == []
     assert "noise of nobody" not in repr(lines)
+
+
+def test_a_bug_is_a_finding_and_no_end(network: dict[str, Settings]) -> None:
+    """A check that meets a bug says where it struck and nothing of what it read; all others are made."""
+
+    def room(_path: Path) -> Room:
+        raise ZeroDivisionError("row of 110101199003074518")
+
+    lines = look(network[PROVINCE], around=well(room=room))
+
+    [disk] = [line for line in lines if line.check == "disk"]
+    assert (disk.finding.code, disk.finding.state) == ("disk.bug", State.UNKNOWN)
+    assert disk.finding.got.en.startswith("ZeroDivisionError at ")
+    assert "110101199003074518" not in repr(lines)
+    assert states(lines)["segments"] is State.OK
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_of_another_accounts_zone_nothing_is_opened(network: dict[str, Settings]) -> None:
+    """A stopped zone that is another account's is not opened, by root neither: the line says as whom to look."""
+    settings = network[PROVINCE]
+    home = settings.directory(Zone.EXCHANGE)
+    for path in (home, *home.rglob("*")):
+        os.chown(path, 54321, -1, follow_symlinks=False)
+    (home / "lock").unlink()
+
+    lines = look(settings)
+    repairs = {one.line.finding.code: one for one in repair(settings, look(settings, "disk", around=_full()))}
+
+    assert bad(lines) == set()
+    schema = next(line.finding for line in lines if line.check == "schema")
+    assert (schema.code, schema.state) == ("schema.account", State.UNKNOWN)
+    assert schema.fix.startswith("sudo -u '#54321' jinbao doctor --zone exchange --config ")
+    assert not repairs["disk.full"].is_done
+    assert not (home / "lock").exists()
+    assert {path.lstat().st_uid for path in home.rglob("*")} == {54321}
+
+
+def _full() -> Surroundings:
+    return well(room=lambda _: Room(1 << 40, 1 << 20, 1.0))

@@ -126,12 +126,18 @@ def test_nothing_planted_is_in_the_bundle(planted: Planted, say: Say, tmp_path: 
     file = tmp_path / "bundle.tar.gz"
     assert len(planted.secrets) > 300
 
-    said = say("support", "bundle", str(file), "--config", planted.config)
+    log = tmp_path / f"{NAME}.jsonl"
+    log.write_text("\n".join(log_lines()), encoding="utf-8")
+
+    said = say("support", "bundle", str(file), "--log", str(log), "--config", planted.config)
     parts, text = opened(file)
 
     assert (said.code, said.err) == (0, "")
     assert leaks(planted, text) == []
-    assert set(parts) == PARTS | {f"{z}/{n}" for z in Zone for n in ("facts.json", "log.jsonl")}
+    assert parts["log-1.jsonl"] == parts["exchange/log.jsonl"]
+    assert set(parts) == PARTS | {"log-1.jsonl"} | {
+        f"{z}/{n}" for z in Zone for n in ("facts.json", "log.jsonl")
+    }
     assert file.stat().st_mode & 0o777 == 0o600
 
 

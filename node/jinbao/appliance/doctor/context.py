@@ -8,6 +8,7 @@ of a running zone the zone is asked. Records nothing: what neighbours tell is be
 from __future__ import annotations
 
 import os
+import pwd
 import shlex
 import shutil
 from collections.abc import Callable, Mapping
@@ -41,6 +42,14 @@ HELLO_S = 5.0
 
 HELLOS_MAX = 8
 """Neighbours asked at once: a province has a dozen."""
+
+
+def account(uid: int) -> str:
+    """The name of an account, or its number as sudo takes it."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
 
 
 @dataclass(frozen=True)
@@ -199,8 +208,27 @@ class ZoneContext:
             return Facts.from_json(admin_client.ask(self.settings, self.zone, "doctor.look"))
         if self.database is not None and not self.database.exists():
             return Facts((), (), ())  # the first start makes it
+        self._require_own()
         with stopped(self.settings, self.zone, as_is=True) as store:
             return gather(store, self.me, self.directory, self.now)
+
+    @property
+    def owner(self) -> int:
+        """The account of the zone, by number: whose its directory is."""
+        return self.directory.stat().st_uid
+
+    def _require_own(self) -> None:
+        """Raise UnknownError for another account: files that it makes while it looks, root too, are not the zone's."""
+        if self.directory.is_dir() and self.owner != os.geteuid():
+            name = account(self.owner)
+            raise UnknownError(
+                Words(
+                    f"it is opened by {name} alone, or the zone could not open it again",
+                    f"仅 {name} 可打开，否则分区将无法再打开",
+                ),
+                f"sudo -u {shlex.quote(name)} {self.command('doctor')}",
+                code="account",
+            )
 
     @property
     def facts(self) -> Facts:

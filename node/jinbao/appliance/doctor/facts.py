@@ -10,9 +10,11 @@ import base64
 import json
 import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -44,6 +46,7 @@ NAMED_MAX = 20
 SCAN_S = 10.0
 """Longest that acts are read for files nobody names: a third of what a zone that starts waits."""
 
+_PAGE = 500
 _SHA256 = re.compile(r"\b[0-9a-f]{64}\b")
 
 
@@ -170,41 +173,38 @@ def _damaged(place: Path) -> int:
 
 @dataclass(frozen=True)
 class _Names:
-    """What lies on a shelf, by name, before the database is asked what should."""
+    """What lies on a shelf, by name (32 bytes a segment), before the database is asked what should."""
 
     shelf: SegmentShelf | None
-    stored: frozenset[str]
-    settled: frozenset[str]
-    bytes: dict[str, int]
+    stored: frozenset[bytes]
     strays: tuple[str, ...]
+    settled_before: float
 
     @classmethod
     def of(cls, root: Path, now: datetime) -> _Names:
+        before = now.timestamp() - BEING_WRITTEN_S
         if not root.is_dir():
-            return cls(None, frozenset(), frozenset(), {}, ())
-        shelf, before = SegmentShelf(root, Files()), now.timestamp() - BEING_WRITTEN_S
-        sizes, settled = dict[str, int](), set[str]()
-        for sha256 in shelf.stored():
-            try:
-                found = shelf.path(sha256).stat()
-            except FileNotFoundError:  # laid aside or swept meanwhile
-                continue
-            sizes[sha256] = found.st_size
-            if found.st_mtime < before:
-                settled.add(sha256)
-        strays = tuple(str(path.relative_to(root)) for path in shelf.strays())
-        return cls(shelf, frozenset(sizes), frozenset(settled), sizes, strays)
+            return cls(None, frozenset(), (), before)
+        shelf = SegmentShelf(root, Files())
+        stored = frozenset(map(bytes.fromhex, shelf.stored()))
+        return cls(shelf, stored, tuple(str(path.relative_to(root)) for path in shelf.strays()), before)
 
     def compared(self, store: Store, me: Endpoint) -> dict[str, Any]:
         """What is named and not there, and what is there and nobody ever named."""
-        kept, named = _wanted(store, me)
-        missing = sorted(sha256 for sha256 in kept - self.stored if not self._has(sha256))
-        orphans = _unnamed(store, self.settled - named)
+        unnamed, missing, count = set(self.stored), list[str](), 0
+        for sha256, is_needed in _named(store, me):
+            key = bytes.fromhex(sha256)
+            unnamed.discard(key)
+            if is_needed and key not in self.stored and not self._has(sha256):
+                count += 1
+                missing += [sha256] if count <= NAMED_MAX else []
+        sizes = self._settled(unnamed)
+        orphans = _unnamed(store, sizes)
         return {
-            "missing": tuple(missing[:NAMED_MAX]),
-            "missing_count": len(missing),
+            "missing": tuple(missing),
+            "missing_count": count,
             "orphans": None if orphans is None else len(orphans),
-            "orphan_bytes": sum(self.bytes[sha256] for sha256 in orphans or ()),
+            "orphan_bytes": sum(sizes[sha256] for sha256 in orphans or ()),
             "strays": self.strays[:NAMED_MAX],
             "stray_count": len(self.strays),
         }
@@ -213,15 +213,30 @@ class _Names:
         """Whether it came while the database was read."""
         return self.shelf is not None and self.shelf.has(sha256)
 
+    def _settled(self, keys: Collection[bytes]) -> dict[str, int]:
+        """Bytes of those files whose act would be recorded by now, by hash."""
+        sizes = {}
+        for sha256 in (key.hex() for key in keys) if self.shelf else ():
+            with suppress(FileNotFoundError):  # laid aside or swept meanwhile
+                found = self.shelf.path(sha256).stat()  # type: ignore[union-attr]
+                if found.st_mtime < self.settled_before:
+                    sizes[sha256] = found.st_size
+        return sizes
 
-def _wanted(store: Store, me: Endpoint) -> tuple[set[str], set[str]]:
-    """Segments that must be here, and all that batches name."""
-    columns = SEGMENT.c.sha256, SEGMENT.c.stream, SEGMENT.c.table
+
+def _named(store: Store, me: Endpoint) -> Iterator[tuple[str, bool]]:
+    """Every segment that batches name, once, and whether one of them needs it here; in the order of hashes."""
+    query = sa.select(SEGMENT.c.sha256, SEGMENT.c.stream, SEGMENT.c.table).order_by(SEGMENT.c.sha256)
+    kept: dict[tuple[str, str], bool] = {}
     with store.read() as connection:
-        rows = connection.execute(sa.select(*columns).distinct()).all()
-    places = {(row.stream, row.table) for row in rows}
-    kept = {place for place in places if is_kept(me, StreamId.parse(place[0]), place[1])}
-    return {r.sha256 for r in rows if (r.stream, r.table) in kept}, {r.sha256 for r in rows}
+        rows = connection.execute(query).yield_per(_PAGE)
+        for sha256, group in groupby(rows, key=lambda row: str(row.sha256)):
+            is_needed = False
+            for _, stream, table in group:
+                if (stream, table) not in kept:
+                    kept[stream, table] = is_kept(me, StreamId.parse(stream), table)
+                is_needed |= kept[stream, table]
+            yield sha256, is_needed
 
 
 def _unnamed(store: Store, candidates: Collection[str]) -> set[str] | None:
@@ -231,7 +246,7 @@ def _unnamed(store: Store, candidates: Collection[str]) -> set[str] | None:
         return left
     query = sa.select(ACT.c.body).where(ACT.c.kind != "audited")
     with store.read() as connection:
-        for body in connection.execute(query).yield_per(500).scalars():
+        for body in connection.execute(query).yield_per(_PAGE).scalars():
             left.difference_update(_SHA256.findall(body))
             if time.monotonic() > deadline:
                 return None

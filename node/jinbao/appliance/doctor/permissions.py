@@ -6,13 +6,12 @@ A key others can read is a key others have; a file that root made keeps a zone f
 from __future__ import annotations
 
 import os
-import pwd
 import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from jinbao.appliance.doctor.context import ZoneContext
+from jinbao.appliance.doctor.context import ZoneContext, account
 from jinbao.appliance.doctor.findings import Finding, State, UnknownError, Words, same
 from jinbao.audit.persons import FILE as AUDIT_KEY
 from jinbao.authority.copy_keys import DIRECTORY as COPY_KEYS
@@ -74,7 +73,7 @@ def _modes(zone: ZoneContext) -> Iterator[Finding]:
 
 def _foreign(zone: ZoneContext) -> Iterator[Finding]:
     """Files at the top of a zone's directory that are another account's; its owner is the zone's account."""
-    owner = zone.directory.stat().st_uid
+    owner = zone.owner
     foreign = [path for path in sorted(zone.directory.iterdir()) if path.lstat().st_uid != owner]
     if foreign:
         named = ", ".join(path.name for path in foreign[:FOREIGN_MAX])
@@ -88,7 +87,7 @@ def _foreign(zone: ZoneContext) -> Iterator[Finding]:
                 f"{named} 属于 {account(foreign[0].lstat().st_uid)}",
             ),
             str(zone.directory),
-            f"chown -R {whose}: {shlex.quote(str(zone.directory))}",
+            f"chown -R {whose.lstrip('#')}: {shlex.quote(str(zone.directory))}",
             numbers={"files": len(foreign)},
         )
 
@@ -109,11 +108,3 @@ def _settings(zone: ZoneContext) -> Iterator[Finding]:
             f"chmod 640 {shlex.quote(str(config))}",
             Words("better: the driver's own password file", "更好的做法：使用驱动自己的口令文件"),
         )
-
-
-def account(uid: int) -> str:
-    """The name of an account, or its number."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

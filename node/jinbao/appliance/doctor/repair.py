@@ -5,6 +5,7 @@ Each is the command that the finding names, done here; whatever else is found is
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,12 +50,19 @@ def _one(settings: Settings, line: Line) -> Repair:
     known = SAFE.get(line.finding.code)
     if known is None:
         return Repair(line, is_done=False, said=Words("left to a person", "须由人处理"))
+    if known is not _close and not _is_ours(settings, line):
+        return Repair(line, is_done=False, said=Words("left to the zone's account", "须由分区账户处理"))
     try:
         return Repair(line, is_done=True, said=known(settings, line))
     except JinbaoError as exc:
         return Repair(line, is_done=False, said=Words(f"{exc.thing}: {exc.got}", f"{exc.thing}：{exc.got}"))
     except OSError as exc:
         return Repair(line, is_done=False, said=Words(str(exc.strerror), str(exc.strerror)))
+
+
+def _is_ours(settings: Settings, line: Line) -> bool:
+    """Whether this account is the zone's: what another opens is then that one's, and root's too."""
+    return settings.directory(Endpoint.parse(line.zone).zone).stat().st_uid == os.geteuid()
 
 
 def _close(_settings: Settings, line: Line) -> Words:

@@ -13,6 +13,7 @@ from jinbao.appliance.doctor.findings import Finding, State, UnknownError, Words
 from jinbao.appliance.trust_keeper import read_topology
 from jinbao.model.errors import JinbaoError, RevocationUnknownError
 from jinbao.model.topology import NodeRow, Topology
+from jinbao.model.zone import Tier
 
 
 def look(zone: ZoneContext) -> Iterator[Finding]:
@@ -47,7 +48,7 @@ def _file(zone: ZoneContext, *, has_other: bool) -> Finding | None:
     except RevocationUnknownError as exc:
         raise UnknownError(same(str(exc)), code="certificate") from exc
     except JinbaoError as exc:
-        parent = zone.settings.node[:2] + "0000"
+        parent = f"{zone.settings.node[:2]}0000" if zone.settings.tier is Tier.CITY else "100000"
         return Finding(
             "topology.unproved",
             State.WARNING if has_other else State.RED,
