@@ -30,7 +30,7 @@ from jinbao.appliance.doctor.findings import State
 from jinbao.appliance.ending import FILE as OPEN
 from jinbao.appliance.network import AUTHORITIES, BACKUP, DEMO_NODES, PlannedNode, make_network
 from jinbao.appliance.questions import Asked, dispatch
-from jinbao.appliance.settings import Settings, SourceSettings
+from jinbao.appliance.settings import Settings, SourceSettings, WatchSettings
 from jinbao.appliance.zone_lock import FILE as LOCK
 from jinbao.appliance.zone_lock import Purpose
 from jinbao.authority.demo import DemoAuthorities
@@ -46,7 +46,6 @@ from jinbao.model.zone import Border, Endpoint, Tier, Zone
 from jinbao.trust.revocation import read_list
 
 MINISTRY, PROVINCE, CITY = (node.node for node in DEMO_NODES[:3])
-DAY_S = 86_400.0
 
 
 @dataclass
@@ -78,10 +77,6 @@ class Ward:
         zones = dict(self.settings[PROVINCE].zones)
         zones[Zone.EXCHANGE] = zones[Zone.EXCHANGE].model_copy(update=values)
         self.change(zones=zones)
-
-    def limit(self, **values: Any) -> None:
-        """Let a limit be another."""
-        self.change(limits=self.settings[PROVINCE].limits.model_copy(update=values))
 
     def serve(self, node: str, shift: timedelta = timedelta()) -> Any:
         """Let a node's exchange zone answer, by a clock that is off."""
@@ -347,7 +342,7 @@ def test_a_protected_zone_goes_by_its_backup_site(tmp_path: Path) -> None:
             await_(lambda: ask(ward.settings[PROVINCE], Zone.EXCHANGE, "standby.status")["own"]["rpo_s"] == 0)
             well_then = [line.finding.code for line in ward.look("backup")]
         province.zone.ledger.record(acts.paused(Endpoint(MINISTRY, Zone.EXCHANGE), "a test"))
-        ward.limit(backup_days=0.1 / DAY_S)
+        ward.change(watch=WatchSettings(backup_s=0.05))
         await_(lambda: ask(ward.settings[PROVINCE], Zone.EXCHANGE, "standby.status")["own"]["rpo_s"] > 0.2)
         behind = ward.look("backup")
 

@@ -172,6 +172,7 @@ def test_a_standard_is_outdated_by_the_word_of_the_tier_above(quiet: MakeWorld) 
         assert outdated_libraries(standards, [newer]) == {"pension_macro"}
         assert outdated_libraries(standards, [s.id for s in standards.values()]) == set()
         assert outdated_libraries(standards, ()) == set()
+        assert outdated_libraries(standards, [replace(own, version="0.9").id]) == set()
         told = _by_label(
             present(world.zones[EXCHANGE], Running(standards=[newer])), "jinbao_standard_outdated", "library"
         )

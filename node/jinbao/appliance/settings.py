@@ -131,14 +131,6 @@ class Limits(_Strict):
         0.1,
         description="A file or commit that takes longer, as a median, is told: a healthy disk takes 5 ms.",
     )
-    backup_days: Days = Field(
-        2.0,
-        description="`jinbao doctor` tells of a newest backup that is older: one each night, and one may fail.",
-    )
-    clock_offset_s: Seconds = Field(
-        60.0,
-        description="`jinbao doctor` tells of a neighbour's clock that is further from ours: a slow line takes a second.",
-    )
     revocation_grace_s: Positive = Field(
         259_200,
         description="How long a revocation list is believed beyond its date: a line is down over a long weekend.",
@@ -358,12 +350,13 @@ class WatchSettings(_Strict):
         900.0, description="So old may the oldest act be that the backup site does not have."
     )
     clock_offset_s: Seconds = Field(
-        60.0, description="Two clocks may differ so much; certificates begin and end by them."
+        60.0,
+        description="Two clocks may differ so much; certificates begin and end by them, and a slow line takes a second.",
     )
     backup_s: Seconds | None = Field(
         None,
-        description="A backup to a directory (`jinbao backup create`) is made at least so often; empty: none is "
-        "expected, as where a backup site protects the node.",
+        description="A backup to a directory (`jinbao backup create`) is made at least so often; empty: no alert waits "
+        "for one, as where a backup site protects the node, and `jinbao doctor` asks for one a day where none does.",
     )
     late_runs: Positive = Field(
         2,

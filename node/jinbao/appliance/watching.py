@@ -21,7 +21,7 @@ from jinbao.audit.lookup import Wanted, lines
 from jinbao.authority.renewal import ALARM_FROM
 from jinbao.journal.waiting import Waiting
 from jinbao.model.audit import Outcome
-from jinbao.model.standard import Standard
+from jinbao.model.standard import Standard, newest_versions, version_order
 from jinbao.model.stream import StreamId
 from jinbao.model.zone import Endpoint
 
@@ -168,9 +168,13 @@ def _rounds(zone: OpenZone, running: Running) -> Iterable[Sample]:
 
 
 def outdated_libraries(standards: Mapping[str, Standard], above: Collection[str]) -> set[str]:
-    """Libraries whose standard the endpoint above holds in another version: its word is what holds."""
-    theirs = {name.partition("@")[0]: name for name in above}
-    return {library for library, own in standards.items() if theirs.get(library, own.id) != own.id}
+    """Libraries whose standard the endpoint above holds in a newer version."""
+    theirs = newest_versions(above)
+    return {
+        library
+        for library, own in standards.items()
+        if version_order(theirs.get(library, "")) > version_order(own.version)
+    }
 
 
 def _renewal_late(zone: OpenZone) -> float:

@@ -7,7 +7,8 @@ the same in Polars, SQLite and PostgreSQL.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -125,6 +126,21 @@ class Table:
     def segment_columns(self) -> Mapping[str, bool]:
         """Columns of a segment of this table, in order, and whether each is text: the items, then `op`."""
         return {item.code: item.is_text for item in self.items} | {"op": True}
+
+
+def version_order(version: str) -> tuple[tuple[int, str], ...]:
+    """What versions of a standard are ordered by: numbers by their value, words by their letters and before numbers."""
+    parts = re.findall(r"\d+|[A-Za-z]+", version)
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
+
+
+def newest_versions(ids: Iterable[str]) -> dict[str, str]:
+    """The newest version of each library among ids `library@version`."""
+    newest: dict[str, str] = {}
+    for library, _, version in (one.partition("@") for one in ids):
+        if version_order(version) > version_order(newest.get(library, "")):
+            newest[library] = version
+    return newest
 
 
 @dataclass(frozen=True)

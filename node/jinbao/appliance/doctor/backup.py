@@ -42,8 +42,13 @@ def _site(zone: ZoneContext) -> str:
     return ""
 
 
+def _days_max(zone: ZoneContext) -> float:
+    watch = zone.settings.watch
+    return watch.late_runs * (watch.backup_s or _DAY_S) / _DAY_S
+
+
 def _copied(zone: ZoneContext, age_s: float | None) -> Finding:
-    days_max = zone.settings.limits.backup_days
+    days_max = _days_max(zone)
     expected = Words(f"one of the last {days_max:g} days", f"最近 {days_max:g} 天内的备份")
     fix = zone.command("backup create DIRECTORY")
     if age_s is None:
@@ -62,7 +67,7 @@ def _copied(zone: ZoneContext, age_s: float | None) -> Finding:
 
 def _followed(zone: ZoneContext, site: str, age_s: float | None) -> Finding:
     """What the backup site lacks, as the running zone knows it; a young backup elsewhere stands in for its word."""
-    days_max = zone.settings.limits.backup_days
+    days_max = _days_max(zone)
     lag_s = _lag_s(zone)
     if lag_s is None:
         if age_s is not None and age_s <= days_max * _DAY_S:

@@ -45,7 +45,7 @@ def misled(zone: ZoneContext) -> Finding | None:
     with suppress(JinbaoError):
         first = max(c.not_valid_before_utc for c in (zone.identity.chain[0], *zone.identity.seal_chain[:1]))
         past, until = max(first, past or first), zone.identity.until
-    limit = timedelta(seconds=zone.settings.limits.clock_offset_s)
+    limit = timedelta(seconds=zone.settings.watch.clock_offset_s)
     if past is not None and past > now + limit:
         return _wrong(
             "clock.behind",
@@ -97,7 +97,7 @@ def _offsets(zone: ZoneContext) -> dict[Endpoint, float]:
 
 def _against(zone: ZoneContext, offsets: dict[Endpoint, float]) -> Iterator[Finding]:
     """Ours is wrong where most neighbours disagree with it, else theirs is."""
-    limit = zone.settings.limits.clock_offset_s
+    limit = zone.settings.watch.clock_offset_s
     far = {other: offset for other, offset in offsets.items() if abs(offset) > limit}
     is_ours = 2 * len(far) > len(offsets)
     for other, offset in far.items():

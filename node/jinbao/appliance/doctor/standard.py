@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 
 from jinbao.appliance.doctor.context import Hello, ZoneContext
 from jinbao.appliance.doctor.findings import Finding, State, UnknownError, Words, same
 from jinbao.appliance.doctor.rules import place, renewal
 from jinbao.model.errors import JinbaoError
-from jinbao.model.standard import Standard
+from jinbao.model.standard import Standard, newest_versions, version_order
 from jinbao.model.zone import Zone
 from jinbao.registry.standards import load_standards
 
@@ -24,8 +23,8 @@ def look(zone: ZoneContext) -> Iterator[Finding]:
     except JinbaoError as exc:
         raise UnknownError(Words("the standards cannot be read", "无法读取标准"), code="rules") from exc
     said = _said(zone)
-    known = {library: version for library, version in _newest(said).items() if library in mine}
-    older = [s for s in mine.values() if _order(s.version) < _order(known.get(s.library, ""))]
+    known = {library: version for library, version in newest_versions(said or ()).items() if library in mine}
+    older = [s for s in mine.values() if version_order(s.version) < version_order(known.get(s.library, ""))]
     for standard in older:
         yield _old(zone, standard, known[standard.library])
     if not older:
@@ -45,20 +44,6 @@ def _said(zone: ZoneContext) -> list[str] | None:
         said += zone.facts.standards or ()
         answered |= above is None or bool(zone.facts.standards)
     return said if answered else None
-
-
-def _newest(ids: Iterable[str] | None) -> dict[str, str]:
-    newest: dict[str, str] = {}
-    for library, _, version in (one.partition("@") for one in ids or ()):
-        if _order(version) > _order(newest.get(library, "")):
-            newest[library] = version
-    return newest
-
-
-def _order(version: str) -> tuple[tuple[int, str], ...]:
-    """Numbers by their value, words by their letters."""
-    parts = re.findall(r"\d+|[A-Za-z]+", version)
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
 
 
 def _old(zone: ZoneContext, standard: Standard, newer: str) -> Finding:
