@@ -42,6 +42,7 @@ from jinbao.store.files import Files
 CITY, PROVINCE = DEMO_NODES[2].node, DEMO_NODES[1].node
 CHINA = timedelta(hours=8)
 BATCHES = 2
+TOPOLOGY = "topology.sealed"
 HOUR_S = 3600
 
 OPENS = """
@@ -111,6 +112,20 @@ class City:
         """Let the node above answer no more."""
         self.province.close()
 
+    def keep(self) -> None:
+        """Remember the city as it is."""
+        shutil.copytree(self.directory / CITY, self.directory / "kept", symlinks=True)
+        shutil.copy(self.directory / TOPOLOGY, self.directory / "kept")
+
+    def bring_back(self) -> None:
+        """Make the city what it was, so that one test that fails is one."""
+        self.rest_above()
+        self.above_s = 0.0
+        shutil.rmtree(self.directory / CITY)
+        shutil.copytree(self.directory / "kept", self.directory / CITY, symlinks=True)
+        (self.directory / CITY / TOPOLOGY).replace(self.directory / TOPOLOGY)
+        self.serve_above()
+
     def look(self, around: Surroundings | None = None, *only: str) -> list[Line]:
         """Every finding, on a machine whose zone is China's unless it is another."""
         return examine(self.settings, self.config, only=only, around=around or well())
@@ -167,6 +182,7 @@ def city(directory: Path) -> Iterator[City]:
         for zone in Zone:
             backed_up = f"jinbao backup create {directory / 'backups'} --zone {zone} --config {made.config}"
             assert made.run(backed_up) == 0
+        made.keep()
         yield made
 
 
@@ -248,6 +264,15 @@ def empty(place: City, zone: Zone) -> None:
         elif path.is_file():
             path.unlink()
     place.opened(zone).close()
+
+
+def brought_by(database: Path, topic: str) -> str:
+    """The hash of a segment that came by the production zone's stream of a topic."""
+    base = sqlite3.connect(database)
+    query = "SELECT sha256 FROM journal_segment WHERE stream = ?"
+    (sha256,) = base.execute(query, (f"{CITY}/{Zone.PRODUCTION}/{topic}/line",)).fetchone()
+    base.close()
+    return str(sha256)
 
 
 def make_older(database: Path) -> None:

@@ -86,7 +86,7 @@ def test_json_carries_every_field(own: Net, say: Say) -> None:
     found = told(own, say)
 
     assert found["state"] == "red"
-    assert {frozenset(line) for line in found["lines"]} == {frozenset(FIELDS)}
+    assert all(set(line) >= FIELDS for line in found["lines"])
     for line in found["lines"]:
         assert line["code"].startswith(f"{line['check']}.")
         assert line["got_en"]

@@ -122,6 +122,7 @@ def _good(offsets: dict[Endpoint, float]) -> Finding:
         return Finding("clock.ok", State.OK, got=past)
     worst = max(map(abs, offsets.values()))
     got = Words(
-        f"{len(offsets)} neighbours within {worst:.0f} s", f"{len(offsets)} 个邻居，最大相差 {worst:.0f} 秒"
+        f"within {worst:.0f} s of neighbours ({len(offsets)})",
+        f"与邻居（{len(offsets)} 个）最大相差 {worst:.0f} 秒",
     )
     return Finding("clock.ok", State.OK, got=got, numbers={"offset_s": round(worst, 1)})
