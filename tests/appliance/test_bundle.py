@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.bundles import KEY, public_key, sign_again, small_bundle, small_info
 from tests.house.tree import ROOT
 
-from jinbao.appliance.bundle.building import LOCK, platforms, sign
+from jinbao.appliance.bundle.building import LOCK, lock_for, platforms, sign
 from jinbao.appliance.bundle.contents import SIGNATURE, SUMS, read_sums
 from jinbao.appliance.bundle.packing import SUFFIX, pack, unpack, verify
 from jinbao.authority.release_keys import ReleaseKey, create_release_key, load_release_key
@@ -219,6 +220,39 @@ def test_a_release_key_is_made_once_and_opened_by_its_passphrase(tmp_path: Path)
         create_release_key(tmp_path / "new", public, b"secret")
     with pytest.raises(JinbaoError):
         create_release_key(tmp_path / "new", tmp_path / "newer", b"")
+
+
+LOCKED = """\
+all==1 \\
+    --hash=sha256:aa \\
+    --hash=sha256:bb
+mine==2 ; platform_machine == 'x86_64' \\
+    --hash=sha256:cc
+new==4 ; python_full_version >= '3.12' \\
+    --hash=sha256:dd
+old==3 ; python_full_version < '3.12' \\
+    --hash=sha256:ee
+"""
+
+
+@pytest.mark.parametrize(
+    ("arch", "python", "names"),
+    [
+        ("x86_64", "3.11", ["all==1", "mine==2", "old==3"]),
+        ("aarch64", "3.11", ["all==1", "old==3"]),
+        ("aarch64", "3.12", ["all==1", "new==4"]),
+    ],
+)
+def test_a_lock_is_read_for_the_machine_it_is_fetched_for(arch: str, python: str, names: list[str]) -> None:
+    """What is only for another architecture or Python is left out, whatever builds; hashes stay."""
+    found = lock_for(LOCKED, small_info(arch=arch, python=python))
+
+    assert re.findall(r"^\S+", found, re.MULTILINE) == names
+    assert found.count("--hash") == LOCKED.count("--hash") - sum(
+        len(entry.split("--hash")) - 1
+        for entry in re.split(r"\n(?=\S)", LOCKED)
+        if entry.split(" ")[0] not in names
+    )
 
 
 def test_no_wheel_asks_for_a_newer_library_than_the_installer() -> None:

@@ -21,6 +21,7 @@ from tests.house.tree import ROOT
 from tests.link.zones import SETTINGS
 
 from jinbao.appliance.admin_client import ask, is_running
+from jinbao.appliance.enrolment import identity_directories
 from jinbao.appliance.network import DEMO_NODES, PlannedNode, make_network, write_settings
 from jinbao.appliance.settings import Settings
 from jinbao.model.errors import LocalError
@@ -229,8 +230,8 @@ def test_no_zone_opens_a_file_of_another(host: Host, served: Settings, zone: Zon
     )
 
 
-def test_another_account_does_not_open_a_stopped_zone(host: Host, city: Settings) -> None:
-    """Root, whose files would keep the zone from starting, is told as whom to ask."""
+def test_another_account_neither_opens_nor_enrols_a_zone(host: Host, city: Settings) -> None:
+    """Root, whose files would keep the zone from starting, is told as whom to ask or enrol."""
     owner = pwd.getpwuid(host.ids(Zone.EXCHANGE)[0]).pw_name if _is_known(host) else "uid "
     aside = city.model_copy(update={"data_directory": host.root / "stopped"})
     directory = aside.directory(Zone.EXCHANGE)
@@ -240,6 +241,8 @@ def test_another_account_does_not_open_a_stopped_zone(host: Host, city: Settings
 
     with pytest.raises(LocalError, match=f"to be run by its owner, {owner}"):
         ask(aside, Zone.EXCHANGE, "journal.list")
+    with pytest.raises(LocalError, match=f"to be run by its owner, {owner}"):
+        identity_directories(aside, [Zone.EXCHANGE])
 
     assert [path.name for path in directory.iterdir()] == ["identity"]
 

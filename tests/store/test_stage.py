@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from jinbao.model.errors import LocalError
+from jinbao.store import copying
 from jinbao.store.engine import Store
 
 pytestmark = pytest.mark.database
@@ -126,3 +127,33 @@ def test_rows_are_read_in_bounded_blocks(amounts: Store) -> None:
     assert len(blocks) > 1
     assert pl.concat(blocks).sort("key").equals(many)
     assert list(amounts._stage_directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("binary", [True, False], ids=["binary", "csv"])
+def test_every_text_and_number_arrives_by_either_copy(
+    amounts: Store, monkeypatch: pytest.MonkeyPatch, binary: bool
+) -> None:
+    """NULL, empty and odd texts and the ends of the range are stored as they are, with the encoder and without it."""
+    monkeypatch.setattr(copying, "has_encoder", lambda: binary)
+    keys = ["", "\\N", "\\.", 'a"b', "a,b", "a\nb", "a\r\nb", " a ", "NULL", "张三", "\t", "'"]
+    values = [None, 0, -1, 2**63 - 1, -(2**63), *range(7)]
+
+    load(amounts, pl.DataFrame({"key": keys, "value": values}, schema=SCHEMA))
+
+    assert stored(amounts) == {"before": 0, **dict(zip(keys, values, strict=True))}
+
+
+@pytest.mark.parametrize("binary", [True, False], ids=["binary", "csv"])
+def test_an_absent_text_is_not_an_empty_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch, binary: bool
+) -> None:
+    """A table of one text column keeps NULL and the empty text apart, and the server's end mark is a text."""
+    monkeypatch.setattr(copying, "has_encoder", lambda: binary)
+    said: list[str | None] = []
+
+    with store.staging():
+        stage = store.stage(("key",), lambda: iter([pl.DataFrame({"key": [None, "", "\\.", "x"]})]))
+    with store.transaction(stage) as tx:
+        said = [row.key for row in tx.execute(sa.select(tx.staged(stage).c["key"]))]
+
+    assert sorted(said, key=str) == ["", None, "\\.", "x"]

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from jinbao.appliance.settings import Settings
+from jinbao.appliance.zone_lock import require_owner
 from jinbao.authority import joining
 from jinbao.authority.authority import Authority
 from jinbao.authority.enrolling import Enrolling
@@ -142,7 +143,9 @@ def serve(
 
 
 def identity_directories(settings: Settings, zones: Sequence[Zone]) -> dict[Zone, Path]:
-    """Where the identities of zones are."""
+    """Where the identities of zones are; raises LocalError for a zone of another account, which could not read them."""
+    for zone in zones:
+        require_owner(settings.directory(zone))
     return {zone: settings.directory(zone) / "identity" for zone in zones}
 
 

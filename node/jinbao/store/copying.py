@@ -1,14 +1,16 @@
-"""Binary COPY: columns into a PostgreSQL table on the transaction's own connection.
+"""COPY: columns into a PostgreSQL table on the transaction's own connection.
 
 Encodes Arrow to PostgreSQL's binary format with `pgpq`, in a thread that stays a few
-blocks ahead of the connection, so that the server never waits for us. Makes no table
-and commits nothing; a COPY that ends in an error ends its transaction.
+blocks ahead of the connection, so that the server never waits for us; where there is no wheel
+of it (aarch64) as CSV, whose rows are the same. Makes no table and commits nothing; a COPY
+that ends in an error ends its transaction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from importlib.util import find_spec
 from typing import Any
 
 import polars as pl
@@ -40,8 +42,9 @@ def copy_frames(
     """
     raw: Any = connection.connection.driver_connection
     names = ", ".join(f'"{column}"' for column in columns)
-    options = "FORMAT binary, FREEZE" if freeze else "FORMAT binary"
-    pieces = ahead(_encoded(frames, columns), "copy-encode")
+    kind, encode = ("binary", _encoded) if has_encoder() else ("csv", _lines)
+    options = f"FORMAT {kind}, FREEZE" if freeze else f"FORMAT {kind}"
+    pieces = ahead(encode(frames, columns), "copy-encode")
     with (
         raw.cursor() as cursor,
         closing(pieces),
@@ -49,6 +52,18 @@ def copy_frames(
     ):
         for piece in pieces:
             copy.write(piece)
+
+
+def has_encoder() -> bool:
+    """Whether the binary format can be written on this machine."""
+    return find_spec("pgpq") is not None
+
+
+def _lines(frames: Iterator[pl.DataFrame], columns: Sequence[str]) -> Iterator[bytes]:
+    """The bytes of one CSV COPY, block by block: texts quoted, so that an empty one is not NULL, which is bare."""
+    for frame in frames:
+        for block in frame.select(columns).iter_slices(_BLOCK_ROWS):
+            yield block.write_csv(include_header=False, quote_style="non_numeric").encode()
 
 
 def _encoded(frames: Iterator[pl.DataFrame], columns: Sequence[str]) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ same checkout and lock give the same bytes. Does not sign; installs nothing.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from packaging.markers import Marker
 
 from jinbao import __version__
 from jinbao.appliance.bundle.contents import (
@@ -57,7 +60,7 @@ def build(checkout: Path, arch: str, out: Path, key: ReleaseKey | None) -> Path:
         directory = scratch / info.name
         wheels = directory / WHEELS
         wheels.mkdir(parents=True)
-        _fetch(checkout / LOCK, info, wheels)
+        _fetch(checkout / LOCK, info, wheels, scratch)
         fetched = [read_wheel(path) for path in sorted(wheels.iterdir())]
         own = _own(checkout, wheels)
         (directory / REQUIREMENTS).write_text(_requirements([*fetched, own]), encoding="utf-8")
@@ -94,11 +97,29 @@ def platforms(arch: str) -> list[str]:
     return [*(f"manylinux_2_{minor}_{arch}" for minor in _GLIBC_MINORS), *(f"{old}_{arch}" for old in _OLD)]
 
 
-def _fetch(lock: Path, info: BundleInfo, wheels: Path) -> None:
+def lock_for(lock: str, info: BundleInfo) -> str:
+    """The entries of a lock that are for a machine; pip would ask their markers of the machine that builds."""
+    machine = {
+        "platform_machine": info.arch,
+        "python_version": info.python,
+        "python_full_version": f"{info.python}.0",
+    }
+    kept = []
+    for entry in re.split(r"\n(?=\S)", lock.strip()):
+        first, _, hashes = entry.partition(" \\\n")
+        named, _, marker = first.partition(" ; ")
+        if not marker or Marker(marker).evaluate(machine):
+            kept.append(f"{named} \\\n{hashes}\n")
+    return "".join(kept)
+
+
+def _fetch(lock: Path, info: BundleInfo, wheels: Path, scratch: Path) -> None:
     """The locked wheels for a machine, each of a hash the lock names."""
+    mine = scratch / lock.name
+    mine.write_text(lock_for(lock.read_text(encoding="utf-8"), info), encoding="utf-8")
     tags = [part for tag in platforms(info.arch) for part in ("--platform", tag)]
     only = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--implementation", "cp"]
-    what = ["--python-version", info.python, *tags, "--requirement", str(lock), "--dest", str(wheels)]
+    what = ["--python-version", info.python, *tags, "--requirement", str(mine), "--dest", str(wheels)]
     _run("wheels of the lock", ["-m", "pip", "download", "--quiet", "--no-input", *only, *what], lock.parent)
 
 
