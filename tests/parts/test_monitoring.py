@@ -112,7 +112,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     try:
         network.make()
         network.start()
-        watchers.append(Watcher(directory / "all", network.settings))
+        watchers.append(Watcher(directory / "all", network.settings, every="3s"))
         watchers.append(Watcher(directory / "ours", {n: network.settings[n] for n in OURS}, webhook.url))
         network.run()
         yield Watched(network, *watchers, webhook)

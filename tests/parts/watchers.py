@@ -52,12 +52,19 @@ class Webhook:
 class Watcher:
     """One Prometheus over some nodes, with its own Alertmanager if it is given a webhook."""
 
-    def __init__(self, directory: Path, nodes: Mapping[str, Settings], webhook: str = "") -> None:
+    def __init__(
+        self, directory: Path, nodes: Mapping[str, Settings], webhook: str = "", every: str = "10s"
+    ) -> None:
+        """`every` is how often it scrapes and judges; as it ships unless a test need not wait so long."""
         self.directory = directory
         prometheus, alertmanager = (f"127.0.0.1:{free_port()}" for _ in range(2))
         self.url, self.alertmanager = f"http://{prometheus}", f"http://{alertmanager}"
         monitoring.write(
             directory, dict(monitoring.shipped(webhook or monitoring.WEBHOOK, alertmanager)), force=True
+        )
+        config = directory / "prometheus.yml"
+        config.write_text(
+            config.read_text("utf-8").replace("_interval: 10s", f"_interval: {every}"), encoding="utf-8"
         )
         for node, settings in nodes.items():
             targets = json.dumps(monitoring.targets(settings))
@@ -65,7 +72,7 @@ class Watcher:
         self._processes = [
             self._start(
                 "prometheus",
-                f"--config.file={directory}/prometheus.yml",
+                f"--config.file={config}",
                 f"--storage.tsdb.path={directory}/data",
                 f"--web.listen-address={prometheus}",
             )
