@@ -26,6 +26,10 @@ _REWRITE_FACTOR = 4
 """From a quarter of a part on, a change costs no more written as a new part: at all keys half (ADR 0018)."""
 
 
+_APART_ROWS = 100_000
+"""Rows from which a load is worth sessions of its own: a second of work."""
+
+
 @dataclass(frozen=True)
 class Merge:
     """Staged rows of one table of one submission; `rows` counts them, deletes too."""
@@ -134,8 +138,14 @@ def _same(table: Table) -> str:
 
 
 def _copy(tx: Transaction, merge: Merge, part: Part) -> None:
-    part.create(**{SEQ: merge.seq})
-    tx.copy(merge.stage, part.fresh, merge.table.columns, pl.col(OP) != DELETE, freeze=True)
+    defaults, is_row = {SEQ: merge.seq}, pl.col(OP) != DELETE
+    if tx.sessions > 1 and merge.rows > _APART_ROWS:
+        with tx.connection.engine.begin() as apart:
+            part.create(apart, **defaults)
+        tx.copy_apart(merge.stage, part.fresh, merge.table.columns, is_row)
+    else:
+        part.create(**defaults)
+        tx.copy(merge.stage, part.fresh, merge.table.columns, is_row, freeze=True)
 
 
 def _refuse_doubled(tx: Transaction, merge: Merge, rows: sa.TableClause) -> None:

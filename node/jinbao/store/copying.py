@@ -3,14 +3,18 @@
 Encodes Arrow to PostgreSQL's binary format with `pgpq`, in a thread that stays a few
 blocks ahead of the connection, so that the server never waits for us; where there is no wheel
 of it (aarch64) as CSV, whose rows are the same. Makes no table and commits nothing; a COPY
-that ends in an error ends its transaction.
+that ends in an error ends its transaction. Only where nobody else uses a database yet, several
+sessions copy at once, each in a transaction of its own.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
+from itertools import chain, islice
 from typing import Any
 
 import polars as pl
@@ -52,6 +56,50 @@ def copy_frames(
     ):
         for piece in pieces:
             copy.write(piece)
+
+
+def copy_apart(
+    engine: sa.Engine, sessions: int, table: str, columns: Sequence[str], frames: Iterator[pl.DataFrame]
+) -> None:
+    """COPY as `copy_frames` does, in up to so many sessions of `engine`, each of which commits what it copied.
+
+    The table must be there for all of them. Raises what the first that failed met; the others then end early.
+    """
+    shared = _Shared(frames)
+
+    def copy(first: pl.DataFrame) -> None:
+        with shared.ending(), engine.connect() as connection, connection.begin():
+            copy_frames(connection, table, columns, chain([first], shared))
+
+    with ThreadPoolExecutor(sessions, "copy") as threads:
+        begun = [threads.submit(copy, first) for first in islice(shared, sessions)]
+    for done in begun:
+        done.result()
+
+
+class _Shared:
+    """Frames that several threads take from one iterator, each frame once; none any more after one of them failed."""
+
+    def __init__(self, frames: Iterator[pl.DataFrame]) -> None:
+        self._frames, self._lock, self._has_failed = frames, threading.Lock(), False
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        return self
+
+    def __next__(self) -> pl.DataFrame:
+        with self._lock:
+            if self._has_failed:
+                raise StopIteration
+            return next(self._frames)
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """Let the others end once this one fails."""
+        try:
+            yield
+        except BaseException:
+            self._has_failed = True
+            raise
 
 
 def has_encoder() -> bool:

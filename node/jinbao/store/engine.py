@@ -51,8 +51,9 @@ _PATIENCE = {
 class Transaction:
     """What rooms are handed: execute SQL, merge staged rows; commits at the end of its `with`."""
 
-    def __init__(self, connection: sa.Connection, stages: Sequence[Stage]) -> None:
+    def __init__(self, connection: sa.Connection, stages: Sequence[Stage], sessions: int = 1) -> None:
         self.connection = connection
+        self.sessions = sessions
         self._stages = tuple(stages)
 
     def execute(
@@ -76,6 +77,12 @@ class Transaction:
         assert isinstance(stage, PostgresStage), "SQLite has no COPY"
         stage.copy(self.connection, table, columns, only, freeze=freeze)
 
+    def copy_apart(self, stage: Stage, table: str, columns: Sequence[str], only: pl.Expr) -> None:
+        """The same in `sessions` at once; the table must be committed, and what is copied stays whatever comes of us."""
+        assert stage in self._stages, "stage was not handed to this transaction"
+        assert isinstance(stage, PostgresStage), "SQLite has no COPY"
+        stage.copy_apart(self.connection.engine, self.sessions, table, columns, only)
+
 
 class Store:
     """One zone's database. Close it; a second store on the same SQLite file is a bug."""
@@ -97,6 +104,8 @@ class Store:
         for leftover in stage_directory.glob("stage-*"):  # of a process that was killed
             leftover.unlink()
         self._stages = 0
+        self.sessions = 1
+        """Sessions one load may use; more only while nobody else uses a PostgreSQL database, for each commits by itself."""
         self.committed: Callable[[float], None] = lambda _: None
         """Told how many seconds each commit took."""
         self._write_lock = threading.RLock()
@@ -219,7 +228,7 @@ class Store:
                 self.latch.require("transaction")
                 with self.telling(), self.writer.connect() as connection, _attached(connection, stages):
                     with connection.begin():
-                        yield Transaction(connection, stages)
+                        yield Transaction(connection, stages, self.sessions)
                         hit(COMMIT_BEFORE)
                         self.latch.require("transaction")
                         began = time.monotonic()

@@ -65,15 +65,19 @@ class Part:
         beyond = f"SELECT count(*) FROM (SELECT FROM {self.name} LIMIT {rows + 1}) AS few"
         return bool(self._connection.exec_driver_sql(beyond).scalar_one() > rows)
 
-    def create(self, **defaults: str | int) -> None:
-        """Make the fresh table, empty and without a key; columns in `defaults` and the part's own are filled in."""
+    def create(self, apart: sa.Connection | None = None, /, **defaults: str | int) -> None:
+        """Make the fresh table, empty and without a key; columns in `defaults` and the part's own are filled in.
+
+        On a connection `apart`, if one is given, that commits before others copy into it; else on the transaction's own.
+        """
+        connection = apart if apart is not None else self._connection
         # The check proves row by row what the swap would scan the whole table for.
         check = f"CONSTRAINT part CHECK ({self._column} = {self._value})"
-        self._run(f"CREATE TABLE {self.fresh} (LIKE {self._parent}, {check})")
+        connection.exec_driver_sql(f"CREATE TABLE {self.fresh} (LIKE {self._parent}, {check})")
         given = {self._quote(c): _literal(self._connection, value) for c, value in defaults.items()}
         self._filled_in = given | {self._column: self._value}
         actions = (f"ALTER {column} SET DEFAULT {value}" for column, value in self._filled_in.items())
-        self._run(f"ALTER TABLE {self.fresh} {', '.join(actions)}")
+        connection.exec_driver_sql(f"ALTER TABLE {self.fresh} {', '.join(actions)}")
 
     def finish(self) -> None:
         """Build the key of the loaded table. Raises sqlalchemy's IntegrityError for a key that is there twice."""

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from jinbao.model.errors import LocalError
 from jinbao.store.ahead import ahead
-from jinbao.store.copying import copy_frames, sql_type
+from jinbao.store.copying import copy_apart, copy_frames, sql_type
 from jinbao.store.reading import blocks_of
 
 _READ_ROWS = 65_536
@@ -92,8 +92,16 @@ class PostgresStage(Stage):
         freeze: bool = False,
     ) -> None:
         """COPY `columns` of the rows that are `only` so into `table`; the rows are read anew each time."""
-        frames = (frame.filter(only) for frame in _checked(self._frames))
-        copy_frames(connection, table, columns, frames, freeze=freeze)
+        copy_frames(connection, table, columns, self._only(only), freeze=freeze)
+
+    def copy_apart(
+        self, engine: sa.Engine, sessions: int, table: str, columns: Sequence[str], only: pl.Expr
+    ) -> None:
+        """The same in several sessions at once, each of which commits what it copied."""
+        copy_apart(engine, sessions, table, columns, self._only(only))
+
+    def _only(self, only: pl.Expr) -> Iterator[pl.DataFrame]:
+        return (frame.filter(only) for frame in _checked(self._frames))
 
 
 def _checked(frames: Frames) -> Iterator[pl.DataFrame]:

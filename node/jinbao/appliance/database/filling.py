@@ -6,6 +6,7 @@ error keeps its mark, and no zone starts on it. Does not say what it is filled w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from jinbao.model.errors import LocalError
 from jinbao.model.zone import Endpoint
 from jinbao.store.engine import Store
 from jinbao.store.projection import Projection
+
+SESSIONS_MAX = 4
+"""Sessions one table is loaded by: beyond, they all wait for the server's log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ def filling(
         _require_empty(store, rooms, reserve_bytes)
         _begin(store, str(endpoint))
         bring_up(store, rooms.libraries)
+        store.sessions = min(SESSIONS_MAX, os.cpu_count() or 1)  # what is left unfinished is dropped whole
         yield store
         _end(store)
 
