@@ -34,12 +34,14 @@ from jinbao.appliance.settings import (
     CopySettings,
     EvidenceSettings,
     Limits,
+    LineSettings,
     Paces,
     PromotionSettings,
     RoleSettings,
     Settings,
     SourceSettings,
     WatchSettings,
+    WindowSettings,
     ZoneSettings,
 )
 from jinbao.model import errors
@@ -110,6 +112,7 @@ def _is_table(annotation: object) -> bool:
             CopySettings,
             PromotionSettings,
             WatchSettings,
+            LineSettings,
         }
         or "ZoneSettings" in str(annotation)
         or "SourceSettings" in str(annotation)
@@ -542,6 +545,8 @@ def _evidence() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "settings-node": _settings("", Settings),
     "settings-zone": _settings("zones.<zone>.", ZoneSettings),
+    "settings-line": _settings("zones.<zone>.line.", LineSettings),
+    "settings-window": _settings("zones.<zone>.line.windows[].", WindowSettings),
     "settings-source": _settings("sources[].", SourceSettings),
     "settings-limits": _settings("limits.", Limits),
     "settings-pace": _settings("pace.", Paces),
