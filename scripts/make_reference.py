@@ -91,7 +91,7 @@ def _cell(value: object) -> str:
 
 def _keys(prefix: str, model: type[BaseModel]) -> Iterator[Sequence[object]]:
     for name, field in model.model_fields.items():
-        key = f"{prefix}{name}"
+        key = f"{prefix}{field.alias or name}"
         if not _is_table(field.annotation):
             yield (
                 f"`{key}`",

@@ -22,6 +22,9 @@ BURST = 1 / 20
 SLICE_S = 0.5
 """Longest one waits before the window is looked at again."""
 
+PAUSE_S_MIN = 0.001
+"""Shortest wait: less would not move a clock."""
+
 RATE_S = 10
 """Seconds over which the present rate is told."""
 
@@ -57,7 +60,7 @@ class Bucket:
             if lacks <= 0:
                 self._tokens -= size
                 return 0.0
-            return lacks / (allowed.bytes_per_s * (1 - BURST))
+            return max(lacks / (allowed.bytes_per_s * (1 - BURST)), PAUSE_S_MIN)
 
     def _fill(self, rate: float) -> None:
         """Let in what came since; a window that just began begins empty, so that two never add up."""
