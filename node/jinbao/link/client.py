@@ -169,7 +169,7 @@ class LineClient:
                         self._takes.wait(self.endpoint, len(chunk.body), self._sleep)
                     offset += len(chunk.body)
                     yield chunk.body
-                    if limited and time.monotonic() - began > limits.call_s:
+                    if limited and time.monotonic() - began > limits.paced_call_s:
                         self._call.cancel()
                         return offset
         except LineClosedError as exc:

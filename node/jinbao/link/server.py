@@ -331,7 +331,7 @@ class LineServer:
 
     async def _give(self, context: Context, caller: Caller, file: BinaryIO, most: int) -> None:
         """Send a file as fast as the windows allow; ends the call where they are closed, or after a while (clause 3.5)."""
-        peer, until = caller.endpoint, self._loop.time() + self._limits.call_s
+        peer, until = caller.endpoint, self._loop.time() + self._limits.paced_call_s
         try:
             while body := await self._quota.read(peer, lambda: file.read(self._gives.piece(peer, most))):
                 await self._take_turn(peer, len(body))
