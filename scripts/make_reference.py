@@ -34,12 +34,14 @@ from jinbao.appliance.settings import (
     CopySettings,
     EvidenceSettings,
     Limits,
+    LineSettings,
     Paces,
     PromotionSettings,
     RoleSettings,
     Settings,
     SourceSettings,
     WatchSettings,
+    WindowSettings,
     ZoneSettings,
 )
 from jinbao.model import errors
@@ -89,7 +91,7 @@ def _cell(value: object) -> str:
 
 def _keys(prefix: str, model: type[BaseModel]) -> Iterator[Sequence[object]]:
     for name, field in model.model_fields.items():
-        key = f"{prefix}{name}"
+        key = f"{prefix}{field.alias or name}"
         if not _is_table(field.annotation):
             yield (
                 f"`{key}`",
@@ -110,6 +112,7 @@ def _is_table(annotation: object) -> bool:
             CopySettings,
             PromotionSettings,
             WatchSettings,
+            LineSettings,
         }
         or "ZoneSettings" in str(annotation)
         or "SourceSettings" in str(annotation)
@@ -542,6 +545,8 @@ def _evidence() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "settings-node": _settings("", Settings),
     "settings-zone": _settings("zones.<zone>.", ZoneSettings),
+    "settings-line": _settings("zones.<zone>.line.", LineSettings),
+    "settings-window": _settings("zones.<zone>.line.windows[].", WindowSettings),
     "settings-source": _settings("sources[].", SourceSettings),
     "settings-limits": _settings("limits.", Limits),
     "settings-pace": _settings("pace.", Paces),

@@ -17,10 +17,11 @@ from jinbao.journal.segments import hash_of
 from jinbao.link.client import LineClient
 from jinbao.link.limits import LinkLimits
 from jinbao.link.server import LineServer, Offer
+from jinbao.link.shaping import Shaper
 from jinbao.link.standing import Standing
 from jinbao.model.batch import Header, Kind, SealedBatch, SegmentRef
 from jinbao.model.errors import JinbaoError
-from jinbao.model.stream import Mark, StreamId
+from jinbao.model.stream import Lane, Mark, StreamId
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.trust.book import TrustBook
@@ -78,8 +79,11 @@ class Window:
     files: Mapping[str, Path] = field(default_factory=dict)
     asked: list[Endpoint] = field(default_factory=list)
 
-    def headers(self, caller: Endpoint, marks: Sequence[Mark], limit: int) -> list[SealedBatch]:
+    def headers(
+        self, caller: Endpoint, marks: Sequence[Mark], limit: int, lane: Lane = Lane.ALL
+    ) -> list[SealedBatch]:
         """The batches beyond the highest mark."""
+        del lane
         self.asked.append(caller)
         seen = max((mark.seq for mark in marks), default=0)
         return list(self.batches[seen : seen + limit])
@@ -113,6 +117,7 @@ def listening(
     *,
     now: Now = utc_now,
     limits: LinkLimits = LIMITS,
+    gives: Shaper | None = None,
     address: str = "127.0.0.1:0",
 ) -> Iterator[Listening]:
     """A server of one zone; `now` is its clock."""
@@ -124,6 +129,7 @@ def listening(
         standards=STANDARDS,
         refused=lambda caller, exc: refusals.append((caller, exc)),
         limits=limits,
+        gives=gives,
     )
     with closing(server):
         yield Listening(server, shown, refusals)
@@ -148,6 +154,8 @@ def dialling(
     *,
     identity: ZoneIdentity | None = None,
     limits: LinkLimits = LIMITS,
+    lane: Lane = Lane.ALL,
+    takes: Shaper | None = None,
 ) -> Iterator[LineClient]:
     """A client of one zone; `identity` where it is not the network's."""
     client = LineClient(
@@ -155,6 +163,8 @@ def dialling(
         peer,
         address,
         limits=limits,
+        lane=lane,
+        takes=takes,
     )
     try:
         yield client

@@ -34,7 +34,7 @@ from jinbao.link.client import LineClient
 from jinbao.link.server import SERVICE
 from jinbao.model.batch import SealedBatch, SegmentRef
 from jinbao.model.errors import CorruptionError, LocalError
-from jinbao.model.stream import Mark
+from jinbao.model.stream import Lane, Mark
 from jinbao.model.zone import Endpoint
 from jinbao.trust.encoding import short_of
 from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
@@ -173,8 +173,10 @@ def test_news_that_comes_while_the_journal_is_read_is_not_missed(network: Networ
     class Late(Window):
         """Records a batch and tells of it after the first look, before its answer is known."""
 
-        def headers(self, caller: Endpoint, marks: Sequence[Mark], limit: int) -> list[SealedBatch]:
-            found = super().headers(caller, marks, limit)
+        def headers(
+            self, caller: Endpoint, marks: Sequence[Mark], limit: int, lane: Lane = Lane.ALL
+        ) -> list[SealedBatch]:
+            found = super().headers(caller, marks, limit, lane)
             if not self.batches:
                 self.batches = batches(network.identity(CITY), 1)
                 server.server.wake()

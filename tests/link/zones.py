@@ -18,7 +18,7 @@ from jinbao.flow.sealing import StreamSealer
 from jinbao.journal.index import Counter
 from jinbao.model import acts
 from jinbao.model.batch import Kind, SealedBatch, SegmentRef
-from jinbao.model.stream import Mark, StreamId
+from jinbao.model.stream import Lane, Mark, StreamId
 from jinbao.model.zone import Endpoint
 from jinbao.trust.encoding import decode_header
 
@@ -60,10 +60,12 @@ class Watched:
     counter: Counter
     arrived: list[str] = field(default_factory=list)
 
-    def headers(self, caller: Endpoint, marks: Sequence[Mark], limit: int) -> list[SealedBatch]:
+    def headers(
+        self, caller: Endpoint, marks: Sequence[Mark], limit: int, lane: Lane = Lane.ALL
+    ) -> list[SealedBatch]:
         """What the zone answers."""
         self.arrived.append("follow")
-        return self.counter.headers(caller, marks, limit)
+        return self.counter.headers(caller, marks, limit, lane)
 
     def open_segment(self, caller: Endpoint, stream: StreamId, seq: int, sha256: str) -> Path | None:
         """What the zone answers."""

@@ -70,7 +70,7 @@ def _wait(zone: OpenZone, running: Mapping[str, Worker] | None, node: str, peers
     """Wait until rounds that began before the pause have ended, and what they brought is cut."""
     began = time.monotonic()
     wait_s = 2 * zone.settings.pace.follow_wait_s  # a round waits so long for news, and brings it then
-    names = [f"follow {peer}" for peer in peers]
+    names = [f"{lane} {peer}" for peer in peers for lane in ("follow", "fetch")]
     workers = [running[name] for name in names if name in running] if running else []
     for worker in workers:
         worker.wake()

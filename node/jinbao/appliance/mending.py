@@ -5,13 +5,15 @@ Its bytes are held against the hash like any other segment's, so it does not mat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from jinbao.appliance.assembly import OpenZone
 from jinbao.flow.ports import Peer
 from jinbao.journal.scrub import Use
 from jinbao.link.client import LineClient
 from jinbao.link.limits import LinkLimits
+from jinbao.link.shaping import Shaper
 from jinbao.link.standing import Standing
 from jinbao.model.batch import SegmentRef
 from jinbao.model.errors import JinbaoError
@@ -21,13 +23,23 @@ from jinbao.trust.encoding import decode_header
 from jinbao.trust.objects import kept_as
 
 
-def holders(zone: OpenZone, standing: Standing, limits: LinkLimits, uses: Sequence[Use]) -> Iterator[Peer]:
-    """Everyone on the line who may have what names a segment, its origins first; each closed when it was asked."""
+def holders(
+    zone: OpenZone,
+    standing: Standing,
+    limits: LinkLimits,
+    uses: Sequence[Use],
+    takes: Shaper | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Peer]:
+    """Everyone on the line who may have what names a segment, its origins first; each closed when it was asked.
+
+    What they give is bulk: `takes` says how fast it may come; without it, for a person who waits, at once.
+    """
     topology, me = zone.topology, zone.me
     origins = {stream.origin.node for stream, _ in uses}
     line = [e for e in topology.followed(me) if topology.border(me, e) is Border.LINE and topology.address(e)]
     for peer in sorted(line, key=lambda e: (e.node not in origins, e)):
-        client = LineClient(standing, peer, topology.address(peer), limits=limits)
+        client = LineClient(standing, peer, topology.address(peer), limits=limits, takes=takes, sleep=sleep)
         try:
             yield client
         finally:

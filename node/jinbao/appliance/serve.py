@@ -47,8 +47,10 @@ from jinbao.journal.scrub import Use
 from jinbao.link.client import LineClient
 from jinbao.link.limits import LinkLimits
 from jinbao.link.server import LineServer
+from jinbao.link.shaping import Shaper
 from jinbao.model import acts
-from jinbao.model.errors import JinbaoError, LocalError
+from jinbao.model.errors import JinbaoError, LinkError, LocalError
+from jinbao.model.stream import Lane
 from jinbao.model.zone import Border, Endpoint, Zone
 from jinbao.store.files import telling_full_disk
 
@@ -59,6 +61,8 @@ _GIVEN_S = 600.0
 _TRUST_S = 5.0
 """How soon a renewed identity and a document laid down by hand are noticed; what peers bring is at once."""
 _RENEWAL_S = 60.0
+_CLOSED_S = 300.0
+"""How often a line that is closed for bulk is asked for what needs none: its answer is as long as of an open one."""
 _RELOAD_S, _RELOAD_POLL_S = 10.0, 0.05
 _MINUTE_S = 60.0
 _DEADLINES_S = 60.0
@@ -86,6 +90,15 @@ class Following:
     last_contact: float = 0.0
     accepted: int = 0
     client: LineClient | None = field(default=None, repr=False)
+    bulk: LineClient | None = field(default=None, repr=False)
+    """Of a line to another node: what asks for bulk, so that `client` waits for none."""
+    asked_closed: float = -math.inf
+    """When a closed line was last asked for what needs no bulk; monotonic."""
+
+    @property
+    def clients(self) -> list[LineClient]:
+        """All there are."""
+        return [client for client in (self.client, self.bulk) if client is not None]
 
 
 class ZoneService:
@@ -118,6 +131,7 @@ class ZoneService:
         self._stepped_down = zone.superseded
         zone.latch.closed = self._disk_failed
         zone.outdated.told = self._end
+        self.gives, self.takes = self._shaper("out"), self._shaper("in")
         self.server = self._server()
         zone.metrics.read = self._samples
         zone.ports.files.written = self._signing(zone.ports.files.written)
@@ -134,6 +148,35 @@ class ZoneService:
 
         return tell
 
+    def _shaper(self, direction: str) -> Shaper:
+        """One direction of this zone's lines to other nodes, as its windows say; waiting is a sign of life."""
+        zone = self.zone
+        windows = zone.settings.zones[zone.me.zone].line
+
+        def waiting() -> None:
+            worker = self.workers.get(threading.current_thread().name)
+            if worker is not None:
+                worker.give_sign()
+
+        def told(peer: Endpoint, size: int, waited_s: float) -> None:
+            values = {"peer": str(peer), "direction": direction}
+            zone.observer.event("line_limited", **values, bytes=size, waited_s=round(waited_s, 3))
+
+        return Shaper(
+            windows.schedule(),
+            windows.peer_schedules(),
+            clock=time.monotonic,
+            now=zone.ports.now,
+            told=told,
+            waiting=waiting,
+            spared=zone.me.node,
+        )
+
+    def _sleep(self, wait_s: float) -> None:
+        """Wait for a turn on the line; a zone that stops waits no longer."""
+        if self.stopped.wait(wait_s):
+            raise LinkError("line", expected="its turn", got="a zone that stops")
+
     def _server(self) -> LineServer | None:
         zone = self.zone
         address = zone.settings.zones[zone.me.zone].listen or zone.topology.address(zone.me)
@@ -146,6 +189,7 @@ class ZoneService:
             standards=[standard.id for standard in zone.standards.values()],
             refused=self._refused,
             limits=self._limits,
+            gives=self.gives,
         )
 
     def _refused(self, caller: str, exc: JinbaoError) -> None:
@@ -204,8 +248,8 @@ class ZoneService:
             if name != "trust":
                 worker.ask_to_stop()
         for known in list(self.following.values()):
-            if known.client is not None:
-                known.client.cancel()
+            for client in known.clients:
+                client.cancel()
 
     def _worker(self, name: str, step: Callable[[], bool], *, interval_s: float = 0.0) -> None:
         pace = self.zone.settings.pace
@@ -247,16 +291,33 @@ class ZoneService:
         address = zone.topology.address(neighbour)
         if not address:
             return
-        known.client = LineClient(
+        wait_s = zone.settings.pace.follow_wait_s
+        is_own = neighbour.node == zone.me.node
+        client = known.client = self._client(neighbour, address, Lane.ALL if is_own else Lane.CONTROL)
+        self._worker(f"follow {neighbour}", lambda: self._round(known, client, wait_s))
+        if not is_own:
+            bulk = known.bulk = self._client(neighbour, address, Lane.BULK)
+            self._worker(f"fetch {neighbour}", lambda: self._bulk_round(known, bulk, wait_s))
+
+    def _client(self, neighbour: Endpoint, address: str, lane: Lane) -> LineClient:
+        return LineClient(
             self.standing,
             neighbour,
             address,
             limits=self._limits,
+            lane=lane,
+            takes=self.takes,
+            sleep=self._sleep,
         )
-        client = known.client
-        self._worker(
-            f"follow {neighbour}", lambda: self._round(known, client, zone.settings.pace.follow_wait_s)
-        )
+
+    def _bulk_round(self, known: Following, bulk: LineClient, wait_s: float) -> bool:
+        """A round of the bulk lane; of a closed line seldom: only what needs no segment can come."""
+        if bulk.is_closed:
+            now = time.monotonic()
+            if now - known.asked_closed < _CLOSED_S:
+                return False
+            known.asked_closed, wait_s = now, 0.0
+        return self._round(known, bulk, wait_s)
 
     def _round(self, known: Following, peer: Peer, wait_s: float) -> bool:
         """One follow round, unless an operator paused the neighbour, or it is none any more."""
@@ -264,8 +325,8 @@ class ZoneService:
         self._paused = self.zone.index.paused()
         if known.peer in self._paused or known.peer not in topology.followed(self.zone.me):
             return False
-        if known.client is not None:
-            known.client.address = topology.address(known.peer)
+        for client in known.clients:
+            client.address = topology.address(known.peer)
         accepted = self.zone.inbound.step(peer, wait_s)
         known.last_contact = time.monotonic()
         known.accepted += accepted
@@ -415,7 +476,7 @@ class ZoneService:
         return False
 
     def _holders(self, uses: Sequence[Use]) -> Iterator[Peer]:
-        return holders(self.zone, self.standing, self._limits, uses)
+        return holders(self.zone, self.standing, self._limits, uses, self.takes, self._sleep)
 
     def _seal_acts(self) -> bool:
         """Seal what was recorded for the backup site; news for it."""
@@ -600,6 +661,10 @@ class ZoneService:
                     {"peer": str(known.peer)},
                     known.client.clock_offset_s,
                 )
+                for direction, shaper in (("in", self.takes), ("out", self.gives)):
+                    labels = {"peer": str(known.peer), "direction": direction}
+                    limit = shaper.limit(known.peer)
+                    yield "jinbao_line_limit_bytes_per_second", labels, limit.allowed.bytes_per_s
         yield from present(zone, self._running(now))
 
     def _running(self, now: float) -> Running:
@@ -634,8 +699,8 @@ class ZoneService:
         for worker in self.workers.values():
             worker.ask_to_stop()
         for known in self.following.values():
-            if known.client is not None:
-                known.client.cancel()
+            for client in known.clients:
+                client.cancel()
         for worker in self.workers.values():
             worker.stop(_STOP_S)
         for part in self.parts:
@@ -643,8 +708,8 @@ class ZoneService:
         if self.server is not None:
             self.server.stop()
         for known in self.following.values():
-            if known.client is not None:
-                known.client.close()
+            for client in known.clients:
+                client.close()
         self._leave()
         self.zone.close()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,15 +20,81 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from jinbao.model.declarant import known_persons
 from jinbao.model.errors import SettingsError
 from jinbao.model.token import DIGEST, XMIN
+from jinbao.model.window import Schedule, Window, window_of
 from jinbao.model.zone import Border, Endpoint, Tier, Zone
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
 Days = Annotated[float, Field(gt=0)]
+Peer = Annotated[str, Field(pattern=r"^[0-9]{6}(-backup)?(/(production|exchange|decision))?$")]
+
+MBIT_PER_S_MIN = 0.064
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WindowSettings(_Strict):
+    """One window 线路时段: how much bulk the line may carry while it lasts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
+
+    begin: str = Field(alias="from", description="When it begins, Asia/Shanghai, as `08:00`.")
+    end: str = Field(
+        alias="to",
+        description="When it ends, `18:00`, at most `24:00`; before `from` it is of the day after.",
+    )
+    days: str = Field(
+        "mon-sun", description="Days it begins on: `mon-fri`, `sat,sun`, or one; without it each day."
+    )
+    mbit_per_s: float = Field(
+        ge=0,
+        description="Megabits per second for bulk, all peers together; 0 closes the line for bulk. Below 0.064, "
+        "which is one telephone channel, a segment takes days.",
+    )
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        if 0 < self.mbit_per_s < MBIT_PER_S_MIN:
+            msg = f"mbit_per_s: expected 0, or {MBIT_PER_S_MIN} at least, got {self.mbit_per_s:g}"
+            raise ValueError(msg)
+        self.window()
+        return self
+
+    def window(self) -> Window:
+        """The window it names."""
+        return window_of(self.begin, self.end, self.days, self.mbit_per_s)
+
+
+class LineSettings(_Strict):
+    """Windows of one zone's lines to other nodes; within the node nothing is limited."""
+
+    windows: tuple[WindowSettings, ...] = Field(
+        (),
+        description="When bulk is limited, in both directions, all peers together; outside of them it is not.",
+    )
+    peers: dict[Peer, tuple[WindowSettings, ...]] = Field(
+        default_factory=dict,
+        description="Windows of one peer, NODE or NODE/ZONE, which hold beside those of all.",
+    )
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        self.schedule()
+        self.peer_schedules()
+        return self
+
+    def schedule(self) -> Schedule:
+        """When all peers together are limited."""
+        return Schedule(tuple(window.window() for window in self.windows))
+
+    def peer_schedules(self) -> dict[str, Schedule]:
+        """When single peers are."""
+        return {
+            peer: Schedule(tuple(window.window() for window in windows))
+            for peer, windows in self.peers.items()
+        }
 
 
 class ZoneSettings(_Strict):
@@ -41,6 +108,7 @@ class ZoneSettings(_Strict):
     )
     http: str = Field("127.0.0.1:0", description="host:port of /metrics and health; 0 picks a free port.")
     database: str = Field("", description="SQLAlchemy URL; empty: SQLite in the zone's directory.")
+    line: LineSettings = Field(default_factory=LineSettings)
 
 
 class SourceSettings(_Strict):
@@ -531,6 +599,9 @@ def _flat(layer: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield name, value
 
 
+_SAID = re.compile(r"Value error, (?:(\w+): )?expected (.+), got (.+)", flags=re.DOTALL)
+
+
 def _worded(path: Path, exc: ValidationError) -> SettingsError:
     """The first thing that is wrong, in the house's words."""
     # A misspelt key also leaves its right name missing: the misspelling is the news.
@@ -546,11 +617,20 @@ def _worded(path: Path, exc: ValidationError) -> SettingsError:
         return SettingsError(thing, expected="a known key", got=str(first["loc"][-1]), next_step=hint)
     if first["type"] == "missing":
         return SettingsError(thing, expected="a value", got="none", next_step=f"set {key} in {path}")
+    said = _SAID.fullmatch(first["msg"])
+    if said:  # in the house's words already
+        name, expected, got = said.groups()
+        return SettingsError(f"{thing}: {name}" if name else thing, expected=expected, got=got)
     return SettingsError(thing, expected=first["msg"], got=repr(first.get("input"))[:120])
 
 
+def _keys(model: type[BaseModel]) -> list[str]:
+    """Keys of a table as they are written."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
 def _known(model: type[BaseModel], at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-    yield at, list(model.model_fields)
+    yield at, _keys(model)
     nested: dict[str, type[BaseModel]] = {
         "limits": Limits,
         "pace": Paces,
@@ -565,3 +645,5 @@ def _known(model: type[BaseModel], at: tuple[str, ...] = ()) -> Iterator[tuple[t
             yield from _known(kind, (*at, name))
         for zone in Zone:
             yield from _known(ZoneSettings, (*at, "zones", zone))
+            yield from _known(LineSettings, (*at, "zones", zone, "line"))
+            yield ((*at, "zones", zone, "line", "windows"), _keys(WindowSettings))

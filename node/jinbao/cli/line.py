@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,6 +13,7 @@ from jinbao.cli import show
 from jinbao.cli.asking import answer, ask, asking
 from jinbao.cli.status import stream_columns
 from jinbao.cli.words import t
+from jinbao.model.window import CHINA
 from jinbao.model.zone import Zone
 
 
@@ -41,10 +44,34 @@ def status(config: Path, zone: str, as_json: bool) -> None:
         "paused": t("paused because", "暂停原因"),
         "error": t("error", "错误"),
     }
+    if not as_json:
+        for peer in found["peers"]:
+            peer |= {f"limit_{way}": _limit(peer["limits"].get(way)) for way in ("in", "out")}
+        if any(peer["limit_in"] or peer["limit_out"] for peer in found["peers"]):
+            columns |= {"limit_in": t("bulk in, Mbit/s", "批量接收 Mbit/s")}
+            columns |= {"limit_out": t("bulk out, Mbit/s", "批量发送 Mbit/s")}
     answer(found, as_json, "peers", columns)
     if not as_json:
         show.result("")
         show.table(found["streams"], stream_columns())
+
+
+def _limit(limit: dict[str, Any] | None) -> str:
+    """The window in force as a person reads it: rate of limit, or closed; empty without windows."""
+    if limit is None or not limit["until"]:
+        return ""
+    until = datetime.fromisoformat(limit["until"]).astimezone(CHINA)
+    most = limit["mbit_per_s"]
+    if most is None:
+        text = t("no limit until {until:%a %H:%M}", "不限速，至 {until:%m-%d %H:%M}")
+    elif most == 0:
+        text = t("closed until {until:%a %H:%M} ({window})", "停传批量，至 {until:%m-%d %H:%M}（{window}）")
+    else:
+        text = t(
+            "{rate:g} of {most:g} until {until:%a %H:%M} ({window})",
+            "{rate:g} / 上限 {most:g}，至 {until:%m-%d %H:%M}（{window}）",
+        )
+    return text.format(until=until, most=most, rate=limit["rate_mbit_per_s"], window=limit["window"])
 
 
 _PEER = click.option(

@@ -46,6 +46,7 @@ NOUNS: dict[str, tuple[str, str, str]] = {
     "support": ("support:support", "what a helper needs to see, without personal data: bundle", "供支持人员查看的材料，不含个人信息：打包"),
     "demo": ("demo:demo", "a three-tier network on this machine", "在本机演示三级网络"),
     "bundle": ("bundle:bundle", "the offline bundle: key, build, sign, verify", "离线安装包：密钥、构建、签名、校验"),
+    "completion": ("completion:completion", "what makes a shell complete commands: bash, zsh, fish", "shell 命令补全：bash、zsh、fish"),
     "debug": ("debug:debug", "for developers: failpoints", "开发用：故障点"),
 }  # fmt: skip
 """Module and command of each noun, with its sentence in English and Chinese."""

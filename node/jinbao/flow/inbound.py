@@ -22,6 +22,7 @@ from jinbao.model.errors import (
     CorruptionError,
     IdentityError,
     JinbaoError,
+    LineClosedError,
     LinkError,
     PeerError,
     StaleEpochError,
@@ -30,7 +31,7 @@ from jinbao.model.errors import (
 from jinbao.model.failpoint import declare, hit
 from jinbao.model.quoting import quoted
 from jinbao.model.receipt import REASON_CHARACTERS_MAX, Receipt, Stage
-from jinbao.model.stream import DOWNWARD, JOURNAL, OBJECT_TABLE, SPARE_TABLE, Mark, StreamId
+from jinbao.model.stream import CONTROL, DOWNWARD, JOURNAL, OBJECT_TABLE, SPARE_TABLE, Mark, StreamId
 from jinbao.model.zone import Endpoint
 from jinbao.trust.objects import kept_as
 from jinbao.trust.verify import check_short
@@ -65,6 +66,8 @@ class _Round:
     """Streams that must wait for mending."""
     coming: dict[StreamId, Mark] = field(default_factory=dict)
     accepted: int = 0
+    closed: bool = False
+    """Whether a window of the line is closed for bulk: what needs none of it goes on."""
 
 
 class Inbound:
@@ -183,8 +186,13 @@ class Inbound:
         A peer that is no longer who it was ends the round: that says nothing of the stream.
         """
         header = batch.header
+        if here.closed and header.segments and header.stream.topic not in CONTROL:
+            return self._postpone(here, header.stream)
         try:
             keeps = self._fetch(here.peer, batch)
+        except LineClosedError:  # nothing is wrong: it is fetched when the window opens
+            here.closed = True
+            return self._postpone(here, header.stream)
         except (PeerError, CorruptionError) as exc:
             here.beside.settle()
             if isinstance(exc, IdentityError | StaleEpochError):
@@ -196,6 +204,12 @@ class Inbound:
         )
         here.beside.begin(lambda: self._land(here, batch, keeps))
         return True
+
+    def _postpone(self, here: _Round, stream: StreamId) -> bool:
+        """Leave the rest of a stream for a later round; what is just becoming durable is accepted all the same."""
+        here.beside.settle()
+        here.troubled.add(stream)
+        return False
 
     def _foreseen(self, here: _Round, sealed: SealedBatch, stream: StreamId) -> VerifiedBatch | None:
         """The batch, if it is proved to follow the one of its stream that is just becoming durable."""

@@ -31,7 +31,7 @@ from jinbao.journal.tables import (
 from jinbao.model.acts import envelope_of
 from jinbao.model.batch import Kind, SealedBatch
 from jinbao.model.receipt import Receipt, Stage, Unanswered
-from jinbao.model.stream import DOWNWARD, JOURNAL, Mark, StreamId, fair_share
+from jinbao.model.stream import DOWNWARD, JOURNAL, Lane, Mark, StreamId, fair_share
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint
 from jinbao.store.engine import Store
@@ -417,8 +417,10 @@ class Counter:
         self.journals: dict[StreamId, Mark] = {}
         """How far those who follow journals have come, as they said since this process began; others are unknown."""
 
-    def headers(self, caller: Endpoint, marks: Sequence[Mark], limit: int) -> list[SealedBatch]:
-        """Sealed batches beyond the caller's marks in every stream it may see, directives first.
+    def headers(
+        self, caller: Endpoint, marks: Sequence[Mark], limit: int, lane: Lane = Lane.ALL
+    ) -> list[SealedBatch]:
+        """Sealed batches beyond the caller's marks in every stream of a lane it may see, directives first.
 
         In order within each stream, of each its share; at most `limit` in all.
         """
@@ -426,11 +428,17 @@ class Counter:
         self._note_journals(caller, known)
         heads = [h for h in self._index.streams() if self._may_see(caller, h.stream)]
         self._look_beyond(caller, known.values(), {head.stream: head.seq for head in heads})
-        return self._behind(heads, known, limit)
+        return self._behind([head for head in heads if lane.has(head.stream.topic)], known, limit)
 
-    def returned(self, caller: Endpoint, marks: Sequence[Mark], limit: int) -> list[SealedBatch]:
+    def returned(
+        self, caller: Endpoint, marks: Sequence[Mark], limit: int, lane: Lane = Lane.ALL
+    ) -> list[SealedBatch]:
         """As `headers`, of the streams that the caller's own node sealed and sent here (clause 2.9)."""
-        heads = [h for h in self._index.streams() if self._may_take_back(caller, h.stream)]
+        heads = [
+            h
+            for h in self._index.streams()
+            if lane.has(h.stream.topic) and self._may_take_back(caller, h.stream)
+        ]
         return self._behind(heads, {mark.stream: mark for mark in marks}, limit)
 
     def _note_journals(self, caller: Endpoint, known: Mapping[StreamId, Mark]) -> None:

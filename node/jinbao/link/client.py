@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
@@ -22,22 +22,28 @@ from jinbao.link.diagnosis import why
 from jinbao.link.hello import NONCE_BYTES, VERSION, check_answer
 from jinbao.link.limits import LinkLimits
 from jinbao.link.server import SERVICE
+from jinbao.link.shaping import Shaper, free_line
 from jinbao.link.standing import (
     GRANT_METADATA,
     METADATA_BYTES_MAX,
+    OPENS_METADATA,
     PROOF_BYTES_MAX,
     Credentials,
     Standing,
 )
 from jinbao.model.batch import SealedBatch, SegmentRef
-from jinbao.model.errors import CorruptionError, IdentityError, LinkError, PeerError
-from jinbao.model.stream import Mark, StreamId
+from jinbao.model.errors import CorruptionError, IdentityError, LineClosedError, LinkError, PeerError
+from jinbao.model.stream import CONTROL, Lane, Mark, StreamId
 from jinbao.model.topology import Topology
 from jinbao.model.zone import Endpoint
 from jinbao.trust.book import Proof, TrustBook
-from jinbao.trust.encoding import envelope_of, mark_message, stream_message
+from jinbao.trust.encoding import decode_header, envelope_of, mark_message, stream_message
+from jinbao.trust.envelope import check_bounds
 from jinbao.trust.identity import check_issuer, check_row, dns_name, parse_identity
 from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
+
+OPENS_S_MAX = 60.0
+"""How long a peer's word that its line is closed is believed: its windows may be set anew."""
 
 STANDARDS_MAX, STANDARD_CHARACTERS_MAX = 300, 80
 """Of a hello: a hundred libraries have two versions each at most, and their ids are short."""
@@ -54,8 +60,17 @@ class LineClient:
         *,
         limits: LinkLimits,
         returned: bool = False,
+        lane: Lane = Lane.ALL,
+        takes: Shaper | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`returned` asks for what our own node once sent there, instead of what is for us (clause 2.9)."""
+        """`returned` asks for what our own node once sent there, instead of what is for us (clause 2.9).
+
+        `lane`: which streams (clause 2.10); `takes`: how fast bulk may come, and `sleep` waits for that, or raises
+        LinkError.
+        """
+        self._lane, self._takes, self._sleep = lane, takes or free_line(), sleep
+        self._opens_monotonic = 0.0
         self.endpoint = peer
         self._returned = returned
         self.address = address
@@ -85,6 +100,7 @@ class LineClient:
             limit=limit,
             wait_ms=int(wait_s * 1000),
             returned=self._returned,
+            lane=wire.Lane.Name(int(self._lane)),
         )
         call = channel.unary_stream(
             f"/{SERVICE}/Follow", wire.FollowRequest.SerializeToString, wire.Envelope.FromString
@@ -98,23 +114,70 @@ class LineClient:
                 size += message.ByteSize()
                 if len(found) >= limit or size > self._limits.answer_bytes_max:
                     break
-        return found
+        return [sealed for sealed in found if self._is_mine(sealed)]
+
+    def _is_mine(self, sealed: SealedBatch) -> bool:
+        """Whether a batch is of our lane: a server of 0.1 knows none. What nobody can read is told of in one lane."""
+        if self._lane is Lane.ALL:
+            return True
+        try:
+            check_bounds(sealed)
+            return self._lane.has(decode_header(sealed.payload).stream.topic)
+        except PeerError:
+            return self._lane is Lane.CONTROL
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether bulk waits for later: a window here is closed, or the other end said that one there is."""
+        mine = self._takes.limit(self.endpoint).allowed
+        return mine.is_closed or time.monotonic() < self._opens_monotonic
 
     def fetch(self, stream: StreamId, seq: int, ref: SegmentRef, offset: int) -> Iterator[bytes]:
-        """Bytes of a segment from `offset` on; every chunk has `chunk_s` to arrive."""
-        channel = self._ready()
-        request = wire.FetchRequest(stream=stream_message(stream), seq=seq, sha256=ref.sha256, offset=offset)
+        """Bytes of a segment from `offset` on; every chunk has `chunk_s` to arrive.
+
+        Bulk comes as fast as the windows allow, over several calls where that takes long. Raises LineClosedError
+        where one is closed, here or there.
+        """
+        limited = stream.topic not in CONTROL and bool(self._takes.buckets(self.endpoint))
+        at: int | None = offset
+        try:
+            while at is not None:
+                at = yield from self._one_call(stream, seq, ref, at, limited=limited)
+        finally:
+            if limited:
+                self._takes.flush(self.endpoint)
+
+    def _one_call(
+        self, stream: StreamId, seq: int, ref: SegmentRef, offset: int, *, limited: bool
+    ) -> Generator[bytes, None, int | None]:
+        """The bytes of one call. Returns where to go on, where it was broken off for its length; None at the end."""
+        channel, limits, began, begun_at = self._ready(), self._limits, time.monotonic(), offset
+        piece = self._takes.piece(self.endpoint, limits.chunk_bytes) if limited else 0
+        request = wire.FetchRequest(
+            stream=stream_message(stream), seq=seq, sha256=ref.sha256, offset=offset, chunk_bytes=piece
+        )
         call = channel.unary_stream(
             f"/{SERVICE}/Fetch", wire.FetchRequest.SerializeToString, wire.Chunk.FromString
         )
-        chunks_max = (
-            max(ref.bytes - offset, 0) // self._limits.chunk_bytes + 2
-        )  # a ciphertext is a little more
-        with self._told("fetch"):
-            self._call = call(request, timeout=self._limits.chunk_s * chunks_max)
-            while chunk := self._within(self._call):
-                self._check_again()
-                yield chunk.body
+        chunks_max = max(ref.bytes - offset, 0) // limits.chunk_bytes + 2  # a ciphertext is a little more
+        try:
+            with self._told("fetch"):
+                self._call = call(request, timeout=limits.chunk_s * chunks_max)
+                while chunk := self._within(self._call):
+                    self._check_again()
+                    if limited:
+                        self._takes.wait(self.endpoint, len(chunk.body), self._sleep)
+                    offset += len(chunk.body)
+                    yield chunk.body
+                    if limited and time.monotonic() - began > limits.paced_call_s:
+                        self._call.cancel()
+                        return offset
+        except LineClosedError as exc:
+            self._call.cancel()
+            if exc.values.get("opens_in_s") or offset == begun_at:
+                raise
+            return offset
+        return None
 
     def _within(self, call: Any) -> wire.Chunk | None:
         """The next chunk; a peer that stalls is cut off long before the deadline of the whole call."""
@@ -230,6 +293,10 @@ class LineClient:
         call: Any = exc
         code, details = call.code(), str(call.details()).partition("; last error: ")[0][:300]
         thing = f"{act} {self.endpoint} at {self.address}"
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED and act == "fetch":
+            opens = dict(call.trailing_metadata() or ()).get(OPENS_METADATA)
+            if isinstance(opens, str) and opens.isdecimal():
+                return self._closed(thing, details, min(float(opens[:9]), OPENS_S_MAX))
         if code is grpc.StatusCode.PERMISSION_DENIED:
             self._take_proof(call)
             return IdentityError(thing, expected="to be let in", got=details, next_step="jinbao topology")
@@ -245,6 +312,11 @@ class LineClient:
         return LinkError(
             thing, expected="an answer", got=f"{code.name}: {details}", next_step="jinbao line status"
         )
+
+    def _closed(self, thing: str, details: str, opens_in_s: float) -> LineClosedError:
+        """That the other end gives no bulk now; what it says of when is believed for a while."""
+        self._opens_monotonic = time.monotonic() + opens_in_s
+        return LineClosedError(thing, expected="an open line", got=details, opens_in_s=opens_in_s)
 
     def _take_proof(self, call: Any) -> None:
         """Learn why we are refused, if it is because our identity has another holder; a grant proves itself."""

@@ -22,6 +22,7 @@ class LinkLimits:
     `request_bytes_max` 4 MiB: the marks of a province. `request_s` 10: a request comes whole or not at all.
     `answer_bytes_max` 64 MiB: what a follow answer may keep in memory, whatever a peer sends.
     `headers_max` 500: one answer is small. `call_s` 30: an answer that does not come is a dead link.
+    `paced_call_s` 30: bulk that a window limits comes in calls of this length, each with its own deadline.
     `line_bytes_per_s_min` 16 000: half of a line of 256 kbit/s, which others use too. A chunk has the
     time it takes there beside `call_s`, and so has a ping, which waits behind it: where they are cut off
     at `call_s` nothing would ever arrive.
@@ -48,6 +49,7 @@ class LinkLimits:
     call_s: float = 30.0
     workers_max: int = 16
     keepalive_s: float = 20.0
+    paced_call_s: float = 30.0
     line_bytes_per_s_min: float = 16_000.0
 
     @property

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -23,11 +23,13 @@ from jinbao.link.hello import NONCE_BYTES, VERSION, challenge
 from jinbao.link.limits import LinkLimits
 from jinbao.link.quota import FETCH, FOLLOW, HELLO, PeerQuota, QuotaError
 from jinbao.link.reloading import Material, ReloadingCertificates
-from jinbao.link.standing import GRANT_METADATA, PROOF_BYTES_MAX, Standing
+from jinbao.link.shaping import SLICE_S, Shaper, free_line
+from jinbao.link.standing import GRANT_METADATA, OPENS_METADATA, PROOF_BYTES_MAX, Standing
 from jinbao.model.batch import SealedBatch
 from jinbao.model.errors import (
     CorruptionError,
     JinbaoError,
+    LineClosedError,
     LocalError,
     PeerError,
     RevocationUnknownError,
@@ -35,12 +37,15 @@ from jinbao.model.errors import (
     UnknownEpochError,
 )
 from jinbao.model.quoting import quoted
-from jinbao.model.stream import Mark, StreamId
+from jinbao.model.stream import CONTROL, Lane, Mark, StreamId
 from jinbao.model.zone import Endpoint
-from jinbao.trust.encoding import envelope_message, marks_of, place_of
+from jinbao.trust.encoding import envelope_message, lane_of, marks_of, place_of
 from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as wire
 
 SERVICE = "jinbao.wire.v1.LineService"
+
+CHUNK_BYTES_MIN = 256
+"""Smaller chunks than this nobody has a use for: each costs a read and a message."""
 
 M = TypeVar("M")
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -49,11 +54,15 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class Offer(Protocol):
     """What callers may take: the journal's counter."""
 
-    def headers(self, caller: Endpoint, marks: Sequence[Mark], limit: int) -> list[SealedBatch]:
-        """Batches beyond the marks that the caller may see."""
+    def headers(
+        self, caller: Endpoint, marks: Sequence[Mark], limit: int, lane: Lane = Lane.ALL
+    ) -> list[SealedBatch]:
+        """Batches of a lane beyond the marks that the caller may see."""
         ...
 
-    def returned(self, caller: Endpoint, marks: Sequence[Mark], limit: int) -> list[SealedBatch]:
+    def returned(
+        self, caller: Endpoint, marks: Sequence[Mark], limit: int, lane: Lane = Lane.ALL
+    ) -> list[SealedBatch]:
         """Batches beyond the marks that the caller's own node sealed (clause 2.9)."""
         ...
 
@@ -74,7 +83,9 @@ class LineServer:
         standards: Sequence[str],
         refused: Callable[[str, JinbaoError], None],
         limits: LinkLimits,
+        gives: Shaper | None = None,
     ) -> None:
+        """`gives`: how fast bulk may leave; without one as fast as it is taken."""
         self._standing, self._address, self._counter = standing, address, counter
         self._check = CallerCheck(
             standing.me, book=standing.book, topology=standing.topology, now=standing.now
@@ -83,6 +94,7 @@ class LineServer:
         self._loop = asyncio.new_event_loop()
         self._pool = ThreadPoolExecutor(limits.workers_max, thread_name_prefix="line-read")
         self._thread = threading.Thread(target=self._loop.run_forever, name="line-server", daemon=True)
+        self._gives = gives or free_line()
         self._quota = PeerQuota(limits, self._pool, self._loop.time)
         self._unjudged = asyncio.Semaphore(limits.unjudged_max)
         self._news: asyncio.Condition | None = None
@@ -265,14 +277,14 @@ class LineServer:
     async def _follow(self, _requests: object, context: Context) -> None:
         """Answer with what is beyond the marks; wait for news at most as long as was asked."""
         async with self._served(context, FOLLOW, wire.FollowRequest) as (caller, request):
-            peer, marks = caller.endpoint, marks_of(request)
+            peer, marks, lane = caller.endpoint, marks_of(request), lane_of(request)
             offered = self._counter.returned if request.returned else self._counter.headers
             limit = min(request.limit or self._limits.headers_max, self._limits.headers_max)
             deadline = self._loop.time() + min(request.wait_ms / 1000, self._limits.follow_wait_s_max)
             found: list[SealedBatch] = []
             while not found:
                 told = self._told  # news that comes while the journal is read is not waited for again
-                found = await self._quota.read(peer, lambda: offered(peer, marks, limit))
+                found = await self._quota.read(peer, lambda: offered(peer, marks, limit, lane))
                 await self._caller(context, caller)
                 for sealed in found:
                     await self._send(context, envelope_message(sealed))
@@ -306,11 +318,51 @@ class LineServer:
                 )
             if path is None:
                 await context.abort(grpc.StatusCode.NOT_FOUND, "segment: expected one the caller may see")
+            wish = request.chunk_bytes or self._limits.chunk_bytes
+            most = max(CHUNK_BYTES_MIN, min(wish, self._limits.chunk_bytes))
             with path.open("rb") as file:
                 file.seek(offset)
-                while body := await self._quota.read(peer, lambda: file.read(self._limits.chunk_bytes)):
-                    await self._caller(context, caller)
-                    await self._send(context, wire.Chunk(body=body))
+                if stream.topic in CONTROL or not self._gives.buckets(peer):
+                    while body := await self._quota.read(peer, lambda: file.read(most)):
+                        await self._caller(context, caller)
+                        await self._send(context, wire.Chunk(body=body))
+                else:
+                    await self._give(context, caller, file, most)
+
+    async def _give(self, context: Context, caller: Caller, file: BinaryIO, most: int) -> None:
+        """Send a file as fast as the windows allow; ends the call where they are closed, or after a while (clause 3.5)."""
+        peer, until = caller.endpoint, self._loop.time() + self._limits.paced_call_s
+        try:
+            while body := await self._quota.read(peer, lambda: file.read(self._gives.piece(peer, most))):
+                await self._take_turn(peer, len(body))
+                await self._caller(context, caller)
+                await self._send(context, wire.Chunk(body=body))
+                if self._loop.time() > until:
+                    await self._abort_paced(
+                        context, "a call that goes on later", "one that was long enough", 0
+                    )
+        except LineClosedError as exc:
+            opens_in_s = exc.values["opens_in_s"]
+            assert isinstance(opens_in_s, float)
+            await self._abort_paced(context, str(exc.expected), str(exc.got), opens_in_s)
+        finally:
+            self._gives.flush(peer)
+
+    async def _take_turn(self, peer: Endpoint, size: int) -> None:
+        for take in self._gives.turn(peer, size):
+            while pause := take():
+                pause = min(pause, SLICE_S)
+                await asyncio.sleep(pause)
+                self._gives.note(peer, 0, pause)
+        self._gives.note(peer, size, 0.0)
+
+    @staticmethod
+    async def _abort_paced(context: Context, expected: str, got: str, opens_in_s: float) -> None:
+        await context.abort(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f"line: expected {expected}, got {got}",
+            ((OPENS_METADATA, f"{opens_in_s:.0f}"),),
+        )
 
     def wake(self) -> None:
         """Tell live followers that there is news; from any thread."""

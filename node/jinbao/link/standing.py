@@ -27,6 +27,9 @@ STAPLED_MAX = 32
 GRANT_METADATA = "jinbao-grant-bin"
 """Name of the trailing metadata in which a refused holder finds why (clause 1.7)."""
 
+OPENS_METADATA = "jinbao-line-opens"
+"""Name of the trailing metadata that says after how many seconds bulk is worth asking for again (clause 3.5)."""
+
 PROOF_BYTES_MAX = 12 << 10
 """A grant with its certificates, three times what ours have; a third more as it is encoded on its way."""
 

@@ -121,6 +121,12 @@ class LinkError(JinbaoError):
     exit_code = 4
 
 
+class LineClosedError(LinkError):
+    """A window of the line is closed for bulk, here or there; nothing is wrong, and it is fetched later."""
+
+    code = "line_closed"
+
+
 class LocalError(JinbaoError):
     """This node is at fault: disk, database, file; the operator acts."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import IntEnum
 
 from jinbao.model.zone import NODE_PATTERN, Endpoint
 
@@ -52,6 +53,22 @@ CUTS = "cuts"
 """Topic of a backup site's own word up to where it has each journal; its parent keeps it, and sees it go back."""
 
 DOWNWARD = frozenset({RECEIPTS, NOTICES, STANDARDS, TRUST})
+
+CONTROL = DOWNWARD | {TRUST_UP, CUTS, AUDIT}
+"""Topics of what is small and steers: it goes ahead of bulk, and no window of the line limits it."""
+
+
+class Lane(IntEnum):
+    """Which streams one follower asks for (clause 2.10); the numbers are those of the contract."""
+
+    ALL = 0
+    CONTROL = 1
+    BULK = 2
+
+    def has(self, topic: str) -> bool:
+        """Whether streams of a topic are of this lane."""
+        return self is Lane.ALL or (topic in CONTROL) == (self is Lane.CONTROL)
+
 
 _TOPIC_CHARACTERS_MAX = 80
 _TOPIC = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")

@@ -23,7 +23,7 @@ from jinbao.model.batch import (
 )
 from jinbao.model.errors import UnprovableError
 from jinbao.model.quoting import quoted
-from jinbao.model.stream import Mark, StreamId
+from jinbao.model.stream import Lane, Mark, StreamId
 from jinbao.model.topology import NodeRow, Topology
 from jinbao.model.zone import Endpoint, Tier, Zone
 from jinbao.trust import bounds
@@ -87,6 +87,11 @@ def decode_marks(payload: bytes) -> list[Mark]:
 def marks_of(message: wire.FollowRequest) -> list[Mark]:
     """Read a caller's marks; raises UnprovableError on anything that is none, or on too many."""
     return _strict("marks", lambda: _marks(message))
+
+
+def lane_of(message: wire.FollowRequest) -> Lane:
+    """The lane asked for; all of them where it is one nobody knows yet."""
+    return next((lane for lane in Lane if lane == int(message.lane)), Lane.ALL)
 
 
 def _marks(message: wire.FollowRequest) -> list[Mark]:

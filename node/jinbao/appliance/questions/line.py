@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,12 @@ from jinbao.model import acts
 from jinbao.model.acts import envelope_of
 from jinbao.model.audit import Role
 from jinbao.model.errors import LinkError, UsageError
-from jinbao.model.zone import Endpoint
+from jinbao.model.window import BYTES_PER_MBIT
+from jinbao.model.zone import Border, Endpoint
 from jinbao.trust.envelope import head_of
+
+LANES = ("follow", "fetch", "carry")
+"""Workers of one neighbour: what steers, bulk, and files."""
 
 
 class OnePeer(Arguments):
@@ -47,12 +52,7 @@ def status(asked: Asked, _arguments: NoArguments) -> Body:
     peers: list[dict[str, Any]] = []
     paused = {str(peer): reason for peer, reason in zone.index.paused().items()}
     for neighbour in zone.topology.followed(zone.me):
-        contact, worker = contacts.get(str(neighbour)), None
-        if asked.running:
-            worker = asked.running.workers.get(f"follow {neighbour}") or asked.running.workers.get(
-                f"carry {neighbour}"
-            )
-        error = str(worker.last_error) if worker and worker.last_error else ""
+        contact = contacts.get(str(neighbour))
         peers.append(
             {
                 "peer": str(neighbour),
@@ -60,10 +60,42 @@ def status(asked: Asked, _arguments: NoArguments) -> Body:
                 "seconds_ago": contact.seconds_ago if contact else None,
                 "accepted": contact.accepted if contact else 0,
                 "paused": paused.get(str(neighbour), ""),
-                "error": error,
+                "error": _error(asked, neighbour),
+                "limits": _limits(asked, neighbour),
             }
         )
     return {"zone": str(zone.me), "peers": peers, "streams": _streams(asked)}
+
+
+def _error(asked: Asked, neighbour: Endpoint) -> str:
+    """Why the last round with a neighbour failed, of either lane; empty if none did."""
+    workers = asked.running.workers if asked.running else {}
+    lanes = [workers.get(f"{lane} {neighbour}") for lane in LANES]
+    return next((str(worker.last_error) for worker in lanes if worker and worker.last_error), "")
+
+
+def _limits(asked: Asked, neighbour: Endpoint) -> dict[str, dict[str, Any]]:
+    """What limits bulk from (`in`) and to (`out`) a neighbour now, and the rate of the last seconds; without a zone none.
+
+    `mbit_per_s` is None without a limit and 0 in a window that is closed for bulk.
+    """
+    shapers = {"in": asked.running.takes, "out": asked.running.gives} if asked.running else {}
+    if asked.zone.topology.border(asked.zone.me, neighbour) is Border.CARRIER:
+        return {}
+    found = {direction: shaper.limit(neighbour) for direction, shaper in shapers.items()}
+    return {
+        direction: {
+            "window": limit.allowed.window,
+            "until": limit.allowed.until.isoformat().replace("+00:00", "Z") if limit.allowed.until else "",
+            "mbit_per_s": _mbit(limit.allowed.bytes_per_s),
+            "rate_mbit_per_s": _mbit(limit.rate),
+        }
+        for direction, limit in found.items()
+    }
+
+
+def _mbit(bytes_per_s: float) -> float | None:
+    return None if math.isinf(bytes_per_s) else round(bytes_per_s / BYTES_PER_MBIT, 3)
 
 
 def _peers(asked: Asked, text: str) -> list[Endpoint]:
@@ -84,7 +116,7 @@ def pull(asked: Asked, arguments: OnePeer) -> Body:
             f"zone {asked.zone.me}", expected="a running zone", got="a stopped one", next_step="jinbao serve"
         )
     for peer in _peers(asked, arguments.peer):
-        for name in (f"follow {peer}", f"carry {peer}"):
+        for name in (f"{lane} {peer}" for lane in LANES):
             if name in asked.running.workers:
                 asked.running.workers[name].wake()
     return {"zone": str(asked.zone.me), "pulled": [str(p) for p in _peers(asked, arguments.peer)]}

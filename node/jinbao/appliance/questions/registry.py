@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from jinbao.appliance.assembly import OpenZone
 from jinbao.appliance.callers import own
 from jinbao.flow.pace import Worker
+from jinbao.link.shaping import Shaper
 from jinbao.model.audit import Caller, Role
 from jinbao.model.errors import UsageError
 
@@ -53,6 +54,16 @@ class Running(Protocol):
     @property
     def workers(self) -> Mapping[str, Worker]:
         """Its workers, by name."""
+        ...
+
+    @property
+    def takes(self) -> Shaper:
+        """How fast bulk comes in now."""
+        ...
+
+    @property
+    def gives(self) -> Shaper:
+        """How fast bulk goes out now."""
         ...
 
     def readiness(self) -> list[str]:

@@ -1,10 +1,20 @@
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class Lane(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LANE_UNSPECIFIED: _ClassVar[Lane]
+    LANE_CONTROL: _ClassVar[Lane]
+    LANE_BULK: _ClassVar[Lane]
+LANE_UNSPECIFIED: Lane
+LANE_CONTROL: Lane
+LANE_BULK: Lane
 
 class HelloRequest(_message.Message):
     __slots__ = ("nonce", "versions", "trust")
@@ -63,28 +73,32 @@ class Mark(_message.Message):
     def __init__(self, stream: _Optional[_Union[StreamId, _Mapping]] = ..., incarnation: _Optional[str] = ..., epoch: _Optional[int] = ..., seq: _Optional[int] = ..., head: _Optional[str] = ...) -> None: ...
 
 class FollowRequest(_message.Message):
-    __slots__ = ("marks", "limit", "wait_ms", "returned")
+    __slots__ = ("marks", "limit", "wait_ms", "returned", "lane")
     MARKS_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     WAIT_MS_FIELD_NUMBER: _ClassVar[int]
     RETURNED_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
     marks: _containers.RepeatedCompositeFieldContainer[Mark]
     limit: int
     wait_ms: int
     returned: bool
-    def __init__(self, marks: _Optional[_Iterable[_Union[Mark, _Mapping]]] = ..., limit: _Optional[int] = ..., wait_ms: _Optional[int] = ..., returned: _Optional[bool] = ...) -> None: ...
+    lane: Lane
+    def __init__(self, marks: _Optional[_Iterable[_Union[Mark, _Mapping]]] = ..., limit: _Optional[int] = ..., wait_ms: _Optional[int] = ..., returned: _Optional[bool] = ..., lane: _Optional[_Union[Lane, str]] = ...) -> None: ...
 
 class FetchRequest(_message.Message):
-    __slots__ = ("stream", "seq", "sha256", "offset")
+    __slots__ = ("stream", "seq", "sha256", "offset", "chunk_bytes")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_BYTES_FIELD_NUMBER: _ClassVar[int]
     stream: StreamId
     seq: int
     sha256: str
     offset: int
-    def __init__(self, stream: _Optional[_Union[StreamId, _Mapping]] = ..., seq: _Optional[int] = ..., sha256: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
+    chunk_bytes: int
+    def __init__(self, stream: _Optional[_Union[StreamId, _Mapping]] = ..., seq: _Optional[int] = ..., sha256: _Optional[str] = ..., offset: _Optional[int] = ..., chunk_bytes: _Optional[int] = ...) -> None: ...
 
 class Chunk(_message.Message):
     __slots__ = ("body",)
