@@ -202,13 +202,16 @@ def test_a_window_that_changes_counts_for_a_running_fetch(opened: Zones, limited
 
 
 @contextmanager
-def closed_network(directory: Path) -> Iterator[tuple[OpenZone, ZoneService, OpenZone]]:
-    """A city that serves, and a province that serves and follows it over a line closed for bulk day and night."""
+def closed_network(
+    directory: Path, closes: str = "140000"
+) -> Iterator[tuple[OpenZone, ZoneService, OpenZone]]:
+    """A city that serves, and a province that serves and follows it over a line one end of which is closed for bulk."""
     _, settings = make_network(directory, DEMO_NODES, overrides=SETTINGS)
     shut = {"windows": [{"from": "00:00", "to": "24:00", "mbit_per_s": 0}]}
-    body = settings["140000"].model_dump(mode="json", exclude_defaults=True)
+    body = settings[closes].model_dump(mode="json", exclude_defaults=True)
     body["zones"]["exchange"]["line"] = shut
-    province = open_zone(Settings(**body), Zone.EXCHANGE)
+    settings[closes] = Settings(**body)
+    province = open_zone(settings["140000"], Zone.EXCHANGE)
     city = open_zone(settings["140100"], Zone.EXCHANGE)
     with serving(city), serving(province) as service:
         yield city, service, province
@@ -241,6 +244,22 @@ def test_a_zone_with_a_closed_line_is_ready_and_in_touch(tmp_path: Path) -> None
     assert peer["limits"]["in"]["window"] == "mon-sun 00:00-24:00"
     assert f'jinbao_line_limit_bytes_per_second{{direction="in",peer="{CITY}"}} 0.0' in metrics
     assert held <= {TRUST_UP}
+
+
+def test_a_line_without_windows_has_one_lane_until_the_other_end_closes(tmp_path: Path) -> None:
+    """A province without windows follows by one worker; once its city says that its line is closed, by two."""
+    with closed_network(tmp_path / "network", closes="140100") as (city, service, province):
+        control(city)
+        await_(lambda: accepted(province).get(TRUST_UP) == [1], 20)
+        before = f"fetch {CITY}" in service.workers
+        seal(city, 3)
+        await_(lambda: f"fetch {CITY}" in service.workers, 20)
+        control(city)
+        await_(lambda: accepted(province)[TRUST_UP] == [1, 2], 20)
+        metrics = province.metrics.text().decode()
+
+    assert not before
+    assert province_took_no_bulk(metrics)
 
 
 def province_took_no_bulk(metrics: str) -> bool:

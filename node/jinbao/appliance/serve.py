@@ -91,7 +91,7 @@ class Following:
     accepted: int = 0
     client: LineClient | None = field(default=None, repr=False)
     bulk: LineClient | None = field(default=None, repr=False)
-    """Of a line to another node: what asks for bulk, so that `client` waits for none."""
+    """Of a line that windows limit: what asks for bulk, so that `client` waits for none."""
     asked_closed: float = -math.inf
     """When a closed line was last asked for what needs no bulk; monotonic."""
 
@@ -292,12 +292,18 @@ class ZoneService:
         if not address:
             return
         wait_s = zone.settings.pace.follow_wait_s
-        is_own = neighbour.node == zone.me.node
-        client = known.client = self._client(neighbour, address, Lane.ALL if is_own else Lane.CONTROL)
+        client = known.client = self._client(neighbour, address, Lane.ALL)
         self._worker(f"follow {neighbour}", lambda: self._round(known, client, wait_s))
-        if not is_own:
-            bulk = known.bulk = self._client(neighbour, address, Lane.BULK)
-            self._worker(f"fetch {neighbour}", lambda: self._bulk_round(known, bulk, wait_s))
+        if self.takes.buckets(neighbour):
+            self._divide(known, client)
+
+    def _divide(self, known: Following, client: LineClient) -> Worker:
+        """Follow a neighbour in two lanes from now on: what is limited no longer keeps back what is not."""
+        client.lane = Lane.CONTROL
+        wait_s = self.zone.settings.pace.follow_wait_s
+        bulk = known.bulk = self._client(known.peer, client.address, Lane.BULK)
+        self._worker(f"fetch {known.peer}", lambda: self._bulk_round(known, bulk, wait_s))
+        return self.workers[f"fetch {known.peer}"]
 
     def _client(self, neighbour: Endpoint, address: str, lane: Lane) -> LineClient:
         return LineClient(
@@ -330,6 +336,8 @@ class ZoneService:
         accepted = self.zone.inbound.step(peer, wait_s)
         known.last_contact = time.monotonic()
         known.accepted += accepted
+        if known.bulk is None and known.client is not None and known.client.is_closed:
+            self._divide(known, known.client).start()  # the other end has windows
         if accepted:
             self._news()
         return accepted > 0

@@ -66,10 +66,10 @@ class LineClient:
     ) -> None:
         """`returned` asks for what our own node once sent there, instead of what is for us (clause 2.9).
 
-        `lane`: which streams (clause 2.10); `takes`: how fast bulk may come, and `sleep` waits for that, or raises
-        LinkError.
+        `lane`: which streams (clause 2.10), another one counts from the next call on; `takes`: how fast bulk may come,
+        and `sleep` waits for that, or raises LinkError.
         """
-        self._lane, self._takes, self._sleep = lane, takes or free_line(), sleep
+        self.lane, self._takes, self._sleep = lane, takes or free_line(), sleep
         self._opens_monotonic = 0.0
         self.endpoint = peer
         self._returned = returned
@@ -100,7 +100,7 @@ class LineClient:
             limit=limit,
             wait_ms=int(wait_s * 1000),
             returned=self._returned,
-            lane=wire.Lane.Name(int(self._lane)),
+            lane=wire.Lane.Name(int(self.lane)),
         )
         call = channel.unary_stream(
             f"/{SERVICE}/Follow", wire.FollowRequest.SerializeToString, wire.Envelope.FromString
@@ -118,13 +118,13 @@ class LineClient:
 
     def _is_mine(self, sealed: SealedBatch) -> bool:
         """Whether a batch is of our lane: a server of 0.1 knows none. What nobody can read is told of in one lane."""
-        if self._lane is Lane.ALL:
+        if self.lane is Lane.ALL:
             return True
         try:
             check_bounds(sealed)
-            return self._lane.has(decode_header(sealed.payload).stream.topic)
+            return self.lane.has(decode_header(sealed.payload).stream.topic)
         except PeerError:
-            return self._lane is Lane.CONTROL
+            return self.lane is Lane.CONTROL
 
     @property
     def is_closed(self) -> bool:
