@@ -31,7 +31,9 @@ FIXED = {
 
 WIDTH = 110
 _PLAIN = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
-_BLOCK = re.compile(r"(?P<open>^ *# made: settings\n).*?(?P<close>^ *# end\n)", flags=re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"(?P<open>^ *# made: settings\n).*?(?P<close>^ *# end\n)", flags=re.MULTILINE | re.DOTALL
+)
 _INDENT = 8
 
 

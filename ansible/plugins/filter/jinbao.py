@@ -10,8 +10,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _BUNDLE = re.compile(r"jinbao-(\d+\.\d+\.\d+)-linux-([a-z0-9_]+)\.tar\.zst")
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
@@ -65,12 +63,12 @@ def _value(value: Any) -> str:
 
 
 def bundle_version(path: str) -> str:
-    """The release a bundle's file name says; AnsibleFilterError for another name."""
+    """The release a bundle's file name says; ValueError for another name."""
     return _named(path)[1]
 
 
 def bundle_arch(path: str) -> str:
-    """The architecture a bundle's file name says; AnsibleFilterError for another name."""
+    """The architecture a bundle's file name says; ValueError for another name."""
     return _named(path)[2]
 
 
@@ -78,7 +76,7 @@ def _named(path: str) -> re.Match[str]:
     found = _BUNDLE.fullmatch(str(path).rpartition("/")[2])
     if found is None:
         msg = f"bundle {path or '(none)'}: expected a file jinbao-X.Y.Z-linux-ARCH.tar.zst; set node_bundle"
-        raise AnsibleFilterError(msg)
+        raise ValueError(msg)
     return found
 
 
@@ -104,7 +102,7 @@ def _numbers(version: str) -> tuple[int, int, int]:
     found = _VERSION.fullmatch(version)
     if found is None:
         msg = f"release {version}: expected three numbers, such as 1.4.2"
-        raise AnsibleFilterError(msg)
+        raise ValueError(msg)
     return int(found[1]), int(found[2]), int(found[3])
 
 

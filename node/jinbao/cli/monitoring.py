@@ -96,9 +96,7 @@ def write(
     "--trust", type=_FILE, help=t("what jinbao ca export wrote, PEM", "jinbao ca export 写出的文件（PEM）")
 )
 @config_option
-def targets(
-    host: str, topology: Path | None, root: Path | None, trust: Path | None, config: Path
-) -> None:
+def targets(host: str, topology: Path | None, root: Path | None, trust: Path | None, config: Path) -> None:
     """One JSON document, for a file in `targets/`."""
     from jinbao.appliance import monitoring as files
     from jinbao.appliance.settings import load
