@@ -15,7 +15,7 @@ PARTS := amtool:prometheus-alertmanager openssl:openssl promtool:prometheus shel
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-parts check bench bench-quick bench-parts night wire docs lock clean
+.PHONY: help setup demo test test-parts test-ops check bench bench-quick bench-parts night wire docs lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -64,6 +64,9 @@ test-parts: .venv/.fuzz .venv/.ansible  ## tests that need Debian packages, role
 	@missing=$$(for part in $(PARTS); do command -v $${part%%:*} >/dev/null || echo "$${part##*:}"; done); \
 	if [ -n "$$missing" ]; then echo "missing; as root: apt-get install --no-install-recommends" $$missing >&2; exit 1; fi
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m parts $(ARGS) tests
+
+test-ops: .venv/.ansible  ## as root: roles converge a container with systemd, from the bundle, without a network
+	$(BIN)/python -m tests.ops
 
 check: .venv/.installed  ## format, lint, types, import contracts, wire contract
 	$(BIN)/ruff format --check .
