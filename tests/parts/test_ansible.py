@@ -36,7 +36,7 @@ class Controller:
         place.mkdir(parents=True)
         (place / "node").symlink_to(COLLECTION)
 
-    def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, program: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """A program of Ansible's end and all it said."""
         ours = {"ANSIBLE_COLLECTIONS_PATH": str(self.directory / "collections"), "ANSIBLE_NOCOLOR": "1"}
         ours |= {
@@ -46,7 +46,7 @@ class Controller:
         return subprocess.run(
             [str(Path(sys.executable).parent / program), *arguments],
             cwd=COLLECTION,
-            env=os.environ | ours,
+            env=os.environ | ours | more,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -242,6 +242,7 @@ def test_the_collection_is_built_and_installed_from_its_file(controller: Control
         str(file),
         "--collections-path",
         str(tmp_path / "there"),
+        ANSIBLE_COLLECTIONS_PATH=str(tmp_path / "there"),
     )
 
     assert installed.returncode == 0, installed.stdout
