@@ -15,7 +15,7 @@ PARTS := amtool:prometheus-alertmanager openssl:openssl promtool:prometheus shel
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-parts check bench bench-quick bench-parts night wire docs lock clean
+.PHONY: help setup demo test test-parts test-ops check bench bench-quick bench-parts night wire docs lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -44,6 +44,10 @@ help:  ## this list
 	@$(INSTALL) $(LOCKED) requirements/docs.txt
 	@touch $@
 
+.venv/.ansible: .venv/.installed requirements/ansible.txt
+	@$(INSTALL) $(LOCKED) requirements/ansible.txt
+	@touch $@
+
 .venv/.bench: .venv/.installed requirements/bench.txt
 	@$(INSTALL) $(LOCKED) requirements/bench.txt
 	@touch $@
@@ -56,10 +60,13 @@ demo: .venv/.installed  ## three tiers on this machine; ARGS="--once --persons 2
 test: .venv/.installed  ## all tests that need wheels only
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not parts and not night" $(ARGS) tests
 
-test-parts: .venv/.fuzz  ## tests that need Debian packages, and a moment of fuzzing
+test-parts: .venv/.fuzz .venv/.ansible  ## tests that need Debian packages, roles and playbooks, a moment of fuzzing
 	@missing=$$(for part in $(PARTS); do command -v $${part%%:*} >/dev/null || echo "$${part##*:}"; done); \
 	if [ -n "$$missing" ]; then echo "missing; as root: apt-get install --no-install-recommends" $$missing >&2; exit 1; fi
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m parts $(ARGS) tests
+
+test-ops: .venv/.ansible  ## as root: roles converge a container with systemd, from the bundle, without a network
+	$(BIN)/python -m tests.ops
 
 check: .venv/.installed  ## format, lint, types, import contracts, wire contract
 	$(BIN)/ruff format --check .
@@ -91,6 +98,7 @@ lock: .venv/.installed  ## renew requirements/*.txt from pyproject.toml
 	$(LOCK) pyproject.toml --output-file requirements/runtime.txt
 	$(LOCK) pyproject.toml --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
 	$(LOCK) --group fuzz --constraints requirements/dev.txt --output-file requirements/fuzz.txt
+	$(LOCK) --group ansible --constraints requirements/dev.txt --output-file requirements/ansible.txt
 	$(LOCK) --group bench --constraints requirements/dev.txt --output-file requirements/bench.txt
 	$(LOCK) --group docs --constraints requirements/dev.txt --output-file requirements/docs.txt
 	echo uv | $(LOCK) --constraints requirements/dev.txt --output-file requirements/uv.txt -

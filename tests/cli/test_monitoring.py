@@ -11,6 +11,9 @@ from tests.cli.harness import Net
 from tests.conftest import Golden
 from tests.house.monitoring import MONITORING
 
+from jinbao.appliance.settings import load
+from jinbao.authority.identity_files import generation
+
 LANGUAGES = pytest.mark.parametrize("lang", ["en", "zh"])
 
 
@@ -93,6 +96,38 @@ def test_a_port_nobody_finds_is_no_target(say: Say, net: Net, tmp_path: Path) ->
 
     assert said.code == 2
     assert "zones.exchange.http: expected a port that Prometheus finds, got 127.0.0.1:0" in said.err
+
+
+def _network(net: Net) -> tuple[str, str, Path]:
+    """Options that name the network's topology and what proves it, and the topology's file."""
+    identity = generation(Path(net.config("100000")).parent / "exchange" / "identity")
+    proof = f"--root {identity / 'anchors.pem'} --trust {identity / 'trust.pem'}"
+    return proof, "--topology", load(Path(net.config("100000"))).topology_file
+
+
+def test_targets_of_a_network_are_whom_its_topology_names(say: Say, net: Net) -> None:
+    """A signed topology gives each zone that has an address in it, at its host and the port of its pages."""
+    proof, option, file = _network(net)
+
+    found = json.loads(say("monitoring", "targets", option, str(file), *proof.split()).out)
+
+    assert {"140100/production", "140000/exchange"} <= {one["labels"]["endpoint"] for one in found}
+    assert not [one for one in found if one["labels"]["endpoint"].endswith("/decision")]
+    assert {one["targets"][0] for one in found} == {"127.0.0.1:9101", "127.0.0.1:9102"}
+
+
+def test_targets_are_not_taken_from_a_topology_nobody_signed(say: Say, net: Net, tmp_path: Path) -> None:
+    """One changed byte, or no way to a root, and there is no target at all."""
+    proof, option, file = _network(net)
+    content = bytearray(file.read_bytes())
+    content[content.index(b"127.0.0.1")] ^= 1
+    (tmp_path / "changed.sealed").write_bytes(content)
+
+    changed = say("monitoring", "targets", option, str(tmp_path / "changed.sealed"), *proof.split())
+    unproved = say("monitoring", "targets", option, str(file))
+
+    assert (changed.code != 0, changed.out) == (True, "")
+    assert (unproved.code, "--root and --trust beside it" in unproved.err) == (2, True)
 
 
 @LANGUAGES

@@ -10,12 +10,20 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from cryptography import x509
+
 from jinbao.appliance.settings import Settings
-from jinbao.model.errors import LocalError, SettingsError
+from jinbao.appliance.trust_drop import read_documents
+from jinbao.appliance.trust_keeper import read_topology
+from jinbao.model.errors import LocalError, SettingsError, UsageError
 from jinbao.model.places import monitoring_directory
+from jinbao.model.topology import Topology
+from jinbao.model.zone import Zone
+from jinbao.trust.book import TrustBook
 
 WRITTEN = ".written.json"
 """What was written last, by file: SHA-256. A file that is not as it says was changed by hand."""
@@ -23,6 +31,9 @@ WRITTEN = ".written.json"
 WEBHOOK = "http://127.0.0.1:8060/alerts"
 ALERTMANAGER = "127.0.0.1:9093"
 """What the files we ship say; replaced by what a site names."""
+
+PORTS = {Zone.PRODUCTION: 9101, Zone.EXCHANGE: 9102, Zone.DECISION: 9103}
+"""Where each zone's pages are by the settings we ship (`tiers/`): a topology names lines, not pages."""
 
 _FOLDERS = ("", "alertmanager", "runbooks", "dashboards", "dashboards/provisioning")
 
@@ -121,4 +132,34 @@ def targets(settings: Settings, host: str = "") -> list[dict[str, object]]:
             )
         labels = {"endpoint": f"{settings.node}/{zone}", "tier": str(settings.tier)}
         found.append({"targets": [f"{host or address}:{port}"], "labels": labels})
+    return found
+
+
+def proved_topology(file: Path, root: Path, trust: Path, now: datetime) -> Topology:
+    """The signed topology of a file, proved up to the network's root on a host that runs no zone.
+
+    `root` holds root certificates and `trust` what `jinbao ca export` wrote. Raises SettingsError or
+    UsageError for a file that is not there or not what it should be, IdentityError or UnprovableError otherwise.
+    """
+    try:
+        anchors = x509.load_pem_x509_certificates(root.read_bytes())
+        documents = [document.body for document in read_documents(trust)]
+    except (OSError, ValueError) as exc:
+        raise UsageError(
+            f"{root} and {trust}", expected="root certificates, and trust documents, PEM", got=str(exc)
+        ) from exc
+    return read_topology(file, TrustBook.of(anchors, documents), now)[1]
+
+
+def targets_of_network(topology: Topology) -> list[dict[str, object]]:
+    """Every zone that has an address in the topology, at that host and the port of its pages, by node.
+
+    A decision zone has none: it answers its own host alone, and so a Prometheus there.
+    """
+    found: list[dict[str, object]] = []
+    for row in sorted(topology.rows, key=lambda row: row.node):
+        for zone, address in row.addresses:
+            labels = {"endpoint": f"{row.node}/{zone}", "tier": str(row.tier)}
+            host = address.rpartition(":")[0]
+            found.append({"targets": [f"{host}:{PORTS[zone]}"], "labels": labels})
     return found

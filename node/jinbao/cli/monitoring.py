@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from jinbao.cli.asking import config_option, json_option
 from jinbao.cli.words import is_chinese, t
 
 DEGRADED = 3
+_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.group(
@@ -73,21 +75,40 @@ def write(
 
 @monitoring.command(
     help=t(
-        "The zones of this node as Prometheus reads targets from a file.",
-        "本节点各分区，以 Prometheus 文件发现的格式输出。",
+        "The zones of this node, or of all nodes of a signed topology, as Prometheus reads targets from a file.",
+        "本节点各分区，或签名拓扑中全部节点的分区，以 Prometheus 文件发现的格式输出。",
     ),
     epilog="jinbao monitoring targets --host 10.14.0.1 > /etc/prometheus/jinbao/targets/140000.json",
 )
 @click.option(
     "--host", default="", help=t("the host as Prometheus reaches it", "Prometheus 访问本机所用的主机名或地址")
 )
+@click.option(
+    "--topology",
+    type=_FILE,
+    help=t(
+        "all nodes of this signed topology instead; with --root and --trust",
+        "改为列出该签名拓扑中的全部节点；须同时给出 --root 和 --trust",
+    ),
+)
+@click.option("--root", type=_FILE, help=t("root certificates of the network, PEM", "全网根证书（PEM）"))
+@click.option(
+    "--trust", type=_FILE, help=t("what jinbao ca export wrote, PEM", "jinbao ca export 写出的文件（PEM）")
+)
 @config_option
-def targets(host: str, config: Path) -> None:
+def targets(host: str, topology: Path | None, root: Path | None, trust: Path | None, config: Path) -> None:
     """One JSON document, for a file in `targets/`."""
-    from jinbao.appliance.monitoring import targets as of_node
+    from jinbao.appliance import monitoring as files
     from jinbao.appliance.settings import load
+    from jinbao.model.errors import UsageError
 
-    show.as_json(of_node(load(config), host))
+    if topology is None:
+        show.as_json(files.targets(load(config), host))
+        return
+    if root is None or trust is None:
+        raise UsageError("--topology", expected="--root and --trust beside it, to prove it", got="none")
+    proved = files.proved_topology(topology, root, trust, datetime.now(UTC))
+    show.as_json(files.targets_of_network(proved))
 
 
 @click.command(

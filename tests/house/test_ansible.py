@@ -1,0 +1,198 @@
+"""The collection keeps step with the code: options of the settings, versions, defaults, and its filters."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import tomllib
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from scripts.make_ansible import COMMAND, FIXED, SPECS, renewed
+from tests.house.tree import ROOT
+
+from jinbao import __version__
+
+COLLECTION = ROOT / "ansible"
+ROLES = sorted(path.name for path in (COLLECTION / "roles").iterdir())
+STAGES = ["preflight", "install", "configure", "run"]
+
+KEYS = st.text(min_size=1, max_size=8).filter(str.strip)
+SCALARS = (
+    st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+DOCUMENTS = st.dictionaries(
+    KEYS,
+    st.recursive(
+        SCALARS | st.lists(SCALARS, max_size=3),
+        lambda inner: (
+            st.dictionaries(KEYS, inner, max_size=3) | st.lists(st.dictionaries(KEYS, inner), max_size=2)
+        ),
+        max_leaves=10,
+    ),
+    max_size=4,
+)
+
+
+def _filters() -> ModuleType:
+    path = COLLECTION / "plugins" / "filter" / "jinbao.py"
+    spec = importlib.util.spec_from_file_location("jinbao_filters", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+FILTERS = _filters()
+
+
+def loaded(*parts: str) -> Any:
+    """A YAML file of the collection as it says."""
+    return yaml.safe_load(COLLECTION.joinpath(*parts).read_text(encoding="utf-8"))
+
+
+def test_the_options_of_a_node_are_its_settings() -> None:
+    """Every setting is an option of the role, of its type and with its choices, but for places that units fix."""
+    committed = SPECS.read_text(encoding="utf-8")
+
+    assert committed == renewed(committed), f"expected what the settings say: {COMMAND}"
+    options = loaded("roles", "node", "meta", "argument_specs.yml")["argument_specs"]["main"]["options"]
+    assert options["node_settings"]["options"]["tier"]["choices"] == ["ministry", "province", "city"]
+    assert not FIXED.keys() & options["node_settings"]["options"].keys()
+
+
+def test_the_role_writes_the_places_that_units_fix() -> None:
+    """What is left out of the options is what the role sets by itself, to the places units and installer name."""
+    assert loaded("roles", "node", "vars", "main.yml")["node_places"] == FIXED
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_input_is_described_and_has_a_default(role: str) -> None:
+    """The options of a role and its defaults are the same names; what another role takes is in no default."""
+    specs = loaded("roles", role, "meta", "argument_specs.yml")["argument_specs"]
+
+    assert loaded("roles", role, "defaults", "main.yml").keys() == specs["main"]["options"].keys()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_default_is_the_described_one(role: str) -> None:
+    """A default that is described is the one in force."""
+    options = loaded("roles", role, "meta", "argument_specs.yml")["argument_specs"]["main"]["options"]
+    said = {name: one["default"] for name, one in options.items() if "default" in one}
+    defaults = loaded("roles", role, "defaults", "main.yml")
+
+    assert {name: defaults[name] for name in said} == said
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_has_its_four_stages_in_order(role: str) -> None:
+    """Each role runs preflight, install, configure, run; each by its tag, and preflight by every tag."""
+    tasks = loaded("roles", role, "tasks", "main.yml")
+    tags = [task["tags"] for task in tasks]
+
+    assert sorted(tags[0]) == sorted(f"jinbao_{stage}" for stage in STAGES)
+    assert [one[0] for one in tags[1:3]] == ["jinbao_install", "jinbao_configure"]
+    assert "jinbao_run" in tags[-1]
+
+
+def test_the_collection_has_the_version_of_the_product() -> None:
+    """Collection, example bundle and product say one version."""
+    assert loaded("galaxy.yml")["version"] == __version__
+    assert (
+        f"jinbao-{__version__}-linux"
+        in loaded("inventories", "shanxi", "group_vars", "all.yml")["node_bundle"]
+    )
+
+
+CITIES = [f"14{number:02}00" for number in range(1, 12)]
+"""GB/T 2260: Taiyuan 140100 to Lüliang 141100."""
+
+
+def test_the_example_has_all_cities_of_shanxi() -> None:
+    """The inventory names the ministry's stand-in, the province, its eleven cities and its backup site."""
+    groups = loaded("inventories", "shanxi", "hosts.yml")["all"]["children"]
+
+    assert list(groups["city"]["hosts"]) == CITIES
+    assert [list(groups[name]["hosts"]) for name in ("ministry", "province", "backup_site")] == [
+        ["100000"],
+        ["140000"],
+        ["140000-backup"],
+    ]
+
+
+def test_no_task_needs_the_internet() -> None:
+    """No task fetches an address, adds a source of packages, or lets pip ask an index."""
+    fetching = re.compile(
+        r"get_url|ansible\.builtin\.(uri|git|pip|apt_repository|apt_key|deb822_repository)\b|\b(curl|wget)\b"
+    )
+
+    guilty = [p.name for p in COLLECTION.rglob("*.yml") if fetching.search(p.read_text(encoding="utf-8"))]
+
+    assert not guilty
+
+
+@given(DOCUMENTS)
+def test_settings_arrive_as_they_were_given(body: dict[str, Any]) -> None:
+    """Whatever a settings dictionary holds, its TOML reads back as the same."""
+    assert tomllib.loads(FILTERS.to_toml(body)) == body
+
+
+def test_what_is_none_is_left_out() -> None:
+    """TOML has no none: such a setting keeps its default."""
+    assert tomllib.loads(FILTERS.to_toml({"a": None, "b": {"c": None, "d": 1}})) == {"b": {"d": 1}}
+
+
+@pytest.mark.parametrize(
+    ("current", "wanted", "refused"),
+    [
+        ("", "1.2.0", ""),
+        ("1.2.0", "1.2.0", ""),
+        ("1.2.0", "1.2.7", ""),
+        ("1.2.3", "1.3.0", ""),
+        ("1.9.3", "2.0.0", ""),
+        ("1.2.0", "1.4.0", "expected a step from 1.2.0 to 1.3 or 2.0, got a skipped release"),
+        ("1.2.0", "2.1.0", "got a skipped release"),
+        ("1.2.0", "3.0.0", "got a skipped release"),
+        ("1.2.1", "1.2.0", "expected 1.2.1 or newer, got an older one"),
+    ],
+)
+def test_no_release_is_skipped(current: str, wanted: str, refused: str) -> None:
+    """A node goes to the next minor, a patch of its own, or the next major's first; to nothing else."""
+    said = FILTERS.step_refused(current, wanted)
+
+    assert refused in said
+    assert bool(refused) is bool(said)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "jinbao.tar.zst", "jinbao-1.0-linux-x86_64.tar.zst", "jinbao-1.0.0-linux-x86_64.zip"]
+)
+def test_another_file_is_no_bundle(name: str) -> None:
+    """A file whose name says no release and architecture is refused by what was expected."""
+    with pytest.raises(ValueError, match=r"expected a file jinbao-X\.Y\.Z-linux-ARCH\.tar\.zst"):
+        FILTERS.bundle_version(name)
+
+
+def test_a_bundle_says_release_and_architecture() -> None:
+    """Both come from the file's name, wherever it lies."""
+    path = "/srv/jinbao/jinbao-1.12.0-linux-aarch64.tar.zst"
+
+    assert (FILTERS.bundle_version(path), FILTERS.bundle_arch(path)) == ("1.12.0", "aarch64")
+
+
+def test_only_what_became_red_stops_an_upgrade() -> None:
+    """What was red before, what mended itself, and warnings are not counted against a release."""
+    before = [{"zone": "a/exchange", "code": "disk.full", "state": "red"}]
+    after = [*before, {"zone": "a/exchange", "code": "schema.old", "state": "red"}]
+    after += [{"zone": "a/exchange", "code": "backup.old", "state": "warning"}]
+
+    assert FILTERS.new_reds(after, before) == ["a/exchange schema.old"]
+    assert FILTERS.new_reds(before, after) == []

@@ -1,0 +1,1 @@
+"""Roles on a whole Debian with systemd of its own: `make test-ops`."""

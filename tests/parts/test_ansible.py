@@ -1,0 +1,250 @@
+"""The collection as Ansible itself reads it: its linter, its syntax, what it refuses, and what it would write."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.bundles import KEY, public_key, sign_again, small_bundle, small_info
+from tests.house.tree import ROOT
+
+from jinbao.appliance.bundle.packing import pack
+from jinbao.appliance.settings import load
+from jinbao.model.zone import Zone
+
+pytestmark = pytest.mark.parts
+
+COLLECTION = ROOT / "ansible"
+INVENTORY = COLLECTION / "inventories" / "shanxi" / "hosts.yml"
+PLAYBOOKS = sorted((COLLECTION / "playbooks").glob("*.yml"))
+VERIFIER = COLLECTION / "roles" / "node" / "files" / "verify_bundle.sh"
+
+NODE = {"node": "140100", "tier": "city", "zones": {"exchange": {"http": "127.0.0.1:9102"}}}
+
+
+class Controller:
+    """A machine with Ansible on which the collection is installed, as a link to this checkout."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        place = directory / "collections" / "ansible_collections" / "jinbao"
+        place.mkdir(parents=True)
+        (place / "node").symlink_to(COLLECTION)
+
+    def run(self, program: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """A program of Ansible's end and all it said."""
+        ours = {"ANSIBLE_COLLECTIONS_PATH": str(self.directory / "collections"), "ANSIBLE_NOCOLOR": "1"}
+        ours |= {
+            "ANSIBLE_HOME": str(self.directory / "home"),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+        return subprocess.run(
+            [str(Path(sys.executable).parent / program), *arguments],
+            cwd=COLLECTION,
+            env=os.environ | ours | more,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+
+    def play(
+        self, *tasks: dict[str, object], variables: dict[str, object]
+    ) -> subprocess.CompletedProcess[str]:
+        """A play of these tasks on this machine, in check mode: nothing is changed."""
+        play = {
+            "hosts": "localhost",
+            "connection": "local",
+            "gather_facts": False,
+            "vars": variables,
+            "tasks": list(tasks),
+        }
+        file = self.directory / "play.yml"
+        file.write_text(yaml.safe_dump([play], allow_unicode=True), encoding="utf-8")
+        return self.run("ansible-playbook", "--check", "-i", "localhost,", str(file))
+
+
+@pytest.fixture
+def controller(tmp_path: Path) -> Controller:
+    """A controller with nothing else on it."""
+    return Controller(tmp_path)
+
+
+def test_the_linter_has_nothing_to_say(controller: Controller) -> None:
+    """ansible-lint's strictest profile passes, without a network."""
+    linted = controller.run("ansible-lint", "--offline", "--profile", "production", "--nocolor", "-q")
+
+    assert linted.returncode == 0, linted.stdout
+
+
+@pytest.mark.parametrize("playbook", [pytest.param(path, id=path.stem) for path in PLAYBOOKS])
+def test_a_playbook_is_read_without_a_remark(controller: Controller, playbook: Path) -> None:
+    """Every playbook, with every role it names, passes Ansible's own reading."""
+    read = controller.run("ansible-playbook", "--syntax-check", "-i", str(INVENTORY), str(playbook))
+
+    assert read.returncode == 0, read.stdout
+
+
+WRONG: dict[str, tuple[dict[str, object], str]] = {
+    "a tier there is not": (
+        {"tier": "county"},
+        "value of tier must be one of: ministry, province, city, got: county",
+    ),
+    "a zone there is not": (
+        {"zones": {"border": {}}},
+        "border. Supported parameters include: decision, exchange, production",
+    ),
+    "a misspelt limit": ({"limits": {"header_max": 5}}, "header_max. Supported parameters include:"),
+    "words for a number": ({"limits": {"headers_max": "many"}}, "headers_max"),
+    "no node": ({"node": None}, "missing required arguments: node"),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), WRONG.values(), ids=WRONG)
+def test_a_wrong_value_is_refused_before_anything_is_touched(
+    controller: Controller, change: dict[str, object], said: str
+) -> None:
+    """What settings cannot be is refused by the argument specification, with the name and what may stand there."""
+    settings = {name: value for name, value in (NODE | change).items() if value is not None}
+    variables: dict[str, object] = {"node_settings": settings, "node_bundle": "x", "node_release_key": "x"}
+
+    ran = controller.play({"ansible.builtin.import_role": {"name": "jinbao.node.node"}}, variables=variables)
+
+    assert ran.returncode != 0
+    assert said in " ".join(ran.stdout.split()), ran.stdout
+    assert "Preflight" not in ran.stdout
+
+
+def test_a_skipped_release_is_refused_by_what_is_installed(controller: Controller) -> None:
+    """The filter that guards an upgrade is found by its name within the collection, and its words arrive."""
+    said = "{{ '1.2.0' | jinbao.node.step_refused('1.4.0') }}"
+
+    ran = controller.play({"ansible.builtin.debug": {"msg": said}}, variables={})
+
+    assert "expected a step from 1.2.0 to 1.3 or 2.0, got a skipped release" in ran.stdout, ran.stdout
+
+
+def test_every_node_of_the_example_gets_settings_that_start(controller: Controller, tmp_path: Path) -> None:
+    """The settings the role would write for each node of Shanxi are read by the node as that node's."""
+    roles = COLLECTION / "roles" / "node"
+    play = {
+        "hosts": "ministry:province:city:backup_site",
+        "connection": "local",
+        "gather_facts": False,
+        "vars_files": [str(roles / "vars" / "main.yml")],
+        "vars": {"ansible_python_interpreter": sys.executable},
+        "tasks": [
+            {
+                "ansible.builtin.template": {
+                    "src": str(roles / "templates" / "node.toml.j2"),
+                    "dest": f"{tmp_path}/{{{{ inventory_hostname }}}}.toml",
+                    "mode": "0600",
+                }
+            }
+        ],
+    }
+    (tmp_path / "write.yml").write_text(yaml.safe_dump([play]), encoding="utf-8")
+
+    ran = controller.run("ansible-playbook", "-i", str(INVENTORY), str(tmp_path / "write.yml"))
+    assert ran.returncode == 0, ran.stdout
+    written = {path.stem: load(path) for path in tmp_path.glob("*.toml")}
+
+    assert len(written) == 14
+    assert all(settings.node == name for name, settings in written.items())
+    assert [set(written[name].zones) for name in ("141100", "140000", "140000-backup")] == [
+        set(Zone),
+        {Zone.EXCHANGE, Zone.DECISION},
+        {Zone.EXCHANGE},
+    ]
+
+
+def _append(folder: Path) -> None:
+    with (folder / "docs" / "page.md").open("a", encoding="utf-8") as file:
+        file.write("more\n")
+
+
+def _sign_with_another(folder: Path) -> None:
+    sign_again(folder)
+    signature = folder / "SHA256SUMS.sig"
+    signature.write_bytes(bytes(byte ^ 1 for byte in signature.read_bytes()))
+
+
+CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "one line more": (_append, "expected the bytes that were signed"),
+    "another key": (_sign_with_another, "expected the signature of the key"),
+}
+
+
+def _verified(bundle: Path, key: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", str(VERIFIER), str(bundle), str(key)], capture_output=True, text=True, check=False
+    )
+
+
+def test_a_good_bundle_is_verified_on_the_controller(tmp_path: Path) -> None:
+    """What the release key signed is believed, and says which release it is."""
+    folder = small_bundle(tmp_path, small_info("7.1.0"))
+    bundle = tmp_path / f"{folder.name}.tar.zst"
+    pack(folder, bundle)
+
+    verified = _verified(bundle, public_key(tmp_path))
+
+    assert (verified.returncode, "version=7.1.0" in verified.stdout.splitlines()) == (0, True), (
+        verified.stderr
+    )
+    assert KEY.public_pem == (tmp_path / "release.pub.pem").read_bytes()
+
+
+@pytest.mark.parametrize(("change", "said"), CHANGES.values(), ids=CHANGES)
+def test_a_changed_bundle_goes_no_further_than_the_controller(
+    tmp_path: Path, change: Callable[[Path], None], said: str
+) -> None:
+    """One line that was not signed, or another's signature, and the controller refuses the bundle."""
+    folder = small_bundle(tmp_path, small_info("7.1.0"))
+    change(folder)
+    bundle = tmp_path / f"{folder.name}.tar.zst"
+    pack(folder, bundle)
+
+    verified = _verified(bundle, public_key(tmp_path))
+
+    assert (verified.returncode, said in verified.stderr) == (1, True)
+
+
+def test_its_scripts_are_shell_that_every_shell_reads() -> None:
+    """Shellcheck has nothing to say of what the roles run."""
+    scripts = [str(path) for path in COLLECTION.rglob("*.sh")]
+
+    checked = subprocess.run(
+        ["shellcheck", "--shell=sh", *scripts], capture_output=True, text=True, check=False
+    )
+
+    assert (checked.returncode, checked.stdout) == (0, "")
+
+
+def test_the_collection_is_built_and_installed_from_its_file(controller: Controller, tmp_path: Path) -> None:
+    """Without a network the collection becomes one file, and that file a collection with every role."""
+    built = controller.run("ansible-galaxy", "collection", "build", "--output-path", str(tmp_path / "built"))
+    assert built.returncode == 0, built.stdout
+    [file] = (tmp_path / "built").glob("jinbao-node-*.tar.gz")
+
+    installed = controller.run(
+        "ansible-galaxy",
+        "collection",
+        "install",
+        "--offline",
+        str(file),
+        "--collections-path",
+        str(tmp_path / "there"),
+        ANSIBLE_COLLECTIONS_PATH=str(tmp_path / "there"),
+    )
+
+    assert installed.returncode == 0, installed.stdout
+    roles = tmp_path / "there" / "ansible_collections" / "jinbao" / "node" / "roles"
+    assert {path.name for path in roles.iterdir()} == {"node", "ca", "database", "standby", "monitoring"}
