@@ -108,12 +108,12 @@ def import_(files: tuple[Path, ...], reason: str, config: Path, zone: str, as_js
 
 
 @trust.command(
-    name="seal-topology",
+    name="seal",
     help=t(
         "Seal a topology written in TOML by the exchange zone of this node, which is its root, for all others to believe.",
         "由本节点（根节点）交换区签封以 TOML 书写的网络拓扑，供其他节点采信。",
     ),
-    epilog="jinbao trust seal-topology topology.toml --out topology.sealed --config 100000/node.toml",
+    epilog="jinbao trust seal topology.toml --out topology.sealed --config 100000/node.toml",
 )
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
