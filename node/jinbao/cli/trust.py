@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from jinbao.cli import show
-from jinbao.cli.asking import ask, asking
+from jinbao.cli.asking import ask, asking, config_option, json_option
 from jinbao.cli.words import t
 from jinbao.model.zone import Zone
 
@@ -105,3 +105,39 @@ def import_(files: tuple[Path, ...], reason: str, config: Path, zone: str, as_js
                 file=found["file"], count=count, learned=learned
             )
         )
+
+
+@trust.command(
+    name="seal",
+    help=t(
+        "Seal a topology written in TOML by the exchange zone of this node, which is its root, for all others to believe.",
+        "由本节点（根节点）交换区签封以 TOML 书写的网络拓扑，供其他节点采信。",
+    ),
+    epilog="jinbao trust seal topology.toml --out topology.sealed --config 100000/node.toml",
+)
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=t("where the sealed topology is written", "写入已签封拓扑的文件"),
+)
+@config_option
+@json_option
+def seal_topology(file: Path, out: Path, config: Path, as_json: bool) -> None:
+    """With the keys of the zone, whether it runs or not; `jinbao trust import` hands a new version out."""
+    from datetime import UTC, datetime
+
+    from jinbao.appliance.settings import load
+    from jinbao.appliance.topology_file import seal_file
+
+    topology = seal_file(load(config), file, out, datetime.now(UTC))
+    nodes = [row.node for row in topology.rows]
+    if as_json:
+        show.as_json({"version": topology.version, "nodes": nodes, "file": str(out)})
+        return
+    text = t(
+        "topology version {version}: {count} nodes, sealed in {out}",
+        "拓扑版本 {version}：{count} 个节点，已签封于 {out}",
+    )
+    show.result(text.format(version=topology.version, count=len(nodes), out=out))

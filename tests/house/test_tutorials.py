@@ -1,0 +1,90 @@
+"""A newcomer types what a tutorial says and sees what it shows: its blocks are run in an empty directory."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.cli.harness import environment
+from tests.house.tree import ROOT
+
+from jinbao.appliance.loopback import free_port
+
+TUTORIALS = ROOT / "docs" / "tutorial"
+ENGLISH, CHINESE = TUTORIALS / "three-tiers.md", TUTORIALS / "three-tiers.zh.md"
+WITHIN_S = 300.0
+"""A minute on a machine with nothing else to do."""
+
+_BLOCK = re.compile(r"^```(shell|text)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+_PORT = re.compile(r"127\.0\.0\.1:(\d+)")
+_MASKS = (
+    (re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z"), "<time>"),
+    (re.compile(r"\b[0-9a-f]{12,64}\b"), "<hash>"),
+    (_PORT, "<address>"),
+    (re.compile(r" +\n"), "\n"),
+)
+_END = "=== end of block"
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """Kind and text of each block that is typed or shown."""
+    return _BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
+def masked(text: str) -> str:
+    """What is the same each time it is run."""
+    for pattern, name in _MASKS:
+        text = pattern.sub(name, text)
+    return text.strip()
+
+
+def run(page: Path, directory: Path) -> list[str]:
+    """What each typed block prints, all of them in one bash that ends at the first failure."""
+    typed = [text for kind, text in blocks(page) if kind == "shell"]
+    script = "".join(f"{text}echo '{_END}'\n" for text in typed)
+    for port in dict.fromkeys(_PORT.findall(script)):
+        script = script.replace(f"127.0.0.1:{port}", f"127.0.0.1:{free_port()}")
+    ran = subprocess.run(
+        ["bash", "-c", f"set -e; trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n{script}"],
+        cwd=directory,
+        env=environment(
+            PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", LC_ALL="C.UTF-8"
+        ),
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    return ran.stdout.split(f"{_END}\n")[:-1]
+
+
+@pytest.mark.processes
+def test_three_tiers_grow_from_nothing_as_the_page_shows(tmp_path: Path) -> None:
+    """Each block of the page does what it says, and prints what the page shows but for times, hashes and ports."""
+    found = run(ENGLISH, tmp_path)
+    shown, at = [""] * len(found), -1
+    for kind, text in blocks(ENGLISH):
+        if kind == "shell":
+            at += 1
+        else:
+            shown[at] = text
+
+    assert [masked(text) for text in found] == [masked(text) for text in shown]
+
+
+def test_both_languages_have_the_same_blocks() -> None:
+    """Who reads the page in Chinese types and sees the same."""
+    assert blocks(CHINESE) == blocks(ENGLISH)
+
+
+@pytest.mark.parametrize("page", sorted(TUTORIALS.glob("*.md")), ids=lambda page: page.name)
+def test_every_typed_block_is_shell(page: Path) -> None:
+    """Whatever a tutorial has to be typed, bash can read."""
+    for kind, text in blocks(page):
+        if kind == "shell":
+            subprocess.run(["bash", "-n", "-c", text], check=True, timeout=20)
