@@ -15,3 +15,6 @@ os.environ.setdefault("_RJEM_MALLOC_CONF", "background_thread:true,dirty_decay_m
 # gRPC's own care for a forked process starts its threads in it, and they die of its closed files before the
 # program is there: a signer or a server then ends by SIGABRT (grpc/grpc#43055). We start programs and never fork.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+# A zone's log is lines of JSON. Else each handshake a stranger breaks off would write a line of gRPC's between them.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
