@@ -27,8 +27,9 @@ for _ in range(3):
         with context.wrap_socket(socket.create_connection(("127.0.0.1", port))) as stranger:
             while stranger.recv(100):
                 pass
-    except OSError as exc:
-        print(type(exc).__name__)
+    except OSError:
+        pass
+    print("let go")
 server.stop(None)
 """
 
@@ -47,5 +48,5 @@ def test_a_stranger_writes_nothing_into_the_log(network: Network, tmp_path: Path
         check=True,
     )
 
-    assert len(said.stdout.split()) == 3
+    assert said.stdout.split("\n")[:3] == ["let go"] * 3
     assert said.stderr == ""
