@@ -53,7 +53,8 @@ def filling(
         _require_empty(store, rooms, reserve_bytes)
         _begin(store, str(endpoint))
         bring_up(store, rooms.libraries)
-        store.sessions = min(SESSIONS_MAX, os.cpu_count() or 1)  # what is left unfinished is dropped whole
+        # One more than there are cores, for each waits at times; what is left unfinished is dropped whole.
+        store.sessions = min(SESSIONS_MAX, 1 + (os.cpu_count() or 1))
         yield store
         _end(store)
 
