@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +63,8 @@ class _Losing:
 
     def go_on_unheard(self) -> dict[str, Any]:
         """The backup hears nothing more; rows change and reach the ministry. What of them it has not, and both points."""
-        for zone in self._settings.zones:
-            if zone is not Zone.DECISION:  # whose acts come by its exchange zone
-                peer = str(Endpoint(self._node, zone))
-                self._network.ask(self._backup, "line.pause", peer=peer, reason=REASON)
+        for peer in self._followed():
+            self._network.ask(self._backup, "line.pause", peer=peer, reason=REASON)
         # A call that waits for news when it is paused still brings some.
         time.sleep(self._network.settings[self._backup.node].pace.follow_wait_s + 1)
         self._change()
@@ -133,10 +131,13 @@ class _Losing:
             directory = self._settings.directory(zone) / "identity"
             self._authorities.issue(Endpoint(self._node, zone), self._topology, directory)
 
+    def _followed(self) -> list[str]:
+        """Zones of the city that the backup follows itself: acts of decision come by its exchange zone."""
+        return [str(Endpoint(self._node, zone)) for zone in self._settings.zones if zone is not Zone.DECISION]
+
     def settle(self) -> None:
         """The backup follows again, the city captures from its restored business, and everything arrives."""
-        plan: Mapping[str, Any] = self._network.ask(self._backup, "standby.plan", node=self._node)
-        for peer in plan["paused"]:
+        for peer in self._followed():  # paused before the loss, and not by the declaration
             self._network.ask(self._backup, "line.resume", peer=peer, reason=REASON)
         self._change()
         self._network.run()
