@@ -59,6 +59,15 @@ def travel(world: World) -> None:
         world.follow(PRODUCTION, EXCHANGE)
 
 
+def goes_on(world: World, *promotions: Promotion) -> None:
+    """Business goes on after promotions, everything arrives, and all libraries are equal."""
+    submit(world)
+    world.settle()
+    check_rest(world)
+    for promotion in promotions:
+        promotion.end()
+
+
 def way(world: World, caller: OpenZone, holder: OpenZone) -> SimPeer:
     """How one zone reaches another, whoever of them is part of the network now."""
     return SimPeer(caller.me, holder.me, holder=lambda: holder, caller=lambda: caller, weather=world.weather)
@@ -82,11 +91,7 @@ def test_what_only_the_parent_has_comes_back(guarded: MakeWorld) -> None:
 
         found = {zone.zone: zone for zone in promotion.promote()}
         assert found[str(PRODUCTION)].batches > 0
-        submit(world)
-        world.settle()
-
-        check_rest(world)
-        promotion.end()
+        goes_on(world, promotion)
 
 
 @pytest.mark.fault_row(52)
@@ -115,10 +120,7 @@ def test_the_old_holder_is_refused_with_proof_and_steps_down(guarded: MakeWorld)
         assert {mark.stream: mark for mark in old_production.index.streams()} == before
         with pytest.raises(StaleEpochError):
             world.zones[ABOVE].inbound.step(way(world, world.zones[ABOVE], old_exchange))
-        submit(world)
-        world.settle()
-        check_rest(world)
-        promotion.end()
+        goes_on(world, promotion)
 
 
 @pytest.mark.fault_row(52)
@@ -164,11 +166,7 @@ def test_a_province_and_its_city_come_back_from_the_ministry(guarded: MakeWorld)
 
         assert sum(one.passed for one in above.returned if one.peer == MINISTRY) > 0
         assert production.batches > 0
-        submit(world)
-        world.settle()
-        check_rest(world)
-        city.end()
-        province.end()
+        goes_on(world, city, province)
 
 
 def test_a_new_holder_brings_its_grant(guarded: MakeWorld) -> None:
@@ -211,10 +209,7 @@ def test_a_batch_on_its_way_is_not_accepted_after_the_grant(
         assert kept(world, ABOVE, CITY) == before
         assert not province.index.held()
         promotion.promote()
-        submit(world)
-        world.settle()
-        check_rest(world)
-        promotion.end()
+        goes_on(world, promotion)
 
 
 class Granting:
@@ -276,10 +271,7 @@ def test_a_promoted_province_takes_back_what_its_city_has(guarded: MakeWorld) ->
         assert {str(one.peer): one.batches > 0 for one in exchange.returned}[str(EXCHANGE)]
         now = kept(world, ABOVE, PROVINCE)
         assert {stream: now[stream][: len(heads)] for stream, heads in before.items()} == before
-        submit(world)
-        world.settle()
-        check_rest(world)
-        promotion.end()
+        goes_on(world, promotion)
 
 
 def test_what_is_given_up_is_in_the_grant_alone(guarded: MakeWorld) -> None:
@@ -321,11 +313,7 @@ def test_a_node_that_is_promoted_again_knows_its_newest_grant(guarded: MakeWorld
 
         for endpoint in again.zones:
             assert world.zones[endpoint].topology.by_node[CITY].epoch == 3
-        submit(world)
-        world.settle()
-        check_rest(world)
-        first.end()
-        again.end()
+        goes_on(world, first, again)
 
 
 def test_a_copy_that_moved_is_declared_again(guarded: MakeWorld) -> None:
@@ -430,10 +418,7 @@ def test_what_comes_back_damaged_is_not_passed_by(
 
         now = {stream: kept(world, stream.origin, origin.node)[stream] for stream in before}
         assert {stream: now[stream][: len(heads)] for stream, heads in before.items()} == before
-        submit(world)
-        world.settle()
-        check_rest(world)
-        promotion.end()
+        goes_on(world, promotion)
 
 
 KILLS = [
@@ -546,10 +531,7 @@ def test_what_cannot_be_taken_back_stops_a_promotion(guarded: MakeWorld) -> None
 
         path.write_bytes(content)
         promotion.promote()
-        submit(world)
-        world.settle()
-        check_rest(world)
-        promotion.end()
+        goes_on(world, promotion)
 
 
 def test_a_neighbour_that_cannot_give_back_stops_a_promotion(

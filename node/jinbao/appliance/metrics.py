@@ -120,7 +120,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("jinbao_clock_offset_limit_seconds", "gauge", (), "`watch.clock_offset_s`: from when on two clocks differ.", "`watch.clock_offset_s`：超过即为时钟不一致。"),
     Metric("jinbao_task_last_success_timestamp_seconds", "gauge", ("task",), "When scheduled work last went well; the zone's first act if it never did.", "定时任务最近一次成功的时刻；从未成功则为本分区首条流水的时刻。"),
     Metric("jinbao_task_limit_seconds", "gauge", ("task",), "After how long scheduled work is late.", "定时任务超过多久即为逾期。"),
-    Metric("jinbao_standard_outdated", "gauge", ("library",), "1 if the tier above holds another version of the standard, else 0.", "上级持有该标准的其他版本为 1，否则为 0。"),
+    Metric("jinbao_standard_outdated", "gauge", ("library",), "1 if the tier above holds a newer version of the standard, else 0.", "上级持有该标准的更新版本为 1，否则为 0。"),
     Metric("jinbao_certificate_renewal_late_timestamp_seconds", "gauge", (), "When the first certificate of this zone should have been renewed: two thirds of its life.", "本分区最早一张证书应已续期的时刻：有效期的三分之二。"),
     Metric("jinbao_revocation_grace_seconds", "gauge", (), "`limits.revocation_grace_s`: how long a list is believed beyond its date.", "`limits.revocation_grace_s`：吊销列表过期后仍被采信的时长。"),
     Metric("jinbao_disk_warning_limit_seconds", "gauge", (), "`limits.disk_warning_s`: a disk that is full sooner is told of.", "`limits.disk_warning_s`：磁盘将在此时间内写满即预警。"),

@@ -8,19 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    PrivateFormat,
-    load_pem_private_key,
-)
 
-from jinbao.authority.copy_keys import PASSPHRASE_BYTES_MAX
-from jinbao.authority.private_files import check_private, write_private
+from jinbao.authority.signing_keys import create_signing_key, load_signing_key
 from jinbao.model.declarant import encoded
-from jinbao.model.errors import LocalError, SettingsError, UsageError
 
 
 @dataclass(frozen=True)
@@ -40,35 +31,10 @@ class PersonKey:
 
 
 def create_person_key(path: Path, passphrase: bytes) -> PersonKey:
-    """Write a new private key, which is not there yet, under a passphrase; raises UsageError for none or a longer one."""
-    if path.exists():
-        raise LocalError(f"key file {path}", expected="none yet", got="a file", next_step="name another file")
-    if not 0 < len(passphrase) <= PASSPHRASE_BYTES_MAX:
-        raise UsageError(
-            "passphrase", expected=f"1 to {PASSPHRASE_BYTES_MAX} bytes", got=str(len(passphrase))
-        )
-    private = Ed25519PrivateKey.generate()
-    protection = BestAvailableEncryption(passphrase)
-    write_private(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection))
-    return PersonKey(private)
+    """Write a new key, which is not there yet, under that person's passphrase; raises as `create_signing_key`."""
+    return PersonKey(create_signing_key(path, passphrase))
 
 
 def load_person_key(path: Path, passphrase: bytes) -> PersonKey:
-    """Read a private key; raises UsageError for a wrong passphrase or a key under none, SettingsError for no such key."""
-    check_private(path)
-    try:
-        private = load_pem_private_key(path.read_bytes(), passphrase)
-    except TypeError as exc:  # a key that whoever copies the file can use is no person's
-        raise UsageError(
-            f"key file {path}",
-            expected="a key under a passphrase",
-            got="one under none",
-            next_step="jinbao standby key create person",
-        ) from exc
-    except (ValueError, UnsupportedAlgorithm) as exc:
-        raise UsageError(
-            f"key file {path}", expected="a key that the passphrase opens", got="something else"
-        ) from exc
-    if not isinstance(private, Ed25519PrivateKey):
-        raise SettingsError(f"key file {path}", expected="an Ed25519 key", got="another kind")
-    return PersonKey(private)
+    """Read a person's key; raises as `load_signing_key`."""
+    return PersonKey(load_signing_key(path, passphrase, "jinbao standby key create person"))

@@ -12,18 +12,10 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-    load_pem_public_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
-from jinbao.authority.copy_keys import PASSPHRASE_BYTES_MAX
-from jinbao.authority.private_files import check_private, write_private
-from jinbao.model.errors import LocalError, SettingsError, UnprovableError, UsageError
+from jinbao.authority.signing_keys import create_signing_key, load_signing_key, require_none
+from jinbao.model.errors import SettingsError, UnprovableError
 
 
 @dataclass(frozen=True)
@@ -43,35 +35,16 @@ class ReleaseKey:
 
 
 def create_release_key(path: Path, public: Path, passphrase: bytes) -> ReleaseKey:
-    """Write a new key under a passphrase, and its public half beside it; neither is there yet."""
-    for file in (path, public):
-        if file.exists():
-            raise LocalError(
-                f"key file {file}", expected="none yet", got="a file", next_step="name another file"
-            )
-    if not 0 < len(passphrase) <= PASSPHRASE_BYTES_MAX:
-        raise UsageError(
-            "passphrase", expected=f"1 to {PASSPHRASE_BYTES_MAX} bytes", got=str(len(passphrase))
-        )
-    made = ReleaseKey(Ed25519PrivateKey.generate())
-    protection = BestAvailableEncryption(passphrase)
-    write_private(path, made.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection))
+    """Write a new key under a passphrase, and its public half; neither is there yet. Raises as `create_signing_key`."""
+    require_none(public)
+    made = ReleaseKey(create_signing_key(path, passphrase))
     public.write_bytes(made.public_pem)
     return made
 
 
 def load_release_key(path: Path, passphrase: bytes) -> ReleaseKey:
-    """Read a private key; raises UsageError for a wrong passphrase or a key under none, SettingsError for no such key."""
-    check_private(path)
-    try:
-        private = load_pem_private_key(path.read_bytes(), passphrase)
-    except (TypeError, ValueError, UnsupportedAlgorithm) as exc:
-        raise UsageError(
-            f"key file {path}", expected="a key under this passphrase", got="something else"
-        ) from exc
-    if not isinstance(private, Ed25519PrivateKey):
-        raise SettingsError(f"key file {path}", expected="an Ed25519 key", got="another kind")
-    return ReleaseKey(private)
+    """Read a private key; raises as `load_signing_key`."""
+    return ReleaseKey(load_signing_key(path, passphrase, "jinbao bundle key"))
 
 
 def verify_release(public: Path, message: bytes, signature: bytes) -> None:

@@ -433,7 +433,7 @@ class Counter:
     def returned(
         self, caller: Endpoint, marks: Sequence[Mark], limit: int, lane: Lane = Lane.ALL
     ) -> list[SealedBatch]:
-        """As `headers`, of the streams that the caller's own node sealed and sent here (clause 2.9)."""
+        """As `headers`, of what the caller's own node had sent here, or let through (clause 2.9)."""
         heads = [
             h
             for h in self._index.streams()

@@ -63,7 +63,7 @@ class Offer(Protocol):
     def returned(
         self, caller: Endpoint, marks: Sequence[Mark], limit: int, lane: Lane = Lane.ALL
     ) -> list[SealedBatch]:
-        """Batches beyond the marks that the caller's own node sealed (clause 2.9)."""
+        """Batches beyond the marks that had come from the caller's own node, or through it (clause 2.9)."""
         ...
 
     def open_segment(self, caller: Endpoint, stream: StreamId, seq: int, sha256: str) -> Path | None:
