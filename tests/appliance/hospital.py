@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import select
 import shlex
 import shutil
 import signal
@@ -133,12 +135,28 @@ class City:
     def run(self, line: str) -> int:
         """A command as it was printed; ours in this process, the machine's by a shell. Its exit code."""
         if not line.startswith("jinbao "):
-            return subprocess.run(["/bin/sh", "-c", line], check=False, timeout=60).returncode
+            with _ends(line):
+                return subprocess.run(["/bin/sh", "-c", line], check=False, timeout=60).returncode
         try:
             main(shlex.split(line)[1:])
         except SystemExit as ended:
             return int(ended.code or 0)
         raise AssertionError(line)
+
+
+@contextmanager
+def _ends(line: str) -> Iterator[None]:
+    """Where the command kills a process, wait for its end, as a person does before looking again."""
+    killed = re.fullmatch(r"kill (\d+)", line)
+    if killed is None:
+        yield
+        return
+    process = os.pidfd_open(int(killed[1]))
+    try:
+        yield
+        assert select.select([process], [], [], 20)[0], line
+    finally:
+        os.close(process)
 
 
 def well(

@@ -189,11 +189,18 @@ class ReachError(RuntimeError):
 
 _SHUT = [False]
 _HOOKED = [False]
+_REACHING = frozenset({"socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo"})
 
 
-def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+def _audit(
+    event: str,
+    arguments: tuple[Any, ...],
+    shut: list[bool] = _SHUT,
+    reaching: frozenset[str] = _REACHING,
+) -> None:
+    # The hook outlives this module's own names when the interpreter ends, so it holds what it asks.
     del arguments
-    if _SHUT[0] and event in {"socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo"}:
+    if shut[0] and event in reaching:
         raise ReachError(f"drill: expected no {event}, got one")
 
 
