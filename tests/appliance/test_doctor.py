@@ -247,7 +247,11 @@ FAULTS: dict[str, Fault] = {
         "standard", "standard.outdated", r"cp -a \S+/standards \S+/mappings \S+/tiers", _standard
     ),
     "another time zone": Fault(
-        "timezone", "timezone.other", "timedatectl set-timezone Asia/Shanghai", _timezone
+        "timezone",
+        "timezone.other",
+        "timedatectl set-timezone Asia/Shanghai",
+        _timezone,
+        State.WARNING,
     ),
     "a source that is away": Fault("source", "source.silent", "mount -a", _source),
 }

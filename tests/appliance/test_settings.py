@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from jinbao.appliance.network import to_toml
@@ -257,3 +259,26 @@ def test_settings_written_as_toml_are_read_back(file: Path, tmp_path: Path) -> N
     copy.write_text(to_toml(made.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
 
     assert load(copy) == made
+
+
+_KEYS = st.text(min_size=1, max_size=12) | st.sampled_from(["140200/exchange", "a.b", 'a"b', "-", "人"])
+_PLAIN = (
+    st.text(max_size=20)
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
+_TABLES = st.dictionaries(_KEYS, _PLAIN | st.lists(_PLAIN, max_size=3), max_size=3)
+_DEEP = st.dictionaries(_KEYS, _PLAIN | _TABLES | st.lists(_TABLES, max_size=2), max_size=4)
+
+
+@given(
+    st.dictionaries(
+        _KEYS, _PLAIN | st.lists(_PLAIN, max_size=3) | _DEEP | st.lists(_DEEP, max_size=2), max_size=4
+    )
+)
+@example({"line": {"peers": {"140200/exchange": [{"from": "08:00"}]}}})
+@example({"line": {}, "text": "two\nlines\x7f"})
+def test_whatever_is_written_as_toml_reads_back(body: dict[str, Any]) -> None:
+    """A dictionary of settings, whatever its keys and texts hold, is the same once its TOML is read."""
+    assert tomllib.loads(to_toml(body)) == body

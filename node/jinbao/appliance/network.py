@@ -6,7 +6,9 @@ certificate from authorities beside it; a real network is deployed node by node 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +26,8 @@ from jinbao.model.topology import NodeRow, Topology
 from jinbao.model.zone import Border, Endpoint, Tier, Zone
 from jinbao.trust.documents import seal_topology
 from jinbao.trust.encoding import envelope_message
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 TRUST_DOMAIN = "jinbao.demo"
 AUTHORITIES = "authorities"
@@ -195,39 +199,43 @@ def _settings(node: PlannedNode, home: Path, topology: Path, overrides: Mapping[
 
 
 def to_toml(body: Mapping[str, Any]) -> str:
-    """A settings dictionary as TOML: plain keys first, then tables."""
-    lines = [f"{key} = {_value(value)}" for key, value in body.items() if not _is_table(value)]
+    """A settings dictionary as TOML: plain keys first, then tables. What is None is left out: TOML has none."""
+    return "\n".join(_tables(body, ())).strip("\n") + "\n"
+
+
+def _tables(body: Mapping[str, Any], at: tuple[str, ...]) -> Iterator[str]:
+    """Plain keys first: what stands below a table's head belongs to that table."""
     for key, value in body.items():
-        if isinstance(value, Mapping):
-            lines += _table(key, value)
-        elif _is_table(value):
-            for item in value:
-                lines += ["", f"[[{key}]]", *(f"{k} = {_value(v)}" for k, v in item.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _is_table(value: Any) -> bool:
-    return isinstance(value, Mapping) or (
-        isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
-    )
-
-
-def _table(name: str, body: Mapping[str, Any]) -> list[str]:
-    plain = {k: v for k, v in body.items() if not isinstance(v, Mapping)}
-    lines = ["", f"[{name}]", *(f"{k} = {_value(v)}" for k, v in plain.items())] if plain else []
+        if value is not None and not isinstance(value, Mapping) and not _is_tables(value):
+            yield f"{_key(key)} = {_value(value)}"
     for key, value in body.items():
+        name = (*at, _key(key))
         if isinstance(value, Mapping):
-            lines += _table(f"{name}.{key}", value)
-    return lines
+            yield from ("", f"[{'.'.join(name)}]", *_tables(value, name))
+        elif _is_tables(value):
+            for one in value:
+                yield from ("", f"[[{'.'.join(name)}]]", *_tables(one, name))
+
+
+def _is_tables(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, Mapping) for one in value)
+
+
+def _key(key: str) -> str:
+    """As it is where TOML reads it bare, else quoted: `line.peers` names neighbours such as `140200/exchange`."""
+    return key if _BARE_KEY.fullmatch(key) else _text(key)
+
+
+def _text(text: str) -> str:
+    """JSON's escapes are TOML's; only DEL is open there and must be closed here."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return str(value)
-    if isinstance(value, list):
+    if isinstance(value, (bool, int, float)):
+        return json.dumps(value)
+    if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_value(v) for v in value) + "]"
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{k} = {_value(v)}" for k, v in value.items()) + " }"
-    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + " }"
+    return _text(str(value))

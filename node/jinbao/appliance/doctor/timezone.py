@@ -1,4 +1,8 @@
-"""Time zone 时区: this machine's own, by which timers run and logs are read; zones plan by China's in any case."""
+"""Time zone 时区: this machine's own, which zones ask nothing of: calendars and windows are by China's, times are UTC.
+
+What goes by it is others' work: timers of systemd, cron, the times journalctl shows. So another one is a warning. That
+Asia/Shanghai is known at all is needed: without it no calendar can be told.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,11 @@ from jinbao.appliance.doctor.findings import Finding, State, Words
 
 OFFSET = timedelta(hours=8)
 FIX = "timedatectl set-timezone Asia/Shanghai"
+KEPT = Words(
+    "Nothing of a zone depends on it: captures, drills and the line's windows go by Asia/Shanghai, records by UTC. A timer "
+    "of your own written for UTC+8 runs at another hour.",
+    "分区不依赖本机时区：采集、演练与线路时段按 Asia/Shanghai，记录按 UTC。按 UTC+8 编写的自有定时任务会在另一时刻运行。",
+)
 
 
 def look(node: NodeContext) -> Iterator[Finding]:
@@ -28,8 +37,18 @@ def look(node: NodeContext) -> Iterator[Finding]:
     here = node.around.local_offset()
     numbers = {"hours": here.total_seconds() / 3600}
     if here != OFFSET:
-        expected = Words("UTC+8: timers and logs go by it", "UTC+8：定时任务与日志以此为准")
-        yield Finding("timezone.other", State.RED, expected, _hours(here), fix=FIX, numbers=numbers)
+        yield Finding(
+            "timezone.other",
+            State.WARNING,
+            Words(
+                "UTC+8: systemd's timers and journalctl go by it",
+                "UTC+8：systemd 定时任务与 journalctl 以此为准",
+            ),
+            _hours(here),
+            fix=FIX,
+            advice=KEPT,
+            numbers=numbers,
+        )
     else:
         yield Finding("timezone.ok", State.OK, got=_hours(here), numbers=numbers)
 
