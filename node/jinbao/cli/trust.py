@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +111,13 @@ def import_(files: tuple[Path, ...], reason: str, config: Path, zone: str, as_js
 @trust.command(
     name="seal",
     help=t(
-        "Seal a topology written in TOML by the exchange zone of this node, which is its root, for all others to believe.",
-        "由本节点（根节点）交换区签封以 TOML 书写的网络拓扑，供其他节点采信。",
+        "Seal a topology written in TOML by the exchange zone of this node, which is its root, for all others to believe. "
+        "The zone judges it by the one in force and records who sealed it and why; before its first start its keys seal, "
+        "and nothing is recorded.",
+        "由本节点（根节点）交换区签封以 TOML 书写的网络拓扑，供其他节点采信。分区依现行拓扑审核，并记录何人因何签封；"
+        "首次启动前直接以其密钥签封，不作记录。",
     ),
-    epilog="jinbao trust seal topology.toml --out topology.sealed --config 100000/node.toml",
+    epilog="jinbao trust seal topology.toml --out topology.sealed --reason 'city 140300 joins'",
 )
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
@@ -122,22 +126,63 @@ def import_(files: tuple[Path, ...], reason: str, config: Path, zone: str, as_js
     type=click.Path(path_type=Path, dir_okay=False),
     help=t("where the sealed topology is written", "写入已签封拓扑的文件"),
 )
+@click.option(
+    "--reason",
+    default="",
+    help=t(
+        "why; recorded in the audit trail, needed from the zone's first start on",
+        "原因，记入审计日志；分区首次启动后必填",
+    ),
+)
 @config_option
 @json_option
-def seal_topology(file: Path, out: Path, config: Path, as_json: bool) -> None:
-    """With the keys of the zone, whether it runs or not; `jinbao trust import` hands a new version out."""
+def seal_topology(file: Path, out: Path, reason: str, config: Path, as_json: bool) -> None:
+    """Asked of the zone, whether it runs or not; by its keys only before there is a journal to record it in."""
     from datetime import UTC, datetime
 
     from jinbao.appliance.settings import load
-    from jinbao.appliance.topology_file import seal_file
+    from jinbao.appliance.topology_file import read_text, seal_first, write_sealed
+    from jinbao.appliance.topology_sealing import is_founded
 
-    topology = seal_file(load(config), file, out, datetime.now(UTC))
-    nodes = [row.node for row in topology.rows]
+    settings = load(config)
+    text = read_text(file)
+    recorded = is_founded(settings)
+    if recorded:
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        found = ask(
+            config,
+            str(Zone.EXCHANGE),
+            "trust.seal",
+            name=file.name[:200],
+            content=text,
+            sha256=digest,
+            reason=reason,
+        )
+        content = base64.b64decode(found.pop("content"))
+        version, nodes = found["version"], found["nodes"]
+    else:
+        topology, content = seal_first(settings, file, datetime.now(UTC))
+        version, nodes = topology.version, [row.node for row in topology.rows]
+    write_sealed(out, content)
     if as_json:
-        show.as_json({"version": topology.version, "nodes": nodes, "file": str(out)})
+        show.as_json({"version": version, "nodes": nodes, "file": str(out), "recorded": recorded})
         return
     text = t(
         "topology version {version}: {count} nodes, sealed in {out}",
         "拓扑版本 {version}：{count} 个节点，已签封于 {out}",
     )
-    show.result(text.format(version=topology.version, count=len(nodes), out=out))
+    show.result(text.format(version=version, count=len(nodes), out=out))
+    if recorded:
+        show.result(
+            t(
+                "hand it out: jinbao trust import {out} --reason …",
+                "请分发：jinbao trust import {out} --reason …",
+            ).format(out=out)
+        )
+    else:
+        show.result(
+            t(
+                "by the zone's keys, before its first start: in no audit trail; its journal begins with this topology",
+                "首次启动前以分区密钥签封：未记入审计日志；其流水自此拓扑开始",
+            )
+        )

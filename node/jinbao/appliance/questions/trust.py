@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from pydantic import Field
 
+from jinbao.appliance import topology_sealing
 from jinbao.appliance.questions.registry import Asked, Body, Reasoned, question
 from jinbao.appliance.questions.status import NoArguments
 from jinbao.appliance.trust_drop import read_documents
@@ -26,6 +29,14 @@ class OneFile(Reasoned):
 
     name: str
     content: str
+
+
+class OneTopology(Reasoned):
+    """A topology in TOML with its file's name, its SHA-256 (hex), which the trail names, and why."""
+
+    name: str = Field(max_length=200)
+    content: str = Field(max_length=1 << 20)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 @question("trust.list", arguments=NoArguments)
@@ -98,6 +109,21 @@ def import_(asked: Asked, arguments: OneFile) -> Body:
         "file": arguments.name[:200],
         "documents": [{"kind": str(d.kind), "name": d.name, "number": d.number} for d in documents],
         "learned": is_news,
+    }
+
+
+@question("trust.seal", kind="act", changes=True, role=Role.SECURITY, arguments=OneTopology)
+def seal(asked: Asked, arguments: OneTopology) -> Body:
+    """Seal a newer topology written in TOML by this zone, the root's exchange zone; it is handed out by `trust.import`."""
+    held = sha256(arguments.content.encode()).hexdigest()
+    if held != arguments.sha256:  # what the trail names must be what is sealed
+        raise UsageError("trust.seal: sha256", expected=f"that of the content, {held}", got=arguments.sha256)
+    topology, body = topology_sealing.seal(asked.zone, arguments.content, arguments.name)
+    return {
+        "version": topology.version,
+        "made_at": topology.made_at,
+        "nodes": [row.node for row in topology.rows],
+        "content": _base64(body),
     }
 
 
