@@ -259,7 +259,7 @@ FINDINGS: Mapping[str, Told] = {
     "certificate.unproved": Told(_strangers_anchors, ENROL),
     "certificate.late": Told(
         lambda ward: setattr(ward, "around", well(timedelta(days=10))),
-        r"jinbao enrol --renew --zone exchange --config \S+",
+        r"jinbao enrol --renew --reason 'certificate late' --zone exchange --config \S+",
         State.WARNING,
     ),
     "topology.tier": Told(lambda ward: ward.change(tier=Tier.CITY), EDIT),

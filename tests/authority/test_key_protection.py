@@ -17,6 +17,7 @@ from jinbao.authority.identity_files import (
     lock_keys,
     write_generation,
 )
+from jinbao.authority.joining import PENDING, renew_request, waiting
 from jinbao.authority.key_protection import CREDENTIAL, DIRECTORY
 from jinbao.model.errors import SettingsError
 
@@ -100,3 +101,22 @@ def test_an_empty_credential_is_told(identity: Path, tmp_path: Path, monkeypatch
 
     with pytest.raises(SettingsError, match="a passphrase on its first line"):
         lock_keys(identity)
+
+
+def test_keys_that_wait_are_locked_and_a_lost_passphrase_does_not_keep_a_token_out(
+    home: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys made for a renewal wait under the passphrase; whoever lost it enrols anew with a token all the same."""
+    held = home.enrolled()
+    place = home.zone("city")
+    hand(monkeypatch, tmp_path / "credentials", "a long one")
+    renew_request(held, place)
+    assert [key[: len(LOCKED)] for key in keys(place / PENDING)] == [LOCKED, LOCKED]
+    assert waiting(place) is not None
+
+    monkeypatch.delenv(DIRECTORY)
+    with pytest.raises(SettingsError, match="expected its passphrase"):
+        waiting(place)
+    again = home.enrolled()
+
+    assert again.chain != held.chain

@@ -248,3 +248,36 @@ def test_the_collection_is_built_and_installed_from_its_file(controller: Control
     assert installed.returncode == 0, installed.stdout
     roles = tmp_path / "there" / "ansible_collections" / "jinbao" / "node" / "roles"
     assert {path.name for path in roles.iterdir()} == {"node", "ca", "database", "standby", "monitoring"}
+
+
+WHO_ASKS: dict[str, tuple[dict[str, object], list[str], dict[str, str]]] = {
+    "roles are not apart": ({}, ["exchange"], {"exchange": "jinbao-exchange", "decision": "jinbao-decision"}),
+    "roles are apart": (
+        {"security": ["@staff", "li_sec"]},
+        ["exchange"],
+        {"exchange": "li_sec", "decision": "jinbao-decision"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("roles", "running", "asked_by"), WHO_ASKS.values(), ids=WHO_ASKS)
+def test_a_running_zone_is_asked_to_renew_by_who_may(
+    controller: Controller, roles: dict[str, object], running: list[str], asked_by: dict[str, str]
+) -> None:
+    """With roles apart a running zone is asked by an account of `security`, a stopped one opened by its own."""
+    tasks = yaml.safe_load(
+        (COLLECTION / "roles" / "node" / "tasks" / "renew.yml").read_text(encoding="utf-8")
+    )
+    named = next(task for task in tasks if task["name"] == "Name who asks")
+    variables: dict[str, object] = {
+        "node_zones": list(asked_by),
+        "node_running": [f"jinbao-{zone}.service" for zone in running],
+        "node_settings": {"roles": roles},
+        "wanted": asked_by,
+    }
+
+    ran = controller.play(
+        named, {"ansible.builtin.assert": {"that": "node_asked_by == wanted"}}, variables=variables
+    )
+
+    assert ran.returncode == 0, ran.stdout

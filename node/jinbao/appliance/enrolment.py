@@ -16,12 +16,13 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from jinbao.appliance.admin_client import is_running
 from jinbao.appliance.settings import Settings
-from jinbao.appliance.zone_lock import require_owner
+from jinbao.appliance.zone_lock import Purpose, holder, require_owner
 from jinbao.authority import joining
 from jinbao.authority.authority import Authority
 from jinbao.authority.enrolling import Enrolling
-from jinbao.authority.identity_files import ANCHORS, load_identity
+from jinbao.authority.identity_files import ANCHORS, ZoneIdentity, load_identity
 from jinbao.authority.private_files import write_private
 from jinbao.authority.profile import enrolment_host
 from jinbao.authority.renewal import Renewal, standing
@@ -34,6 +35,7 @@ from jinbao.model.zone import Zone
 from jinbao.trust.book import TrustBook
 from jinbao.trust.documents import open_topology
 from jinbao.trust.encoding import decode_envelope
+from jinbao.trust.identity import parse_identity
 
 Now = Callable[[], datetime]
 
@@ -140,6 +142,27 @@ def serve(
 
 
 # A node
+
+
+def is_served(settings: Settings, zone: Zone) -> bool:
+    """Whether a zone's process has it open, or is opening it: it is asked then, and nothing of it touched beside it."""
+    if is_running(settings, zone):
+        return True
+    directory = settings.directory(zone)
+    require_owner(directory)
+    held = holder(directory)
+    return held is not None and held.purpose == Purpose.SERVE
+
+
+def facts(zone: Zone, identity: ZoneIdentity) -> dict[str, str]:
+    """What a zone has, as commands and questions say it: name, end and place of its certificates."""
+    leaf = identity.chain[0]
+    return {
+        "zone": str(zone),
+        "identity": parse_identity(leaf).uri,
+        "until": f"{leaf.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+        "directory": str(identity.directory),
+    }
 
 
 def identity_directories(settings: Settings, zones: Sequence[Zone]) -> dict[Zone, Path]:

@@ -58,7 +58,9 @@ class Renewing:
                     "in force until then", f"jinbao enrol --renew --zone {zone.me.zone} --request FILE"
                 )
             return False
-        enrolment.renew(zone.me.zone, zone.settings.directory(zone.me.zone) / "identity", zone.ports.now())
+        directory = zone.settings.directory(zone.me.zone) / "identity"
+        with zone.trust.renewal:
+            enrolment.renew(zone.me.zone, directory, zone.ports.now())
         return True
 
     def _late(self, got: str, next_step: str) -> LocalError:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from jinbao.authority.identity_files import ZoneIdentity, load_identity, marker
+from jinbao.authority.identity_files import ZoneIdentity, load_identity, lock_keys, marker
 from jinbao.flow.ports import Ledger, Observer
 from jinbao.link.standing import STAPLED_MAX, Standing
 from jinbao.model import acts
@@ -88,6 +88,8 @@ class TrustKeeper:
         """Read what lies on disk; raises SettingsError or IdentityError."""
         self._me, self._directory, self._now, self._grace = me, directory, now, grace
         self._lock = threading.Lock()
+        self.renewal = threading.Lock()
+        """Held by whoever asks for new certificates: of two at once, one would take the keys that wait from the other."""
         self._identity = load(directory)
         self._marker = marker(directory)
         self._book = self._folded([])
@@ -331,6 +333,8 @@ class TrustKeeper:
         found = marker(self._directory)
         if found == self._marker:
             return False
+        if lock_keys(self._directory):  # laid down by a command that had no passphrase
+            found = marker(self._directory)
         identity = load_identity(self._directory)
         with self._lock:
             self._identity, self._marker = identity, found

@@ -38,6 +38,7 @@ from jinbao.authority.identity_files import (
     ZoneIdentity,
     write_generation,
 )
+from jinbao.authority.key_protection import locked, unlocked
 from jinbao.authority.private_files import make_private, sync_directory, write_private
 from jinbao.authority.profile import authority_uri, leaf_names, leaf_subject
 from jinbao.authority.signer import KeySigner, PrivateKey
@@ -90,16 +91,16 @@ def private_pem(key: PrivateKey) -> bytes:
 
 def begin(directory: Path, context: Context) -> Waiting:
     """Keys for a zone's identity directory: those that wait for the same reason, else new ones, durable."""
-    held = waiting(directory)
-    if held is not None and held.context.via == context.via:
-        return held
+    place = directory / PENDING
+    if place.is_dir() and _context_in(place).via == context.via:
+        return _waiting_in(place)
     made = Waiting(context, ec.generate_private_key(ec.SECP256R1()), ed25519.Ed25519PrivateKey.generate())
     make_private(directory)
     temporary = directory / f".{PENDING}.new"
     shutil.rmtree(temporary, ignore_errors=True)
     make_private(temporary)
-    write_private(temporary / KEY, private_pem(made.line))
-    write_private(temporary / SEAL_KEY, private_pem(made.seal))
+    write_private(temporary / KEY, locked(private_pem(made.line)))
+    write_private(temporary / SEAL_KEY, locked(private_pem(made.seal)))
     write_private(temporary / CONTEXT, json.dumps(_written(context), indent=1).encode())
     shutil.rmtree(directory / PENDING, ignore_errors=True)
     temporary.rename(directory / PENDING)
@@ -110,22 +111,38 @@ def begin(directory: Path, context: Context) -> Waiting:
 def waiting(directory: Path) -> Waiting | None:
     """The keys that wait in a zone's identity directory, if any do."""
     place = directory / PENDING
-    if not place.is_dir():
-        return None
+    return _waiting_in(place) if place.is_dir() else None
+
+
+def _waiting_in(place: Path) -> Waiting:
+    context = _context_in(place)
     try:
-        line = load_pem_private_key((place / KEY).read_bytes(), password=None)
-        seal = load_pem_private_key((place / SEAL_KEY).read_bytes(), password=None)
-        context = _context(json.loads((place / CONTEXT).read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise SettingsError(
-            f"directory {place}",
-            expected="keys that wait for their certificates",
-            got=type(exc).__name__,
-            next_step="remove it and ask again",
-        ) from exc
+        line, seal = (
+            load_pem_private_key(unlocked((place / name).read_bytes(), place / name), password=None)
+            for name in (KEY, SEAL_KEY)
+        )
+    except (OSError, ValueError, TypeError) as exc:
+        raise _unreadable(place, exc) from exc
     assert isinstance(line, ec.EllipticCurvePrivateKey)
     assert isinstance(seal, ed25519.Ed25519PrivateKey)
     return Waiting(context, line, seal)
+
+
+def _context_in(place: Path) -> Context:
+    """Why the keys of a directory wait; read before the keys, which a lost passphrase may keep closed."""
+    try:
+        return _context(json.loads((place / CONTEXT).read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise _unreadable(place, exc) from exc
+
+
+def _unreadable(place: Path, exc: Exception) -> SettingsError:
+    return SettingsError(
+        f"directory {place}",
+        expected="keys that wait for their certificates",
+        got=type(exc).__name__,
+        next_step="remove it and ask again",
+    )
 
 
 def _written(context: Context) -> dict[str, Any]:

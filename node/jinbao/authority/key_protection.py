@@ -2,7 +2,8 @@
 
 It is the credential `identity-passphrase` (systemd.exec(5), LoadCredential=): a file of root's, shown to the one
 service and to nobody else. Whoever takes a zone's directory then has no key. Without it keys are plain PEM, 0600.
-Keys in memory, and those that wait for an answer of the authority, are not what this is about.
+Keys that wait for an answer of the authority lie under it too, if whoever made them had it; keys in memory are not what
+this is about.
 """
 
 from __future__ import annotations

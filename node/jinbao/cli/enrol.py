@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -46,6 +48,11 @@ _PATH = click.Path(path_type=Path)
     default="",
     help=t("renew at this HOST:PORT instead of where it enrolled", "续期地址，缺省为入网地址"),
 )
+@click.option(
+    "--reason",
+    default="",
+    help=t("why; a running zone records it, and needs it", "原因；运行中的分区予以记录，必填"),
+)
 @json_option
 def enrol(
     config: Path,
@@ -55,9 +62,10 @@ def enrol(
     install: Path | None,
     zone: str,
     address: str,
+    reason: str,
     as_json: bool,
 ) -> None:
-    """One of: token, renew, install."""
+    """One of: token, renew, install. A running zone renews and installs itself; by files where it is stopped."""
     from jinbao.appliance.settings import load
     from jinbao.model.errors import UsageError
     from jinbao.model.zone import Zone
@@ -69,33 +77,30 @@ def enrol(
     if chosen:
         settings.endpoint(chosen)
     if install:
-        _say(_installed(settings, install, chosen), as_json)
+        _say(_installed(settings, install, chosen, reason), as_json)
     elif token:
         _with_token(settings, token, request, chosen, as_json=as_json)
     else:
-        _renewed(settings, request, chosen, address, as_json=as_json)
+        _renewed(settings, request, chosen, _Wanted(address, reason), as_json=as_json)
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _say(places: dict[Zone, Path], as_json: bool) -> None:
-    """What every zone now has."""
-    from jinbao.authority.identity_files import load_identity
-    from jinbao.trust.identity import parse_identity
+Rows = list[dict[str, Any]]
 
-    rows: list[dict[str, Any]] = []
-    for zone, place in places.items():
-        leaf = load_identity(place.parent).chain[0]
-        rows.append(
-            {
-                "zone": zone,
-                "identity": parse_identity(leaf).uri,
-                "until": f"{leaf.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
-                "directory": str(place),
-            }
-        )
+
+def _rows(places: Mapping[Zone, Path]) -> Rows:
+    """What every zone now has, read back from its files."""
+    from jinbao.appliance.enrolment import facts
+    from jinbao.authority.identity_files import load_identity
+
+    return [dict(facts(zone, load_identity(place.parent))) for zone, place in places.items()]
+
+
+def _say(rows: Rows, as_json: bool) -> None:
+    """What every zone now has."""
     if as_json:
         show.as_json({"zones": rows})
         return
@@ -136,40 +141,76 @@ def _with_token(
         asked = joining.enrol_request(token, directories)
         _written(request, wire.EnrolmentFile(enrol=asked).SerializeToString(), as_json)
     else:
-        _say(enrolment.enrol(token, directories, _now()), as_json)
+        _say(_rows(enrolment.enrol(token, directories, _now())), as_json)
 
 
-def _installed(settings: Settings, file: Path, zone: Zone | None) -> dict[Zone, Path]:
-    from jinbao.appliance import enrolment
+def _installed(settings: Settings, file: Path, zone: Zone | None, reason: str) -> Rows:
+    """Install an answer: each running zone does it itself, the files of the others are written here."""
+    from jinbao.appliance import admin_client, enrolment
     from jinbao.authority import joining
 
+    content = file.read_bytes()
+    answer = joining.response_of(content)
     zones = [zone] if zone else list(settings.zones)
+    served = [one for one in zones if enrolment.is_served(settings, one)]
+    given = {"content": base64.b64encode(content).decode("ascii"), "reason": reason}
+    answered = {one.zone for one in answer.zones}
+    rows = [
+        admin_client.ask(settings, one, "trust.install", given)
+        for one in served
+        if zone or one.value in answered
+    ]
+    stopped = [one for one in zones if one not in served]
+    if rows and not stopped:
+        return rows
     waiting = {
         one: place
-        for one, place in enrolment.identity_directories(settings, zones).items()
+        for one, place in enrolment.identity_directories(settings, stopped).items()
         if zone or joining.waiting(place) is not None
     }
-    return joining.install(waiting, joining.response_of(file.read_bytes()), _now())
+    if rows and not waiting:
+        return rows
+    return rows + _rows(joining.install(waiting, answer, _now()))
+
+
+class _Wanted(NamedTuple):
+    """How a renewal is asked for."""
+
+    address: str
+    reason: str
 
 
 def _renewed(
-    settings: Settings, request: Path | None, zone: Zone | None, address: str, *, as_json: bool
+    settings: Settings, request: Path | None, zone: Zone | None, wanted: _Wanted, *, as_json: bool
 ) -> None:
-    from jinbao.appliance import enrolment
+    from jinbao.appliance import admin_client, enrolment
+    from jinbao.model.errors import UsageError
+
+    if request:
+        if not zone:
+            raise UsageError("renewal by file", expected="--zone: one request per zone", got="none")
+        _written(request, _request_of(settings, zone, wanted.reason), as_json)
+        return
+    rows: Rows = []
+    for one in [zone] if zone else list(settings.zones):
+        if enrolment.is_served(settings, one):
+            rows.append(admin_client.ask(settings, one, "trust.renew", wanted._asdict()))
+        else:
+            [(_, directory)] = enrolment.identity_directories(settings, [one]).items()
+            rows += _rows(enrolment.renew(one, directory, _now(), wanted.address))
+    _say(rows, as_json)
+
+
+def _request_of(settings: Settings, zone: Zone, reason: str) -> bytes:
+    """A zone's request for new certificates, as a file holds it: made by the zone itself while it runs."""
+    from jinbao.appliance import admin_client, enrolment
     from jinbao.authority import joining
     from jinbao.authority.identity_files import load_identity
-    from jinbao.model.errors import UsageError
     from jinbao.wire.gen.jinbao.wire.v1 import enrolment_pb2 as wire
 
-    if request and not zone:
-        raise UsageError("renewal by file", expected="--zone: one request per zone", got="none")
-    directories = enrolment.identity_directories(settings, [zone] if zone else list(settings.zones))
-    if request:
-        [(_, directory)] = directories.items()
-        asked = joining.renew_request(load_identity(directory), directory)
-        _written(request, wire.EnrolmentFile(renew=asked).SerializeToString(), as_json)
-        return
-    places: dict[Zone, Path] = {}
-    for one, directory in directories.items():
-        places |= enrolment.renew(one, directory, _now(), address)
-    _say(places, as_json)
+    if enrolment.is_served(settings, zone):
+        found = admin_client.ask(settings, zone, "trust.request", {"reason": reason})
+        return base64.b64decode(found["content"])
+    [(_, directory)] = enrolment.identity_directories(settings, [zone]).items()
+    asked = joining.renew_request(load_identity(directory), directory)
+    return wire.EnrolmentFile(renew=asked).SerializeToString()

@@ -81,7 +81,7 @@ def _judged(zone: ZoneContext, use: Use, chain: Sequence[x509.Certificate]) -> F
     if found is None and where is Renewal.ALARM:
         expected = Words("renewed in the first two thirds of its life", "在有效期前三分之二内续期")
         got = Words(f"ends {until}", f"{until} 到期")
-        fix = zone.command("enrol --renew")
+        fix = zone.command("enrol --renew --reason 'certificate late'")
         return Finding("certificate.late", State.WARNING, expected, got, str(use), fix, numbers=numbers)
     good = Words(f"until {until}, chain whole", f"有效至 {until}，证书链完整")
     return found or Finding("certificate.ok", State.OK, got=good, thing=str(use), numbers=numbers)

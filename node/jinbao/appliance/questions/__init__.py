@@ -15,6 +15,7 @@ from jinbao.appliance.questions import plan as plan
 from jinbao.appliance.questions import promotion as promotion
 from jinbao.appliance.questions import proof as proof
 from jinbao.appliance.questions import quarantine as quarantine
+from jinbao.appliance.questions import renewal as renewal
 from jinbao.appliance.questions import report as report
 from jinbao.appliance.questions import standby as standby
 from jinbao.appliance.questions import status as status
