@@ -15,10 +15,12 @@ import pytest
 from tests.cli.conftest import Say
 from tests.cli.harness import LOCALES, command, environment
 from tests.conftest import Golden
+from tests.house.tree import ROOT
 
 from jinbao.appliance.loopback import free_port
 from jinbao.authority.identity_files import load_identity
 from jinbao.authority.joining import response_of
+from jinbao.authority.key_protection import AUTHORITY_CREDENTIAL
 
 NODE = """
 node = "100000"
@@ -161,6 +163,37 @@ def test_a_node_enrols_and_renews_at_a_process(place: Path, say: Say) -> None:
     assert serving.returncode == 0
     events = [json.loads(line)["event"] for line in log.decode().splitlines()]
     assert events == ["enrolment_started", "zone_enrolled", "zone_renewed", "enrolment_stopped"]
+
+
+def test_the_units_command_serves_before_there_is_a_topology(place: Path, say: Say) -> None:
+    """What an authority's unit starts opens its key by the credential, and enrols the ministry while no topology is."""
+    for line in (WALK[0], f"{WALK[1]} --passphrase-file pass"):
+        assert say(*line.split()).code == 0
+    address, credentials = f"127.0.0.1:{free_port()}", place / "credentials"
+    credentials.mkdir()
+    (credentials / AUTHORITY_CREDENTIAL).write_bytes((place / "pass").read_bytes())
+    unit = (ROOT / "units" / "jinbao-ca.service").read_text(encoding="utf-8")
+    [start] = re.findall(r"^ExecStart=\S+ (.*)$", unit, re.MULTILINE)
+    words = start.replace("${LISTEN}", address).replace("/var/lib/jinbao-ca/authority", "m")
+    serving = subprocess.Popen(
+        command(*words.replace("/var/lib/jinbao-ca", str(place)).split()),
+        env=environment(LC_ALL="C.UTF-8", CREDENTIALS_DIRECTORY=str(credentials)),
+        cwd=place,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        until_it_listens(address)
+        token = ["--node", "100000", "--address", address, "--out", "t", "--passphrase-file", "pass"]
+        assert say("ca", "token", "m", *token).code == 0
+        enrolled = say("enrol", "--token", "t", "--config", "node.toml")
+    finally:
+        serving.send_signal(signal.SIGTERM)
+        _, log = serving.communicate(timeout=20)
+
+    assert (enrolled.code, serving.returncode) == (0, 0), (enrolled, log)
+    events = [json.loads(line)["event"] for line in log.decode().splitlines()]
+    assert events == ["topology_awaited", "enrolment_started", "zone_enrolled", "enrolment_stopped"]
+    assert (place / "trust.pem").is_file()
 
 
 def until_it_listens(address: str) -> None:

@@ -20,6 +20,11 @@ OWN = re.compile(
 )
 """What one zone's unit says and another's does not: which groups and borders it has."""
 
+HARD = re.compile(
+    r"(NoNew|Capab|Ambient|Protect|Private|Restrict(Addr|Name|Real|SUID)|Lock|Memory|RemoveIPC|Keyring|Device|System|Limit|UMask)"
+)
+"""What a unit forbids its service."""
+
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
     """A program's end and all it said."""
@@ -29,9 +34,9 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parts
-@pytest.mark.parametrize("zone", ZONES)
-def test_a_zone_is_exposed_no_more_than_it_must_be(zone: str) -> None:
-    """`systemd-analyze security` finds each zone's service at 1.5 of 10 at most."""
+@pytest.mark.parametrize("zone", [*ZONES, "ca"])
+def test_a_service_is_exposed_no_more_than_it_must_be(zone: str) -> None:
+    """`systemd-analyze security` finds each service, of a zone and of an authority, at 1.5 of 10 at most."""
     command = ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE_MAX}", "--no-pager"]
 
     judged = run(*command, str(UNITS / f"jinbao-{zone}.service"))
@@ -69,3 +74,41 @@ def test_no_zone_names_anothers_credential() -> None:
         handed = re.findall(r"^LoadCredential=[^:]+:(\S+)$", text, re.MULTILINE)
         assert handed
         assert all(name.startswith(f"jinbao-{zone}.") for name in handed)
+
+
+def test_an_authority_is_hardened_as_zones_are() -> None:
+    """Beside what a zone is watched by and reads, the authority's service forbids itself whatever a zone's does."""
+    zone, authority = (
+        {
+            line
+            for line in (UNITS / f"jinbao-{name}.service").read_text(encoding="utf-8").splitlines()
+            if HARD.match(line)
+        }
+        for name in ("exchange", "ca")
+    )
+
+    assert zone <= authority
+    assert len(zone) > 20
+
+
+def test_an_authority_is_told_no_secret_in_words() -> None:
+    """Its passphrase is a credential, in neither an argument nor the environment; where it listens alone is a variable."""
+    lines = (UNITS / "jinbao-ca.service").read_text(encoding="utf-8").splitlines()
+    [start] = [line for line in lines if line.startswith("ExecStart=")]
+
+    assert "passphrase" not in start
+    assert re.findall(r"\$\{?(\w+)", start) == ["LISTEN"]
+    assert not [line for line in lines if line.startswith("Environment") and "pass" in line.lower()]
+    assert "LoadCredential=authority-passphrase:/etc/jinbao-ca/passphrase" in lines
+
+
+def test_every_account_and_directory_of_a_service_is_made() -> None:
+    """Whoever a unit runs as is an account of the release, with its directory of state."""
+    accounts = (UNITS / "sysusers.d" / "jinbao.conf").read_text(encoding="utf-8")
+    places = (UNITS / "tmpfiles.d" / "jinbao.conf").read_text(encoding="utf-8")
+    for unit in UNITS.glob("*.service"):
+        text = unit.read_text(encoding="utf-8")
+        [user] = re.findall(r"^User=(\S+)$", text, re.MULTILINE)
+        [state] = re.findall(r"^StateDirectory=(\S+)$", text, re.MULTILINE)
+        assert re.search(rf"^u {user} ", accounts, re.MULTILINE), user
+        assert re.search(rf"^d /var/lib/{state} +0700 {user} ", places, re.MULTILINE), state

@@ -119,14 +119,20 @@ def publish(authority: Authority, path: Path) -> bool:
 def serve(
     authority: Authority, address: str, topology_file: Path | None, now: Now, published: Path | None = None
 ) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code. New lists are laid down at `published`."""
+    """Serve until SIGTERM or SIGINT; returns the exit code. New lists are laid down at `published`.
+
+    A topology file that is not there yet is waited for: founding tokens alone are answered until it is.
+    """
     stopped = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stopped.set())
 
     def topology() -> Topology | None:
-        return read_topology(topology_file, authority, now()) if topology_file else None
+        is_there = topology_file is not None and topology_file.exists()
+        return read_topology(topology_file, authority, now()) if topology_file and is_there else None
 
+    if topology() is None and topology_file is not None:
+        structlog.get_logger().warning("topology_awaited", file=str(topology_file))
     service = EnrolmentService(authority, address, topology=topology, now=now)
     service.start()
     try:

@@ -23,6 +23,9 @@ from jinbao.model.errors import SettingsError
 
 DIRECTORY = "CREDENTIALS_DIRECTORY"
 CREDENTIAL = "identity-passphrase"
+AUTHORITY_CREDENTIAL = "authority-passphrase"
+"""What opens the key of an issuing authority that is a service of its own."""
+
 _LOCKED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 
 
@@ -33,9 +36,9 @@ def credential(name: str) -> Path | None:
     return path if directory and path.is_file() else None
 
 
-def passphrase() -> bytes:
-    """The passphrase of this zone's keys; empty where there is none. Raises SettingsError for one that cannot be read."""
-    path = credential(CREDENTIAL)
+def passphrase(name: str = CREDENTIAL) -> bytes:
+    """The passphrase this service was handed; empty where there is none. Raises SettingsError for one it cannot read."""
+    path = credential(name)
     if path is None:
         return b""
     try:

@@ -413,5 +413,4 @@ def serve(
 
     configure_logging()
     authority = opened(directory, passphrase_file)
-    topology_of(topology, authority)
     ctx.exit(serve_authority(authority, listen, topology, now, publish))

@@ -50,12 +50,14 @@ def out_option(help_en: str, help_zh: str) -> Callable[[F], F]:
 
 
 def opened(directory: Path, passphrase_file: Path | None) -> Authority:
-    """The authority of a directory that was founded."""
+    """The authority of a directory that was founded; without a file, by the passphrase its service was handed, if any."""
     from jinbao.authority.authority import Authority
+    from jinbao.authority.key_protection import AUTHORITY_CREDENTIAL, passphrase
     from jinbao.authority.private_files import read_secret
     from jinbao.model.errors import UsageError
 
-    authority = Authority.at(directory, read_secret(passphrase_file) if passphrase_file else b"")
+    secret = read_secret(passphrase_file) if passphrase_file else passphrase(AUTHORITY_CREDENTIAL)
+    authority = Authority.at(directory, secret)
     if not (directory / "ledger.jsonl").exists():
         raise UsageError(
             f"directory {directory}", expected="an authority", got="none", next_step="jinbao ca init"
