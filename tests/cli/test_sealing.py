@@ -17,8 +17,9 @@ from tests.link.zones import SETTINGS, serving
 
 from jinbao.appliance.admin_client import ask
 from jinbao.appliance.assembly import open_zone
-from jinbao.appliance.network import DEMO_NODES, make_network, to_toml
+from jinbao.appliance.network import AUTHORITIES, DEMO_NODES, make_network, to_toml
 from jinbao.appliance.settings import Settings
+from jinbao.authority import granting
 from jinbao.authority.demo import DemoAuthorities
 from jinbao.authority.identity_files import load_identity
 from jinbao.authority.trust_files import write_trust
@@ -62,6 +63,14 @@ class Root:
         """The command, its answer as JSON."""
         config = str(self.directory / node / "node.toml")
         return ["trust", "seal", str(file), "--out", str(self.out), "--config", config, "--json", *more]
+
+    def authorities(self) -> DemoAuthorities:
+        """Those of the network."""
+        directory = self.directory / AUTHORITIES
+        found = DemoAuthorities(directory=directory)
+        for folder in sorted(directory.iterdir()):
+            found.authority(folder.name, self.topology.trust_domain)
+        return found
 
     @property
     def out(self) -> Path:
@@ -232,10 +241,7 @@ def test_only_the_root_seals(founded: Root, say: Say) -> None:
 
 def test_a_seal_nobody_would_believe_is_not_made(founded: Root, say: Say) -> None:
     """A zone whose own certificate was taken back finds that before anybody else does."""
-    directory = founded.directory / "authorities"
-    authorities = DemoAuthorities(directory=directory)
-    for folder in sorted(directory.iterdir()):
-        authorities.authority(folder.name, founded.topology.trust_domain)
+    authorities = founded.authorities()
     authorities.revoke(Endpoint(MINISTRY, Zone.EXCHANGE), founded.topology, "superseded")
     trust = founded.directory / "trust.pem"
     trust.write_bytes(write_trust(authorities.documents()))
@@ -247,3 +253,21 @@ def test_a_seal_nobody_would_believe_is_not_made(founded: Root, say: Say) -> Non
     assert said.code != 0
     assert "revoked" in said.err
     assert not founded.out.exists()
+
+
+def test_the_ministrys_new_holder_seals_that_it_is_one(founded: Root, say: Say) -> None:
+    """With an identity of the next epoch and the former holder's journal, the ministry seals its own new epoch alone."""
+    authorities, ministry = founded.authorities(), Endpoint(MINISTRY, Zone.EXCHANGE)
+    authority = authorities.authority(MINISTRY, founded.topology.trust_domain)
+    granting.succeed(authority, 2, authorities.now, founded.topology)
+    authorities.issue(
+        ministry, founded.topology, founded.settings[MINISTRY].directory(Zone.EXCHANGE) / "identity"
+    )
+
+    old = say(*founded.command(founded.written(), "--reason", "a test"))
+    file = founded.written(lambda body: _node(body, MINISTRY).update(epoch=2))
+    found = founded.seal(say, file, "--reason", "a test")
+
+    assert (old.code, "expected 2, of the certificate that seals, got 1" in old.err) == (2, True)
+    assert found["recorded"] is True
+    assert founded.believed().epoch(MINISTRY) == 2
