@@ -104,8 +104,8 @@ def test_the_last_layer_that_speaks_wins(
             "[pace]\nxyzzy = 1",
             "pace.xyzzy",
             (
-                "known keys: follow_wait_s, interval_s, backoff_max_s, round_s_max, witness_interval_s, drill_cron, "
-                "capture_cron"
+                "known keys: follow_wait_s, interval_s, backoff_max_s, round_s_max, witness_interval_s, "
+                "authority_interval_s, drill_cron, capture_cron"
             ),
         ),
     ],
