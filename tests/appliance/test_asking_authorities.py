@@ -28,17 +28,23 @@ from tests.trust.authorities import der, root
 
 from jinbao.appliance import asking_authorities
 from jinbao.appliance.asking_authorities import Asked, AskingAuthorities, Standing, is_list_due
-from jinbao.appliance.assembly import OpenZone, Ports, open_zone
+from jinbao.appliance.assembly import OpenZone, Ports, open_zone, rfc3339
 from jinbao.appliance.enrolment import EnrolmentService
 from jinbao.appliance.loopback import free_port
 from jinbao.appliance.network import AUTHORITIES
+from jinbao.appliance.questions import Asked as Asking
+from jinbao.appliance.questions import dispatch
 from jinbao.appliance.settings import Settings
 from jinbao.authority.authority import Authority
 from jinbao.authority.demo import DemoAuthorities
 from jinbao.authority.identity_files import ENROLMENT
 from jinbao.flow.pace import Pace, PaceLimits
 from jinbao.link.enrolment import SERVICE, EnrolmentLimits, EnrolmentServer
+from jinbao.model.errors import LinkError
+from jinbao.model.grant import Grant
 from jinbao.model.zone import Zone
+from jinbao.trust.encoding import envelope_message
+from jinbao.trust.grants import seal_grant
 from jinbao.trust.identity import authority_name
 from jinbao.trust.revocation import RevocationList, key_id
 from jinbao.wire.gen.jinbao.wire.v1 import enrolment_pb2 as wire
@@ -154,7 +160,7 @@ def test_a_revocation_reaches_a_zone_from_an_authoritys_process(tmp_path: Path) 
         try:
             until_it_listens(address)
             zone = open_zone(settings, PROVINCE.zone)
-            with serving(zone):
+            with serving(zone) as running:
                 place = place_of(opened, zone)
                 await_(lambda: "authority_answered_timestamp" in zone.metrics.text().decode())
                 assert place.is_city_proved()
@@ -165,6 +171,8 @@ def test_a_revocation_reaches_a_zone_from_an_authoritys_process(tmp_path: Path) 
                 )
 
                 await_(lambda: not place.is_city_proved())
+                [shown] = dispatch(Asking(zone, running), "trust.list", {}).body["asked"]
+                assert (shown["authority"], shown["address"], shown["reason"]) == (NAME, address, "")
         finally:
             served.send_signal(signal.SIGTERM)
             served.wait(20)
@@ -177,7 +185,7 @@ def test_a_stranger_at_the_address_is_not_believed(tmp_path: Path) -> None:
     with asker(tmp_path / "network", address) as one, listening(stranger, one.clock, address):
         before = one.zone.trust.book()
 
-        assert not one.asking.step()
+        one.asking.step()
 
         assert one.asked == [address]
         assert one.zone.trust.book() is before
@@ -201,9 +209,16 @@ def test_an_authority_that_is_away_is_told_and_asked_again(tmp_path: Path) -> No
         [made] = one.authority.crl(one.clock())
         line.heal()
         one.clock.pass_by(13 * MINUTE)
+        [before] = one.asking.standings()
 
         assert one.asking.step()
 
+        [after] = one.asking.standings()
+        assert (before["answered_at"], "expected an answer, got UNAVAILABLE" in before["reason"]) == (
+            "",
+            True,
+        )
+        assert (after["answered_at"], after["reason"]) == (rfc3339(one.clock()), "")
         assert 6 <= failures <= 12
         assert counted == [
             f'jinbao_authority_asks_failed_total{{authority="140000",code="link"}} {failures}.0'
@@ -283,12 +298,22 @@ def _tampered(one: Asker) -> list[bytes]:
     return [bytes(body)]
 
 
+def _grant(one: Asker) -> list[bytes]:
+    """What a zone may believe of its parent by another way, and of no authority by this one."""
+    made = Grant(
+        one.zone.topology.trust_domain, CITY.node, 2, ((Zone.EXCHANGE, "10.9.0.5:7443"),), (), (), "{}",
+        one.zone.ports.now_text(),
+    )  # fmt: skip
+    return [envelope_message(seal_grant(made, one.zone.identity)).SerializeToString()]
+
+
 HOSTILE: dict[str, tuple[Callable[[Asker], list[bytes]], str]] = {
     "too many": (lambda one: list(one.authority.documents()) * 200, "unprovable"),
     "too large": (lambda _: [b"\x30" + bytes(9 << 20)], "link"),
     "junk": (lambda _: [b"\x30\x03junk"], "unprovable"),
     "empty": (lambda _: [b""], "unprovable"),
     "a topology": (lambda one: [one.zone.settings.topology_file.read_bytes()], "unprovable"),
+    "a grant": (_grant, "unprovable"),
     "a stranger's authority": (lambda _: [der(root().certificate)], "unprovable"),
     "a list nobody signed": (_tampered, "unprovable"),
     "junk beside good": (lambda one: [*_new(one), b"\x30\x03junk"], "unprovable"),
@@ -315,7 +340,7 @@ def test_an_answer_that_proves_nothing_is_refused_whole(tmp_path: Path, kind: st
 
         before, acts = one.zone.trust.book(), one.acts()
         with listening(one.authority, one.clock, address, hostile):
-            assert not one.asking.step()
+            one.asking.step()
 
         assert one.zone.trust.book() is before
         assert one.acts() == acts
@@ -357,7 +382,7 @@ def test_what_a_named_authority_says_is_passed_on(tmp_path: Path) -> None:
         assert body in {d.body for d in one.zone.documents.local()}
         recorded = one.acts()
         one.clock.pass_by(2 * HOUR)
-        assert not one.asking.step()
+        one.asking.step()
         assert (len(one.asked), one.acts()) == (2, recorded)
 
 
@@ -423,6 +448,27 @@ def test_the_ministrys_own_authority_is_passed_on(tmp_path: Path) -> None:
         settings = enrolled_at(opened, "100000", Zone.EXCHANGE, "100000", "10.10.0.7:7443")
         with closing(open_zone(settings, Zone.EXCHANGE)) as zone:
             assert AskingAuthorities(zone).asked() == [Asked("100000", "10.10.0.7:7443", is_ours=True)]
+
+
+def test_one_authority_is_asked_at_a_time(tmp_path: Path) -> None:
+    """Of two that are due each has its turn, whichever fails: no round waits for more than one answer."""
+    with zones(tmp_path / "network") as opened:
+        settings = named(opened.settings[NAME], {"100000": "127.0.0.1:1", NAME: "127.0.0.1:1"})
+        clock, asked = Clock(datetime.now(UTC)), list[str]()
+
+        def away(authority: str, address: str, roots: bytes) -> None:
+            del roots
+            asked.append(authority)
+            raise LinkError(f"authority at {address}", expected="an answer", got="none")
+
+        with closing(open_zone(settings, PROVINCE.zone, Ports(now=clock))) as zone:
+            asking = AskingAuthorities(zone, away)
+            rounds = [asking.step() for _ in range(3)]
+            clock.pass_by(2 * MINUTE)
+            rounds += [asking.step() for _ in range(3)]
+
+    assert rounds == [True, True, False] * 2
+    assert asked == ["100000", "140000"] * 2
 
 
 def test_a_clock_that_goes_back_delays_no_question() -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from jinbao.appliance.assembly import OpenZone
+from jinbao.appliance.assembly import OpenZone, rfc3339
 from jinbao.appliance.metrics import Sample
 from jinbao.appliance.trust_keeper import DER, document_of
 from jinbao.authority.joining import enrolment_of
@@ -29,6 +29,11 @@ from jinbao.trust.revocation import key_id
 
 AGAIN_S, AGAIN_MAX_S = 60.0, 600.0
 """Pause before an authority is asked again that failed, or whose list is due: within its list's second half, many times."""
+
+JITTER_SHARE = 0.25
+"""By so much of its interval a question comes sooner or later."""
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 LIMITS = EnrolmentLimits(call_s=10.0)
 """Nothing is signed for the answer, so that no person is waited for."""
@@ -61,6 +66,8 @@ class Standing:
     answered_at: datetime | None = None
     is_old: bool = False
     """Whether it is of a release that does not know the question."""
+    reason: str = ""
+    """Why the last question was not answered; empty where it was."""
 
     def is_due(self, now: datetime, *, is_list_due: bool) -> bool:
         """Whether it is time to ask; also where the clock went back."""
@@ -72,7 +79,7 @@ class Standing:
 
 
 class AskingAuthorities:
-    """One step asks every authority that is due, once."""
+    """One step asks one authority, if one is due."""
 
     def __init__(self, zone: OpenZone, ask: Ask = ask) -> None:
         self._zone, self._ask = zone, ask
@@ -89,14 +96,24 @@ class AskingAuthorities:
         return [Asked(name, at, name in named or name == zone.me.node) for name, at in sorted(found.items())]
 
     def step(self) -> bool:
-        """Ask whoever is due; whether anything was learned. Raises LocalError where it cannot be recorded."""
-        learned = False
-        for one in self.asked():
-            standing, now = self._standing(one.authority), self._zone.ports.now()
-            if standing.is_due(now, is_list_due=self._is_list_due(one.authority, now)):
-                standing.asked_at, standing.wait_s = now, standing.pace.after_failure()
-                learned |= self._ask_one(one, standing)
-        return learned
+        """Ask whoever is due and waited longest; whether anybody was. Raises LocalError where nothing can be recorded.
+
+        One at a time, so that a zone that stops waits for one answer alone.
+        """
+        now = self._zone.ports.now()
+        due = [
+            (standing.asked_at or _NEVER, one, standing)
+            for one in self.asked()
+            if (standing := self._standing(one.authority)).is_due(
+                now, is_list_due=self._is_list_due(one.authority, now)
+            )
+        ]
+        if not due:
+            return False
+        _, one, standing = min(due, key=lambda found: found[0])
+        standing.asked_at, standing.wait_s = now, standing.pace.after_failure()
+        self._ask_one(one, standing)
+        return True
 
     def _standing(self, authority: str) -> Standing:
         interval_s = self._zone.settings.pace.authority_interval_s
@@ -104,13 +121,15 @@ class AskingAuthorities:
         limits = PaceLimits(interval_s, again_s, max(again_s, min(AGAIN_MAX_S, interval_s)))
         return self._known.setdefault(authority, Standing(Pace(limits, self._zone.ports.rng)))
 
-    def _ask_one(self, one: Asked, standing: Standing) -> bool:
+    def _ask_one(self, one: Asked, standing: Standing) -> None:
         zone, name = self._zone, f"authority {one.authority}"
         roots = b"".join(root.public_bytes(Encoding.PEM) for root in zone.trust.book().roots)
         try:
             documents = self._ask(one.authority, one.address, roots)
-            learned = documents is not None and self._take_in(one, documents)
+            if documents is not None:
+                self._take_in(one, documents)
         except (LinkError, PeerError) as exc:
+            standing.reason = str(exc)
             if isinstance(exc, UnprovableError):
                 zone.trust.refuse(name, exc)
             zone.observer.event(
@@ -121,19 +140,24 @@ class AskingAuthorities:
                 failures=standing.pace.failures,
                 retry_in_s=round(standing.wait_s, 2),
             )
-            return False
-        if documents is None and not standing.is_old:
-            zone.observer.event("authority_outdated", authority=one.authority, address=one.address)
-        standing.is_old = documents is None
-        now = zone.ports.now()
-        if documents is not None:
+            return
+        self._note_answer(one, standing, knows=documents is not None)
+
+    def _note_answer(self, one: Asked, standing: Standing, *, knows: bool) -> None:
+        """When to ask again: sooner where a list is due although the authority answered."""
+        now = self._zone.ports.now()
+        if not knows and not standing.is_old:
+            self._zone.observer.event("authority_outdated", authority=one.authority, address=one.address)
+        standing.is_old = not knows
+        standing.reason = "" if knows else "an earlier release, which does not know the question"
+        if knows:
             standing.answered_at = now
         if standing.is_old or not self._is_list_due(one.authority, now):
             # Spread, so that a province's zones do not ask in one minute for good.
-            standing.wait_s = standing.pace.after_success(worked=False) * (0.75 + zone.ports.rng.random() / 2)
-        return learned
+            spread = 1 + JITTER_SHARE * (2 * self._zone.ports.rng.random() - 1)
+            standing.wait_s = standing.pace.after_success(worked=False) * spread
 
-    def _take_in(self, one: Asked, documents: Sequence[bytes]) -> bool:
+    def _take_in(self, one: Asked, documents: Sequence[bytes]) -> None:
         """Believe and record what is newer than ours, all or nothing; an authority may well hold older lists of others."""
         trust = self._zone.trust
         for document in documents:
@@ -146,17 +170,29 @@ class AskingAuthorities:
         book = trust.book()
         newer = frozenset(book.newer(documents))
         wanted = [document_of(d) for d in documents if d in newer or (one.is_ours and d in book.known)]
-        return trust.take_in(wanted, "" if one.is_ours else f"authority {one.authority}")
+        trust.take_in(wanted, "" if one.is_ours else f"authority {one.authority}")
 
     def _is_list_due(self, authority: str, now: datetime) -> bool:
         """Whether the newest list held of an authority is past half its life, or there is none although it makes one."""
         return is_list_due(self._zone.trust.book(), authority, now)
 
+    def standings(self) -> list[dict[str, str]]:
+        """Whom this zone asks, and how it went: authority, address, when it last answered, and why not since."""
+        known = [(one, self._standing(one.authority)) for one in self.asked()]
+        return [
+            {
+                "authority": one.authority,
+                "address": one.address,
+                "answered_at": rfc3339(standing.answered_at) if standing.answered_at else "",
+                "reason": standing.reason,
+            }
+            for one, standing in known
+        ]
+
     def samples(self) -> Iterator[Sample]:
         """When each authority last answered."""
         for one in self.asked():
-            standing = self._known.get(one.authority)
-            at = standing.answered_at if standing else None
+            at = self._standing(one.authority).answered_at
             labels = {"authority": one.authority}
             yield "jinbao_authority_answered_timestamp_seconds", labels, at.timestamp() if at else 0.0
 
