@@ -30,7 +30,7 @@ class OneFile(Reasoned):
 
 @question("trust.list", arguments=NoArguments)
 def list_(asked: Asked, _arguments: NoArguments) -> Body:
-    """Our certificate, roots, authorities and revocation lists held, the topology in force, who is asked for newer lists."""
+    """Our certificate, roots, authorities and lists held, topology in force, and who is asked for newer lists."""
     zone, book = asked.zone, asked.zone.trust.book()
     return {
         "suite": zone.identity.suite,
