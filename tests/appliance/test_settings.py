@@ -106,8 +106,8 @@ def test_the_last_layer_that_speaks_wins(
             "[pace]\nxyzzy = 1",
             "pace.xyzzy",
             (
-                "known keys: follow_wait_s, interval_s, backoff_max_s, round_s_max, witness_interval_s, drill_cron, "
-                "capture_cron"
+                "known keys: follow_wait_s, interval_s, backoff_max_s, round_s_max, witness_interval_s, "
+                "authority_interval_s, drill_cron, capture_cron"
             ),
         ),
     ],
@@ -123,6 +123,27 @@ def test_an_unknown_key_is_named_with_its_nearest(file: Path, line: str, place: 
 
     assert caught.value.thing == f"{file}: {place}"
     assert (caught.value.expected, caught.value.next_step) == ("a known key", nearest)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['140000 = "10.14.0.7"', '14 = "10.14.0.7:7443"', '140000 = "10.14.0.7:7443/"', '140000-backup = "a:1"'],
+    ids=["no port", "no node", "more than an address", "a backup site"],
+)
+def test_an_authority_has_a_node_and_an_address(file: Path, line: str) -> None:
+    """An authority that could never be asked keeps a node from starting, and is named."""
+    file.write_text(f"{BODY}\n[authorities]\n{line}\n", encoding="utf-8")
+
+    with pytest.raises(SettingsError, match=r"authorities\.14"):
+        load(file)
+
+
+@pytest.mark.parametrize("address", ["10.14.0.7:7443", "ca.140000.internal:7443", "[fd00::7]:7443"])
+def test_an_authoritys_address_is_read_as_it_is(file: Path, address: str) -> None:
+    """Names and addresses of both kinds are taken."""
+    file.write_text(f'{BODY}\n[authorities]\n140000 = "{address}"\n', encoding="utf-8")
+
+    assert load(file).authorities == {"140000": address}
 
 
 def test_an_unknown_variable_is_an_unknown_key(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -548,6 +548,33 @@ def test_calls_are_bounded_in_size_and_number(home: House, place: dict[Zone, Pat
             client(token).enrol(request)
 
 
+def test_what_others_need_to_trust_is_told_to_whoever_asks(home: House) -> None:
+    """A caller without a token or certificate is given every document, and nothing is signed or recorded for it."""
+    home.province.crl(home.clock())
+    token = home.token()
+    with listening(home, EnrolmentLimits(calls_per_minute=2, call_s=10.0)) as address:
+        ledger = (home.directory / "140000" / "ledger.jsonl").read_bytes()
+        home.clock.pass_by(timedelta(days=30))  # a list is long due
+
+        told = client(token, address).trust()
+
+        assert told == home.province.documents()
+        assert (home.directory / "140000" / "ledger.jsonl").read_bytes() == ledger
+        client(token, address).trust()
+        with pytest.raises(LinkError, match="calls: expected at most 2 a minute"):
+            client(token, address).trust()
+
+
+def test_an_answer_has_so_many_documents_at_most(home: House) -> None:
+    """A caller reads nothing of an answer with more documents than an authority has to tell."""
+    limits = EnrolmentLimits(documents_max=1, call_s=10.0)
+    with (
+        listening(home) as address,
+        pytest.raises(UnprovableError, match="expected at most 1 documents, got"),
+    ):
+        client(home.token(), address, limits).trust()
+
+
 def test_a_rate_is_per_address_and_minute() -> None:
     """An address is let in again after a minute; others are not kept out; what is remembered is bounded."""
     rate = Rate(2, addresses_max=2)
@@ -596,7 +623,7 @@ def test_the_service_has_the_contracts_name() -> None:
     descriptor = wire.DESCRIPTOR.services_by_name["EnrolmentService"]
 
     assert descriptor.full_name == SERVICE
-    assert [method.name for method in descriptor.methods] == ["Enrol", "Renew"]
+    assert [method.name for method in descriptor.methods] == ["Enrol", "Renew", "Trust"]
 
 
 def test_what_others_trust_is_laid_down_once(tmp_path: Path) -> None:

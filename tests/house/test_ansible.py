@@ -128,6 +128,18 @@ def test_the_example_has_all_cities_of_shanxi() -> None:
     ]
 
 
+def test_the_examples_province_asks_its_own_authority() -> None:
+    """The province names the authority of its cities, by the address they enrol at, so that nobody carries its lists."""
+    groups = loaded("inventories", "shanxi", "hosts.yml")["all"]["children"]
+    authority = groups["authority"]["hosts"]["ca-140000"]
+    province, city = (loaded("inventories", "shanxi", "group_vars", f"{n}.yml") for n in ("province", "city"))
+
+    asked = province["node_settings"]["authorities"]
+
+    assert asked == {authority["ca_issuing"]: city["node_authority"]["address"]}
+    assert asked["140000"].rpartition(":")[0] == authority["ansible_host"]
+
+
 def test_no_task_needs_the_internet() -> None:
     """No task fetches an address, adds a source of packages, or lets pip ask an index."""
     fetching = re.compile(

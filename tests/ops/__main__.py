@@ -1,140 +1,31 @@
-"""`make test-ops`: roles of the collection converge an authority and a city from a bundle, without a network.
+"""`make test-ops`: a province is deployed from a bundle, without a network, upgraded and rolled back; root on Debian 12.
 
-Builds the bundle of this checkout, boots one container, and holds: check mode tells of changes and makes none, a
-run makes the node, the same run again changes nothing, and its zones answer. Root on Debian 12.
+Six machines with systemd of their own: a ministry, a province, two cities, a backup site, and a city that comes later.
+The release before this one is deployed by its own collection, and everything after is done with today's.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import platform
 import re
+import shutil
 import sys
 import tempfile
 import time
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import yaml
-from tests.bundles import KEY, public_key
-from tests.house.tree import ROOT
-from tests.ops.container import Container, booted, missing, run
-
-from jinbao.appliance.bundle.building import build
-from jinbao.appliance.network import DEMO_NODES, plan_topology
-from jinbao.authority.identity_files import load_identity
-from jinbao.trust.documents import seal_topology
-from jinbao.trust.encoding import envelope_message
-
-DOMAIN = "jinbao.example"
-JINBAO = str(ROOT / ".venv" / "bin" / "jinbao")
-MINISTRY = """node = "100000"
-tier = "ministry"
-data_directory = "{place}/node"
-topology_file = "{place}/topology.sealed"
-[zones.exchange]
-"""
-ADDRESS = "127.0.0.1:7443"
-CARRIED = "/srv/carried"
-
-
-def found_ministry(place: Path) -> None:
-    """Root, the ministry's authority and its exchange zone, which signs a topology; all by files, as on paper."""
-    (place / "node" / "exchange").mkdir(mode=0o700, parents=True)
-    (place / "node.toml").write_text(MINISTRY.format(place=place), encoding="utf-8")
-    for words in (
-        f"ca init root --domain {DOMAIN}",
-        f"ca init ministry --domain {DOMAIN} --issuing 100000 --root root",
-        "ca token ministry --node 100000 --zone exchange --out token",
-        "enrol --token token --request request --zone exchange --config node.toml",
-        "ca issue ministry --request request --out answer",
-        "enrol --install answer --zone exchange --config node.toml",
-        "ca export ministry --out trust.pem",
-    ):
-        _jinbao(place, words)
-    signer = load_identity(place / "node" / "exchange" / "identity")
-    made_at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    topology = replace(plan_topology(DEMO_NODES), trust_domain=DOMAIN, made_at=made_at)
-    sealed = envelope_message(seal_topology(topology, signer)).SerializeToString()
-    (place / "topology.sealed").write_bytes(sealed)
-
-
-def _jinbao(place: Path, words: str) -> None:
-    run(["sh", "-c", f"cd '{place}' && {JINBAO} {words}"])
-
-
-def inventory(bundle: str) -> dict[str, object]:
-    """An authority and a city in one container, which is also the controller."""
-    zones = {"production": 9101, "exchange": 9102, "decision": 9103}
-    borders = {"production": "line", "exchange": "line", "decision": "carrier"}
-    every = {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": "/usr/bin/python3",
-        "node_bundle": f"{CARRIED}/{bundle}",
-        "node_release_key": f"{CARRIED}/release.pub.pem",
-        "node_python": "/usr/bin/python3",
-        "node_topology": f"{CARRIED}/topology.sealed",
-        "node_trust_documents": [f"{CARRIED}/trust.pem"],
-    }
-    authority = {
-        "ca_issuing": "140000",
-        "ca_domain": DOMAIN,
-        "ca_passphrase": "a passphrase of words",
-        "ca_listen": ADDRESS,
-        "ca_topology": f"{CARRIED}/topology.sealed",
-        "ca_trust_documents": [f"{CARRIED}/trust.pem"],
-        "ca_requests": CARRIED,
-    }
-    city = {
-        "node_authority": {"host": "ca-140000", "address": ADDRESS},
-        "node_settings": {
-            "node": "140100",
-            "tier": "city",
-            "zones": {z: {"border": borders[z], "http": f"127.0.0.1:{port}"} for z, port in zones.items()},
-        },
-    }
-    groups = {
-        "authority": {"hosts": {"ca-140000": authority}},
-        "city": {"hosts": {"140100": city}},
-    }
-    return {"all": {"vars": every, "children": groups}}
-
-
-def play(there: Container, *options: str) -> int:
-    """How many tasks of `site` changed something, or in check mode would; RuntimeError where one failed."""
-    environment = {
-        "ANSIBLE_COLLECTIONS_PATH": "/srv/collections",
-        "ANSIBLE_HOME": "/run/ansible",
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    said = there.run(
-        "ansible-playbook", "-i", f"{CARRIED}/hosts.yml", "jinbao.node.site", *options, **environment
-    )
-    return sum(map(int, re.findall(r"changed=(\d+)", said)))
-
-
-def converge(there: Container, carried: Path, ministry: Path) -> None:
-    """The authority, which waits for its root, then the city; each looked at before, and run again."""
-    told("the authority", play(there, "-l", "authority") > 0)
-    _jinbao(ministry, f"ca issue root --request '{carried}/140000.csr' --out '{carried}/140000.pem'")
-    certified = f"ca_certificate={CARRIED}/140000.pem"
-    told("its certificate", play(there, "-l", "authority", "-e", certified) > 0)
-    told("check mode tells of the city", play(there, "-l", "city", "--check") > 0)
-    told(
-        "and made nothing",
-        "none" in there.run("sh", "-c", "ls /etc/jinbao/node.toml 2>/dev/null || echo none"),
-    )
-    told("the city", play(there, "-l", "city") > 0)
-    told("the second run changes nothing", play(there, "-e", certified) == 0)
-    told("nor would a third", play(there, "-e", certified, "--check") == 0)
-    for zone in ("production", "exchange", "decision"):
-        asked = there.run("sh", "-c", f"/usr/local/bin/jinbao status --zone {zone} --json || [ $? = 3 ]")
-        told(f"zone {zone} answers", json.loads(asked)["running"] is True)
-
+from tests.ops import business, province
+from tests.ops.controller import Controller, key_pair
+from tests.ops.machines import base, booted, missing
+from tests.ops.province import ADDED, BACKUP, CITIES, DOMAIN, MINISTRY, PROVINCE
+from tests.ops.releases import Release, former, of_checkout
 
 BEGAN = time.monotonic()
+ARRIVES_S = 180.0
+PROGRAM = business.PROGRAM
 
 
 def told(what: str, holds: bool) -> None:
@@ -145,29 +36,168 @@ def told(what: str, holds: bool) -> None:
         sys.exit(1)
 
 
+def within(seconds: float, holds: Callable[[], bool]) -> bool:
+    """Whether it comes to hold in time."""
+    until = time.monotonic() + seconds
+    while not (held := holds()) and time.monotonic() < until:
+        time.sleep(1)
+    return held
+
+
+def found_authorities(there: Controller) -> None:
+    """The root, offline; the authorities of ministry and province, which the root certifies by what is carried."""
+    told("the authorities ask for certificates", there.play("site", "-l", "authority") > 0)
+    there.jinbao(f"ca init root --domain {DOMAIN}")
+    for node in (MINISTRY, PROVINCE):
+        there.jinbao(f"ca issue root --request carried/{node}.csr --out carried/{node}.pem")
+    there.jinbao("ca export root --out carried/trust.pem")
+    there.options |= {
+        "ca_certificate": f"{there.carried}/{{{{ ca_issuing }}}}.pem",
+        "ca_trust_documents": [str(there.carried / "trust.pem")],
+        "node_trust_documents": [str(there.carried / "trust.pem")],
+    }
+    told("the authorities answer", there.play("site", "-l", "authority") > 0)
+    for node in (MINISTRY, PROVINCE):
+        published = there.network.machines[node].root / "var" / "lib" / "jinbao-ca" / "trust.pem"
+        told(f"the authority {node} publishes what others need to trust", within(60, published.is_file))
+        with (there.carried / "trust.pem").open("a", encoding="utf-8") as file:
+            file.write(published.read_text(encoding="utf-8"))
+
+
+def found_network(there: Controller) -> None:
+    """The ministry is enrolled and signs the topology; only then can anybody else be known."""
+    told("the ministry enrols", there.play("site", "-l", MINISTRY, "-e", '{"node_started": false}') > 0)
+    seal(there, 1)
+    sealed = str(there.carried / "topology.sealed")
+    there.options |= {"node_topology": sealed, "ca_topology": sealed}
+
+
+def seal(there: Controller, version: int) -> None:
+    """Persons at the ministry sign the next topology there, and carry it to the controller."""
+    at = there.network.machines[MINISTRY]
+    place = at.root / "var" / "lib" / "jinbao" / "exchange"
+    draft = place / "topology.toml"
+    draft.write_text(province.topology(version, there.cities), encoding="utf-8")
+    shutil.chown(draft, place.stat().st_uid, place.stat().st_gid)
+    inside = "/var/lib/jinbao/exchange/topology"
+    words = f"trust seal {inside}.toml --out {inside}.sealed"
+    at.run("runuser", "-u", "jinbao-exchange", "--", PROGRAM, *words.split())
+    shutil.copyfile(place / "topology.sealed", there.carried / "topology.sealed")
+
+
+def converge(there: Controller) -> None:
+    """Everything, from nothing; check mode before it tells of changes and makes none; the second run changes nothing."""
+    said = there.said("site", "-l", f"authority,{BACKUP}")
+    there.copies["drill_key"] = re.findall(r'drill_key = \\"(.+?)\\"', said)[0]
+    told("the backup site runs, and has a key of drills", True)
+    city = there.network.machines[CITIES[0]]
+    told("check mode tells of a city", there.play("site", "-l", CITIES[0], "--check") > 0)
+    told("and makes nothing", not (city.root / "etc" / "jinbao" / "node.toml").exists())
+    told("ministry, province, cities", there.play("site") > 0)
+    everywhere(there, there.release.version)
+    told("the second run changes nothing", there.play("site") == 0)
+
+
+def everywhere(there: Controller, version: str, *, nodes: tuple[str, ...] = ()) -> None:
+    """Every zone of these nodes, or of all, runs and is of this release."""
+    for node in nodes or (MINISTRY, PROVINCE, *there.cities, BACKUP):
+        for zone in province.zones_of(node):
+            asked = f"{PROGRAM} status --zone {zone} --json || [ $? = 3 ]"
+            found = json.loads(there.network.machines[node].run("sh", "-c", asked))
+            if not (found["running"] and found["version"] == version):
+                told(f"{node}/{zone} runs {version}, and not {found['version']}", holds=False)
+    told(f"every zone of {', '.join(nodes) or 'all nodes'} runs {version}", holds=True)
+
+
+def equal(there: Controller, when: str) -> None:
+    """What the cities' business databases hold is at the ministry, each person once, as it is now."""
+    for city in there.cities:
+        business.capture(there.network.machines[city])
+    for city in there.cities:
+        wanted = business.written(there, city)
+        told(
+            f"{len(wanted)} persons of {city} are at the ministry as in its business database, {when}",
+            within(ARRIVES_S, lambda c=city, w=wanted: business.arrived(there, MINISTRY, c) == w),
+        )
+
+
+def protected(there: Controller) -> None:
+    """The backup site holds every zone of the province and its cities up to what they wrote."""
+    asked = f"{PROGRAM} standby status --json || [ $? = 3 ]"
+
+    def holds() -> bool:
+        found = json.loads(there.network.machines[BACKUP].run("sh", "-c", asked))
+        zones = {line["zone"] for line in found["copies"] if line["restorable_to"]}
+        wanted = {f"{n}/{z}" for n in (PROVINCE, *there.cities) for z in province.zones_of(n)}
+        return wanted <= zones
+
+    told("every zone that is protected can be restored from the backup site", within(ARRIVES_S, holds))
+
+
+def upgrade(there: Controller, newer: Release) -> None:
+    """To today's release with today's collection, while the clerks work; then a city is added, and one goes back."""
+    older = there.release.version
+    with business.at_work(there, CITIES) as clerk:
+        there.take(newer)
+        told("the upgrade passes", there.play("upgrade", "-e", "upgrade_serial=1") > 0)
+        everywhere(there, newer.version)
+        told("today's site changes nothing after it", there.play("site") in range(3))
+        back = there.play("rollback", "-e", f"rollback_to={older}", "-l", CITIES[0])
+        told(f"a city goes back to {older}", back > 0)
+        everywhere(there, older, nodes=(CITIES[0],))
+    told(f"the clerks changed {clerk.changes} records meanwhile", clerk.changes > 0)
+    equal(there, "after upgrade and rollback")
+
+
+def add_city(there: Controller) -> None:
+    """One city more, by its row in a newly signed topology."""
+    there.cities = (*there.cities, ADDED)
+    seal(there, 2)
+    told("a city is added", there.play("add_city", "-e", f"city={ADDED}") > 0)
+    everywhere(there, there.release.version, nodes=(ADDED,))
+
+
 def main() -> None:
-    """Build, boot, converge."""
+    """Build, boot, deploy, upgrade."""
     if os.geteuid() or (lacking := missing()):
         wanted = "root" if os.geteuid() else f"apt-get install --no-install-recommends {' '.join(lacking)}"
         sys.exit(f"test-ops: expected root and its Debian packages, got neither or one; as root: {wanted}")
-    with tempfile.TemporaryDirectory(prefix="jb-carried-") as scratch:
-        carried, ministry, collections = (
-            Path(scratch) / name for name in ("carried", "ministry", "collections")
-        )
-        (collections / "ansible_collections" / "jinbao").mkdir(parents=True)
-        (collections / "ansible_collections" / "jinbao" / "node").symlink_to(ROOT / "ansible")
-        carried.mkdir()
-        ministry.mkdir(mode=0o700)
-        bundle = build(ROOT, platform.machine(), carried, KEY)
-        told("the bundle of this checkout", bundle.is_file())
-        public_key(carried)
-        found_ministry(ministry)
-        for name in ("topology.sealed", "trust.pem"):
-            (carried / name).write_bytes((ministry / name).read_bytes())
-        (carried / "hosts.yml").write_text(yaml.safe_dump(inventory(bundle.name)), encoding="utf-8")
-        with booted(carried, collections) as there:
-            told("the container runs", True)
-            converge(there, carried, ministry)
+    with tempfile.TemporaryDirectory(prefix="jb-place-") as scratch, ThreadPoolExecutor() as pool:
+        place = Path(scratch)
+        (place / "carried").mkdir()
+        for number, name in enumerate(("passphrase", "second")):
+            (place / name).touch(0o600)
+            (place / name).write_text(f"a passphrase of words {number}\n", encoding="utf-8")
+        unpacked = pool.submit(base)
+        older, newer = former(place), of_checkout(place)
+        with booted(province.ADDRESSES, key_pair(place) if unpacked.result() else "") as network:
+            told("six machines run", len(network.machines) == 6)
+            there = Controller(network, place, older)
+            there.know()
+            key = "--passphrase-file passphrase"
+            there.jinbao(f"bundle key --to release.pem --public carried/release.pub.pem {key}")
+            built = [
+                pool.submit(one.build, place / "release.pem", place / "passphrase") for one in (older, newer)
+            ]
+            escrow = there.jinbao(f"standby key create escrow --to escrow.pem {key} --passphrase-file second")
+            there.copies["escrow_key"] = escrow.split('"')[1]
+            for city in (*CITIES, ADDED):
+                business.lay_down(there, city)
+            for one in built:
+                one.result()
+            told(
+                f"the bundles of {older.version} and {newer.version}",
+                older.bundle.is_file() and newer.bundle.is_file(),
+            )
+            there.take(older)
+            found_authorities(there)
+            found_network(there)
+            converge(there)
+            equal(there, "after the first deployment")
+            protected(there)
+            upgrade(there, newer)
+            add_city(there)
+            equal(there, "with the city that was added")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ ALARMS = frozenset(
         "step_failed",
         "trust_refused",
         "renewal_failed",
+        "authority_ask_failed",
         "disk_slow",
         "disk_failed",
         "database_outdated",

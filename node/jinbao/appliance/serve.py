@@ -21,6 +21,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 
 from jinbao.appliance.admin_server import AdminServer
+from jinbao.appliance.asking_authorities import AskingAuthorities
 from jinbao.appliance.assembly import CHINA, OpenZone, open_zone
 from jinbao.appliance.auditing import keep_trail
 from jinbao.appliance.carrying import between
@@ -61,6 +62,8 @@ _GIVEN_S = 600.0
 _TRUST_S = 5.0
 """How soon a renewed identity and a document laid down by hand are noticed; what peers bring is at once."""
 _RENEWAL_S = 60.0
+_AUTHORITIES_S = 15.0
+"""How often it is looked whether an authority is to be asked."""
 _CLOSED_S = 300.0
 """How often a line that is closed for bulk is asked for what needs none: its answer is as long as of an open one."""
 _RELOAD_S, _RELOAD_POLL_S = 10.0, 0.05
@@ -115,6 +118,7 @@ class ZoneService:
         self._paused: dict[Endpoint, str] = {}
         self.parts: list[Part] = []
         self._drop = TrustDrop(zone.trust)
+        self.asking = AskingAuthorities(zone)
         self._seal_due = 0.0
         self.drilling = Drilling(zone.settings, zone.me.zone, zone.observer)
         self._disk_full_in_s = math.inf
@@ -222,6 +226,9 @@ class ZoneService:
         self._worker("witness", self._tell_cuts, interval_s=self.zone.settings.pace.witness_interval_s)
         self._worker("scrub", self._scrub, interval_s=_MINUTE_S)
         self._worker("renewal", self._renewing, interval_s=_RENEWAL_S)
+        if self.zone.me.zone is not Zone.DECISION:
+            looking_s = min(_AUTHORITIES_S, self.zone.settings.pace.authority_interval_s)
+            self._worker("authorities", self.asking.step, interval_s=looking_s)
         self._worker(
             "audit", self._audit, interval_s=min(_MINUTE_S, self.zone.settings.audit.seal_interval_s)
         )
@@ -648,6 +655,7 @@ class ZoneService:
         for crl in zone.trust.book().crls.values():
             labels = {"authority": crl.authority.rfc4514_string()[:120]}
             yield "jinbao_revocation_list_due_timestamp_seconds", labels, crl.next_update.timestamp()
+        yield from self.asking.samples()
         yield "jinbao_topology_version", none, zone.topology.version
         yield "jinbao_identity_epoch", none, zone.succession.epoch
         yield "jinbao_zone_superseded", none, float(zone.superseded)

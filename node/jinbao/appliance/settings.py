@@ -26,6 +26,8 @@ from jinbao.model.zone import Border, Endpoint, Tier, Zone
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
 Days = Annotated[float, Field(gt=0)]
+Node = Annotated[str, Field(pattern=r"^[0-9]{6}$")]
+Address = Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$")]
 Peer = Annotated[str, Field(pattern=r"^[0-9]{6}(-backup)?(/(production|exchange|decision))?$")]
 
 MBIT_PER_S_MIN = 0.064
@@ -253,6 +255,11 @@ class Paces(_Strict):
     witness_interval_s: Seconds = Field(
         300.0, description="How often a backup site tells its parent how far it is, if that changed."
     )
+    authority_interval_s: Seconds = Field(
+        3_600.0,
+        description="How often a zone asks its authorities what they took back; more often once a list is past half "
+        "its life. An hour: a list is good for a day, and what cannot wait is imported by hand.",
+    )
     drill_cron: str = Field(
         "0 3 * * 0",
         description="When a backup site drills every node it protects, Asia/Shanghai; empty: only on command.",
@@ -451,6 +458,12 @@ class Settings(BaseSettings):
     trust_directory: Path | None = Field(
         None,
         description="Signed trust documents laid here are taken in: revocation lists, authorities, topology.",
+    )
+    authorities: dict[Node, Address] = Field(
+        default_factory=dict,
+        description='Listeners of issuing authorities by node, `140000 = "10.14.0.7:7443"`: production and exchange '
+        "zones ask them for newer revocation lists, beside the one they enrolled at, and exchange passes them on. A "
+        "province names its own.",
     )
     standards_directory: Path | None = Field(
         None, description="Standards and mappings; empty: those installed."

@@ -313,8 +313,8 @@ class TrustKeeper:
                 found.append(TrustDocument(DocumentKind.GRANT, grant.node, grant.epoch, document.body))
         return found
 
-    def take_in(self, documents: Sequence[TrustDocument]) -> bool:
-        """Documents an operator imports; raises PeerError for one that proves nothing, and then takes none."""
+    def take_in(self, documents: Sequence[TrustDocument], peer: str = "") -> bool:
+        """Documents an operator imports or an authority gave; raises PeerError, and takes none, if one proves nothing."""
         bodies = [d.body for d in documents if d.kind not in ENVELOPES]
         book = self._book.admit(bodies)
         for document in documents:
@@ -322,7 +322,7 @@ class TrustKeeper:
                 open_topology(decode_envelope(document.body), book, self._now())
             elif document.kind is DocumentKind.GRANT:
                 open_grant(decode_envelope(document.body), book, self.topology(), self._now())
-        return self.learn(documents, "")
+        return self.learn(documents, peer)
 
     def refuse(self, name: str, exc: JinbaoError) -> None:
         """Tell that a file holds nothing to be believed."""

@@ -206,6 +206,11 @@ class Enrolling:
             trust=self._authority.documents(),
         )
 
+    def trust(self, request: wire.TrustRequest) -> wire.TrustResponse:
+        """What others need to trust, as it is: anybody may ask, so that nothing is signed for it (clause 9.6)."""
+        del request
+        return wire.TrustResponse(trust=self._authority.documents())
+
     def answer_file(self, content: bytes) -> bytes:
         """The answer to a request that came as a file, as a file."""
         file = wire.EnrolmentFile()

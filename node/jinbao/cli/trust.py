@@ -64,6 +64,16 @@ def list_(config: Path, zone: str, as_json: bool) -> None:
             "revoked": t("revoked", "已吊销"),
         },
     )
+    if not found["asked"]:
+        return
+    show.result("")
+    columns = {
+        "authority": t("asked for newer lists: authority", "询问新列表：发证机构"),
+        "address": t("address", "地址"),
+        "answered_at": t("last answered", "最近答复"),
+        "reason": t("since then", "其后情况"),
+    }
+    show.table(found["asked"], columns)
 
 
 def _certificate_columns() -> dict[str, str]:

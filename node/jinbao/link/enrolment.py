@@ -1,6 +1,6 @@
 """Enrolment over the network (clause 9): the listener of an issuing authority, and the caller of a node.
 
-Knows messages, not certificates: what is asked is answered by two functions it is given. TLS 1.3,
+Knows messages, not certificates: what is asked is answered by three functions it is given. TLS 1.3,
 the caller without a certificate and pinning a root; sizes, calls at once, handshakes and calls per
 minute and address are bounded, because anybody may dial.
 """
@@ -19,11 +19,19 @@ from typing import Any, Protocol, TypeVar
 import grpc
 
 from jinbao.link.reloading import ReloadingCertificates
-from jinbao.model.errors import IdentityError, JinbaoError, LinkError, LocalError, PeerError
+from jinbao.model.errors import (
+    IdentityError,
+    JinbaoError,
+    LinkError,
+    LocalError,
+    PeerError,
+    UnprovableError,
+)
 from jinbao.wire.gen.jinbao.wire.v1 import enrolment_pb2 as wire
 
 SERVICE = "jinbao.wire.v1.EnrolmentService"
-M = TypeVar("M", wire.EnrolRequest, wire.RenewRequest)
+M = TypeVar("M", wire.EnrolRequest, wire.RenewRequest, wire.TrustRequest)
+A = TypeVar("A", wire.EnrolResponse, wire.TrustResponse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +39,16 @@ class EnrolmentLimits:
     """Bounds of the listener and of a call.
 
     `request_bytes_max` 64 KiB: three zones ask with 4. `answer_bytes_max` 8 MiB: revocation lists are in
-    it. `handshake_s` 5: slow handshakes starve nobody. `calls_per_minute` 30 per address: a node asks
-    once per zone and fortnight. `addresses_max` 4096: what is remembered of callers is bounded too.
+    it. `documents_max` 600: 300 authorities, each with a list. `handshake_s` 5: slow handshakes starve
+    nobody. `calls_per_minute` 30 per address: a zone asks once a minute at most, and a node has two that
+    ask. `addresses_max` 4096: what is remembered of callers is bounded too.
     `calls_at_once_max` 16, `workers` 4: signing is short. `connection_age_s` 60: nobody stays.
     `call_s` 40: longer than a person at a signing device takes.
     """
 
     request_bytes_max: int = 64 << 10
     answer_bytes_max: int = 8 << 20
+    documents_max: int = 600
     handshake_s: float = 5.0
     calls_per_minute: int = 30
     addresses_max: int = 4096
@@ -78,6 +88,10 @@ class Answers(Protocol):
 
     def renew(self, request: wire.RenewRequest) -> wire.EnrolResponse:
         """Clause 9.4."""
+        ...
+
+    def trust(self, request: wire.TrustRequest) -> wire.TrustResponse:
+        """Clause 9.6."""
         ...
 
 
@@ -144,15 +158,18 @@ class EnrolmentServer:
                 wire.RenewRequest.FromString,
                 wire.EnrolResponse.SerializeToString,
             ),
+            "Trust": grpc.unary_unary_rpc_method_handler(
+                self._answering(self._answers.trust),
+                wire.TrustRequest.FromString,
+                wire.TrustResponse.SerializeToString,
+            ),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
-    def _answering(
-        self, answer: Callable[[M], wire.EnrolResponse]
-    ) -> Callable[[M, grpc.ServicerContext], wire.EnrolResponse]:
+    def _answering(self, answer: Callable[[M], A]) -> Callable[[M, grpc.ServicerContext], A]:
         """A method that lets in, answers, and words what went wrong."""
 
-        def method(request: M, context: grpc.ServicerContext) -> wire.EnrolResponse:
+        def method(request: M, context: grpc.ServicerContext) -> A:
             self._let_in(context)
             try:
                 return answer(request)
@@ -197,21 +214,38 @@ class EnrolmentClient:
 
     def enrol(self, request: wire.EnrolRequest) -> wire.EnrolResponse:
         """Clauses 9.1 to 9.3; raises LinkError, or IdentityError with the authority's words."""
-        return self._call("Enrol", request)
+        return self._call("Enrol", request, wire.EnrolResponse)
 
     def renew(self, request: wire.RenewRequest) -> wire.EnrolResponse:
         """Clause 9.4; raises LinkError, or IdentityError with the authority's words."""
-        return self._call("Renew", request)
+        return self._call("Renew", request, wire.EnrolResponse)
 
-    def _call(self, method: str, request: wire.EnrolRequest | wire.RenewRequest) -> wire.EnrolResponse:
+    def trust(self) -> tuple[bytes, ...] | None:
+        """Clause 9.6: documents as they came, nothing of them read; None where the authority does not know the call.
+
+        Raises LinkError, IdentityError with the authority's words, or UnprovableError for more than it may say.
+        """
+        try:
+            found = self._call("Trust", wire.TrustRequest(), wire.TrustResponse)
+        except LinkError as exc:
+            cause = exc.__cause__
+            if isinstance(cause, grpc.RpcError) and cause.code() is grpc.StatusCode.UNIMPLEMENTED:
+                return None
+            raise
+        most = self._limits.documents_max
+        if len(found.trust) > most:
+            raise UnprovableError(
+                f"authority at {self._address}", expected=f"at most {most} documents", got=len(found.trust)
+            )
+        return tuple(found.trust)
+
+    def _call(self, method: str, request: M, kind: type[A]) -> A:
         with self._channel() as channel:
             call = channel.unary_unary(
-                f"/{SERVICE}/{method}",
-                lambda message: bytes(message.SerializeToString()),
-                wire.EnrolResponse.FromString,
+                f"/{SERVICE}/{method}", lambda message: bytes(message.SerializeToString()), kind.FromString
             )
             try:
-                answered: wire.EnrolResponse = call(request, timeout=self._limits.call_s)
+                answered: A = call(request, timeout=self._limits.call_s)
             except grpc.RpcError as exc:
                 raise self._worded(exc) from exc
             return answered

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from jinbao.appliance.asking_authorities import AskingAuthorities
 from jinbao.appliance.assembly import OpenZone
 from jinbao.appliance.callers import own
 from jinbao.flow.pace import Worker
@@ -64,6 +65,11 @@ class Running(Protocol):
     @property
     def gives(self) -> Shaper:
         """How fast bulk goes out now."""
+        ...
+
+    @property
+    def asking(self) -> AskingAuthorities:
+        """Whom it asks for newer lists."""
         ...
 
     def readiness(self) -> list[str]:

@@ -41,7 +41,7 @@ class OneTopology(Reasoned):
 
 @question("trust.list", arguments=NoArguments)
 def list_(asked: Asked, _arguments: NoArguments) -> Body:
-    """Our certificate, the roots, authorities and revocation lists held, and the topology in force."""
+    """Our certificate, roots, authorities and lists held, topology in force, and who is asked for newer lists."""
     zone, book = asked.zone, asked.zone.trust.book()
     return {
         "suite": zone.identity.suite,
@@ -62,6 +62,7 @@ def list_(asked: Asked, _arguments: NoArguments) -> Body:
             }
             for crl in sorted(book.crls.values(), key=lambda c: c.authority.rfc4514_string())
         ],
+        "asked": asked.running.asking.standings() if asked.running else [],
     }
 
 

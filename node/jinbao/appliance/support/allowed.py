@@ -97,7 +97,7 @@ _LOGGED = (
 """Numbers of an event."""
 
 _WORKERS = frozenset({"apply", "capture", "retention", "trust", "standby", "witness", "scrub", "renewal", "audit"}) | {
-    "deadlines", "drill", "follow", "carry",
+    "deadlines", "drill", "follow", "carry", "authorities",
 }  # fmt: skip
 
 
@@ -166,6 +166,7 @@ def settings(found: Settings) -> dict[str, Any]:
         "copies": {"escrow": bool(found.copies.escrow_key), "drill": bool(found.copies.drill_key)},
         "own_standards": found.standards_directory is not None,
         "trust_directory": found.trust_directory is not None,
+        "authorities": len(found.authorities),
     }
 
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from jinbao.wire.gen.jinbao.wire.v1 import wire_pb2 as jinbao_dot_wire_dot_v1_dot_wire__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ejinbao/wire/v1/enrolment.proto\x12\x0ejinbao.wire.v1\x1a\x19jinbao/wire/v1/wire.proto\"D\n\x08ZoneKeys\x12\x0c\n\x04zone\x18\x01 \x01(\t\x12\x14\n\x0cline_request\x18\x02 \x01(\x0c\x12\x14\n\x0cseal_request\x18\x03 \x01(\x0c\",\n\x0c\x45nrolRequest\x12\r\n\x05\x63laim\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\"U\n\nEnrolClaim\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\'\n\x05zones\x18\x03 \x03(\x0b\x32\x18.jinbao.wire.v1.ZoneKeys\":\n\x0cRenewRequest\x12*\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x18.jinbao.wire.v1.Envelope\"F\n\nRenewClaim\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12&\n\x04keys\x18\x02 \x01(\x0b\x32\x18.jinbao.wire.v1.ZoneKeys\"`\n\rEnrolResponse\x12/\n\x05zones\x18\x01 \x03(\x0b\x32 .jinbao.wire.v1.ZoneCertificates\x12\x0f\n\x07\x61nchors\x18\x02 \x03(\x0c\x12\r\n\x05trust\x18\x03 \x03(\x0c\"H\n\x10ZoneCertificates\x12\x0c\n\x04zone\x18\x01 \x01(\t\x12\x12\n\nline_chain\x18\x02 \x03(\x0c\x12\x12\n\nseal_chain\x18\x03 \x03(\x0c\"\xab\x01\n\rEnrolmentFile\x12-\n\x05\x65nrol\x18\x01 \x01(\x0b\x32\x1c.jinbao.wire.v1.EnrolRequestH\x00\x12-\n\x05renew\x18\x02 \x01(\x0b\x32\x1c.jinbao.wire.v1.RenewRequestH\x00\x12\x31\n\x08response\x18\x03 \x01(\x0b\x32\x1d.jinbao.wire.v1.EnrolResponseH\x00\x42\t\n\x07\x63ontent2\x9e\x01\n\x10\x45nrolmentService\x12\x44\n\x05\x45nrol\x12\x1c.jinbao.wire.v1.EnrolRequest\x1a\x1d.jinbao.wire.v1.EnrolResponse\x12\x44\n\x05Renew\x12\x1c.jinbao.wire.v1.RenewRequest\x1a\x1d.jinbao.wire.v1.EnrolResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ejinbao/wire/v1/enrolment.proto\x12\x0ejinbao.wire.v1\x1a\x19jinbao/wire/v1/wire.proto\"D\n\x08ZoneKeys\x12\x0c\n\x04zone\x18\x01 \x01(\t\x12\x14\n\x0cline_request\x18\x02 \x01(\x0c\x12\x14\n\x0cseal_request\x18\x03 \x01(\x0c\",\n\x0c\x45nrolRequest\x12\r\n\x05\x63laim\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\"U\n\nEnrolClaim\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\'\n\x05zones\x18\x03 \x03(\x0b\x32\x18.jinbao.wire.v1.ZoneKeys\":\n\x0cRenewRequest\x12*\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x18.jinbao.wire.v1.Envelope\"F\n\nRenewClaim\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12&\n\x04keys\x18\x02 \x01(\x0b\x32\x18.jinbao.wire.v1.ZoneKeys\"`\n\rEnrolResponse\x12/\n\x05zones\x18\x01 \x03(\x0b\x32 .jinbao.wire.v1.ZoneCertificates\x12\x0f\n\x07\x61nchors\x18\x02 \x03(\x0c\x12\r\n\x05trust\x18\x03 \x03(\x0c\"\x0e\n\x0cTrustRequest\"\x1e\n\rTrustResponse\x12\r\n\x05trust\x18\x01 \x03(\x0c\"H\n\x10ZoneCertificates\x12\x0c\n\x04zone\x18\x01 \x01(\t\x12\x12\n\nline_chain\x18\x02 \x03(\x0c\x12\x12\n\nseal_chain\x18\x03 \x03(\x0c\"\xab\x01\n\rEnrolmentFile\x12-\n\x05\x65nrol\x18\x01 \x01(\x0b\x32\x1c.jinbao.wire.v1.EnrolRequestH\x00\x12-\n\x05renew\x18\x02 \x01(\x0b\x32\x1c.jinbao.wire.v1.RenewRequestH\x00\x12\x31\n\x08response\x18\x03 \x01(\x0b\x32\x1d.jinbao.wire.v1.EnrolResponseH\x00\x42\t\n\x07\x63ontent2\xe4\x01\n\x10\x45nrolmentService\x12\x44\n\x05\x45nrol\x12\x1c.jinbao.wire.v1.EnrolRequest\x1a\x1d.jinbao.wire.v1.EnrolResponse\x12\x44\n\x05Renew\x12\x1c.jinbao.wire.v1.RenewRequest\x1a\x1d.jinbao.wire.v1.EnrolResponse\x12\x44\n\x05Trust\x12\x1c.jinbao.wire.v1.TrustRequest\x1a\x1d.jinbao.wire.v1.TrustResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,10 +44,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RENEWCLAIM']._serialized_end=410
   _globals['_ENROLRESPONSE']._serialized_start=412
   _globals['_ENROLRESPONSE']._serialized_end=508
-  _globals['_ZONECERTIFICATES']._serialized_start=510
-  _globals['_ZONECERTIFICATES']._serialized_end=582
-  _globals['_ENROLMENTFILE']._serialized_start=585
-  _globals['_ENROLMENTFILE']._serialized_end=756
-  _globals['_ENROLMENTSERVICE']._serialized_start=759
-  _globals['_ENROLMENTSERVICE']._serialized_end=917
+  _globals['_TRUSTREQUEST']._serialized_start=510
+  _globals['_TRUSTREQUEST']._serialized_end=524
+  _globals['_TRUSTRESPONSE']._serialized_start=526
+  _globals['_TRUSTRESPONSE']._serialized_end=556
+  _globals['_ZONECERTIFICATES']._serialized_start=558
+  _globals['_ZONECERTIFICATES']._serialized_end=630
+  _globals['_ENROLMENTFILE']._serialized_start=633
+  _globals['_ENROLMENTFILE']._serialized_end=804
+  _globals['_ENROLMENTSERVICE']._serialized_start=807
+  _globals['_ENROLMENTSERVICE']._serialized_end=1035
 # @@protoc_insertion_point(module_scope)

@@ -59,6 +59,16 @@ class EnrolResponse(_message.Message):
     trust: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, zones: _Optional[_Iterable[_Union[ZoneCertificates, _Mapping]]] = ..., anchors: _Optional[_Iterable[bytes]] = ..., trust: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
+class TrustRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class TrustResponse(_message.Message):
+    __slots__ = ("trust",)
+    TRUST_FIELD_NUMBER: _ClassVar[int]
+    trust: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, trust: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
 class ZoneCertificates(_message.Message):
     __slots__ = ("zone", "line_chain", "seal_chain")
     ZONE_FIELD_NUMBER: _ClassVar[int]

@@ -1,0 +1,98 @@
+"""The machine the province is deployed from: Ansible, a bundle, what persons carried to it, and SSH to every host."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.house.tree import ROOT
+from tests.ops import province
+from tests.ops.machines import Network, run
+from tests.ops.releases import Release
+
+JINBAO = str(ROOT / ".venv" / "bin" / "jinbao")
+
+
+@dataclass
+class Controller:
+    """A directory `place` of its own, and the state of the inventory."""
+
+    network: Network
+    place: Path
+    release: Release
+    cities: tuple[str, ...] = province.CITIES
+    copies: dict[str, str] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def carried(self) -> Path:
+        """What persons brought."""
+        return self.place / "carried"
+
+    def take(self, release: Release) -> None:
+        """From now on this release: its bundle, and its collection in the place of the one before."""
+        self.release = release
+        link = self.place / "collections" / "ansible_collections" / "jinbao" / "node"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(release.collection)
+
+    def play(self, name: str, *words: str) -> int:
+        """How many tasks of a playbook changed something, or in check mode would; RuntimeError where one failed."""
+        return sum(map(int, re.findall(r"changed=(\d+)", self.said(name, *words))))
+
+    def said(self, name: str, *words: str) -> str:
+        """All a playbook says."""
+        hosts = self.place / "hosts.yml"
+        hosts.write_text(
+            province.inventory(self.carried, self.release.bundle, self.copies, self.cities, self.options),
+            encoding="utf-8",
+        )
+        command = [
+            str(ROOT / ".venv" / "bin" / "ansible-playbook"),
+            "-i",
+            str(hosts),
+            f"jinbao.node.{name}",
+            *words,
+        ]
+        return self.network.at_controller(*command, **self._environment())
+
+    def _environment(self) -> Mapping[str, str]:
+        known = self.place / "known_hosts"
+        ssh = f"-o UserKnownHostsFile={known} -o ControlMaster=auto -o ControlPersist=60s"
+        return {
+            "ANSIBLE_CACHE_PLUGIN": "jsonfile",
+            "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(self.place / "facts"),
+            "ANSIBLE_COLLECTIONS_PATH": str(self.place / "collections"),
+            "ANSIBLE_FORKS": "6",
+            "ANSIBLE_GATHERING": "smart",
+            "ANSIBLE_HOME": str(self.place / "home"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_PIPELINING": "1",
+            "ANSIBLE_PRIVATE_KEY_FILE": str(self.place / "id"),
+            "ANSIBLE_SSH_ARGS": ssh,
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.place / "ssh"),
+            "PATH": f"{ROOT / '.venv' / 'bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        }
+
+    def know(self) -> None:
+        """Write down every host's key, read from its own disk: none is believed at first sight."""
+        lines = []
+        for machine in self.network.machines.values():
+            for file in sorted((machine.root / "etc" / "ssh").glob("ssh_host_*_key.pub")):
+                kind, key = file.read_text(encoding="utf-8").split()[:2]
+                lines.append(f"{machine.address} {kind} {key}\n")
+        (self.place / "known_hosts").write_text("".join(lines), encoding="utf-8")
+
+    def jinbao(self, words: str) -> str:
+        """What a command says that persons give on a machine that is in no inventory, such as the root's."""
+        return run(["sh", "-c", f"cd '{self.place}' && {JINBAO} {words}"])
+
+
+def key_pair(place: Path) -> str:
+    """Make the controller's key for SSH; returns the public line."""
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "controller", "-f", str(place / "id")])
+    return (place / "id.pub").read_text(encoding="utf-8")
