@@ -21,7 +21,7 @@ from alembic.script import ScriptDirectory
 
 from jinbao import __version__
 from jinbao.model.errors import LocalError
-from jinbao.store.steps import Kind, Step, catch_up, declared, leave_behind, record, recorded
+from jinbao.store.steps import Kind, Step, catch_up, declared, leave_behind, minor, record, recorded
 
 ENVIRONMENT = Path(__file__).with_name("alembic")
 
@@ -114,15 +114,23 @@ class Revisions:
         """Whether this release can run on all that it does not know."""
         return not self.refused and not (self.unknown and self.pending)
 
+    @property
+    def made_by(self) -> str:
+        """The newest release that is on record of what is unknown here; empty for none."""
+        return max((step.made_by for step in self.ahead.values() if step.made_by), key=minor, default="")
+
+    @property
+    def copy(self) -> str:
+        """Name of the copy made before the first of what is unknown here; empty for none."""
+        return min((step.backup for step in self.ahead.values() if step.backup), default="")
+
     def require_borne(self, thing: str) -> None:
         """Raise LocalError with the way back where this release cannot run on this schema."""
         if self.is_borne:
             return
-        releases = sorted({step.made_by for step in self.ahead.values() if step.made_by})
-        copies = sorted({step.backup for step in self.ahead.values() if step.backup})
-        newer = f"start release {releases[-1]} again" if releases else "start the release that made it"
-        older = f", or restore the copy {copies[0]} made before: jinbao backup restore" if copies else ""
         lacks = f", and lacks {', '.join(self.pending)}" if self.pending else ""
+        newer = f"start release {self.made_by} again" if self.made_by else "start the release that made it"
+        older = f", or restore the copy {self.copy} made before: jinbao backup restore" if self.copy else ""
         raise LocalError(
             thing,
             expected=f"a schema that release {__version__} can run on",

@@ -86,6 +86,7 @@ def record(connection: sa.Connection, step: Step, made_by: str, backup: str) -> 
     STEP.create(connection, checkfirst=True)
     said = {"kind": step.kind, "follows": step.follows, "runs_on": step.runs_on}
     row = {"revision": step.revision, **said, "made_by": made_by, "backup": backup, "behind": 0}
+    connection.execute(STEP.delete().where(STEP.c.revision == step.revision))
     connection.execute(STEP.insert(), row)
 
 
