@@ -36,6 +36,7 @@ from jinbao.appliance.settings import (
     RoleSettings,
     Settings,
     SourceSettings,
+    UpgradeSettings,
     WatchSettings,
     WindowSettings,
     ZoneSettings,
@@ -52,6 +53,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "copies.": CopySettings,
     "promotion.": PromotionSettings,
     "watch.": WatchSettings,
+    "upgrade.": UpgradeSettings,
     "sources[].": SourceSettings,
     "zones.<zone>.": ZoneSettings,
     "zones.<zone>.line.": LineSettings,
@@ -69,6 +71,7 @@ BRANCHES = {
     "copies",
     "promotion",
     "watch",
+    "upgrade",
 }
 """Keys of the node that hold sections of their own."""
 
