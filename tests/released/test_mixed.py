@@ -178,10 +178,9 @@ class Mixed:
         assert [self.network.ask(zone, "report.line")["damage"] for zone in ZONES] == [[], [], []]
 
     def require_lanes(self) -> None:
-        """The ministry followed the city by two connections, and the window limited what came by one of them."""
+        """The ministry follows the city by two connections, one of which alone takes what a window limits."""
         page = self.metrics(MINISTRY)
-        limited = r'jinbao_line_limited_bytes_total\{direction="in",peer="140100/exchange"\} [1-9]'
-        assert re.search(limited, page)
+        assert re.search(r'line_limit_bytes_per_second\{direction="in",peer="140100/exchange"\} [1-9]', page)
         assert 'worker="fetch 140100/exchange"' in page
         assert 'worker="follow 140100/exchange"' in page
 
