@@ -40,6 +40,7 @@ from jinbao.appliance.settings import (
     RoleSettings,
     Settings,
     SourceSettings,
+    UpgradeSettings,
     WatchSettings,
     WindowSettings,
     ZoneSettings,
@@ -112,6 +113,7 @@ def _is_table(annotation: object) -> bool:
             CopySettings,
             PromotionSettings,
             WatchSettings,
+            UpgradeSettings,
             LineSettings,
         }
         or "ZoneSettings" in str(annotation)
@@ -557,6 +559,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "settings-copies": _settings("copies.", CopySettings),
     "settings-promotion": _settings("promotion.", PromotionSettings),
     "settings-watch": _settings("watch.", WatchSettings),
+    "settings-upgrade": _settings("upgrade.", UpgradeSettings),
     "metrics": _metrics,
     "alerts": _alerts,
     "recorded": _recorded,

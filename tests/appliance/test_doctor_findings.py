@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from scripts.make_reference import doctor_codes
 from tests.appliance.hospital import HOLDS, City, process, well
 from tests.appliance.test_doctor import FAULTS
 from tests.link.zones import SETTINGS, seal, serving
+from tests.newer import EXPAND, folder_of, upgraded
 from tests.servers import await_
 
 from jinbao.appliance.admin_client import ask
@@ -199,6 +201,20 @@ def _newer_schema(ward: Ward) -> None:
     base.close()
 
 
+def _upgraded(ward: Ward) -> None:
+    """A release to come was here, and was gone back from."""
+    engine = sa.create_engine(f"sqlite:///{ward.home / 'zone.db'}")
+    upgraded(engine, folder_of(ward.home.parent / "newer", step="expand", body=EXPAND))
+    engine.dispose()
+
+
+def _before_a_move(ward: Ward) -> None:
+    base = sqlite3.connect(ward.home / "zone.db")
+    base.execute("UPDATE alembic_version SET version_num = 'source_0001' WHERE version_num = 'source_0002'")
+    base.commit()
+    base.close()
+
+
 def _strays(ward: Ward) -> None:
     for name in ("notes.txt", "a b"):
         (ward.home / "segments" / name).write_text("")
@@ -285,6 +301,8 @@ FINDINGS: Mapping[str, Told] = {
         _strays, r"mkdir -p (\S+/segments/damaged) && mv -t \1 '\S+/a b' \S+/notes.txt", State.WARNING, runs=True
     ),
     "schema.newer": Told(_newer_schema, r"ls -d /opt/jinbao\*"),
+    "schema.ahead": Told(_upgraded, "", State.WARNING),
+    "schema.moving": Told(_before_a_move, r"jinbao database migrate --zone exchange .*"),
     "rules.unreadable": Told(lambda ward: _standards(ward, "no = toml = at all"), r"cp -a .*/tiers"),
     "standard.outdated": Told(_newer_batch, r"python3 -m pip install --force-reinstall --no-deps jinbao==\S+"),
     "backup.old": Told(_old_backup, r"jinbao backup create DIRECTORY --zone exchange --config \S+"),

@@ -17,6 +17,7 @@ from tests.cli.conftest import Say
 from tests.cli.harness import Net, spawn
 from tests.postgres import as_role, fresh_database
 
+from jinbao import __version__
 from jinbao.appliance.admin_server import AdminServer
 from jinbao.appliance.assembly import open_zone
 from jinbao.appliance.database.checking import judge
@@ -364,7 +365,7 @@ def test_a_newer_releases_database_is_left_alone(home: Net, say: Say, act: tuple
     said = say(*act, *ZONE, "--config", config)
 
     assert said.code == 1
-    assert "expected a schema of this release or an older one, got journal_9999" in said.err
+    assert f"expected a schema that release {__version__} can run on, got journal_9999" in said.err
 
 
 @pytest.mark.database

@@ -36,6 +36,7 @@ from jinbao.appliance.settings import (
     RoleSettings,
     Settings,
     SourceSettings,
+    UpgradeSettings,
     WatchSettings,
     WindowSettings,
     ZoneSettings,
@@ -52,6 +53,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "copies.": CopySettings,
     "promotion.": PromotionSettings,
     "watch.": WatchSettings,
+    "upgrade.": UpgradeSettings,
     "sources[].": SourceSettings,
     "zones.<zone>.": ZoneSettings,
     "zones.<zone>.line.": LineSettings,
@@ -69,6 +71,7 @@ BRANCHES = {
     "copies",
     "promotion",
     "watch",
+    "upgrade",
 }
 """Keys of the node that hold sections of their own."""
 
@@ -119,7 +122,7 @@ def test_every_setting_is_explained(key: str, field: Any) -> None:  # pydantic's
     default, text = found[0][1:]
     assert text == field.description
     value = "required" if field.is_required() else field.get_default(call_default_factory=True)
-    assert default.strip("`") == str(value or "empty")
+    assert default.strip("`") == ("empty" if value in (None, "", (), {}) else str(value))
 
 
 def test_every_section_of_the_settings_is_known_here() -> None:

@@ -19,7 +19,7 @@ from jinbao.journal.tables import ACT
 from jinbao.journal.verify import verify_acts
 from jinbao.model import acts
 from jinbao.model.acts import Act
-from jinbao.model.errors import CorruptionError
+from jinbao.model.errors import CorruptionError, LocalError
 from jinbao.store.engine import Store, Transaction
 from jinbao.store.projection import Recorded
 from jinbao.store.stage import Stage
@@ -155,3 +155,19 @@ def test_a_body_has_one_text(body: dict[str, object]) -> None:
 
     assert body_text(turned) == body_text(body)
     assert "\n" not in body_text(body)
+
+
+@pytest.mark.fault_row(7)
+def test_an_act_of_a_newer_release_is_not_replayed_without_its_rows(tmp_path: Path) -> None:
+    """A replay ends with an error at the first act that no room here reads, and leaves it out of the journal."""
+    journal = open_journal(tmp_path)
+    told = [
+        Recorded(1, acts.created(EXCHANGE, "a" * 32, 1), AT),
+        Recorded(2, Act("invented", {"rows": 7}), AT),
+    ]
+
+    with pytest.raises(LocalError, match=r"act 2: expected .*, got kind invented; build it with"):
+        journal.ledger.replay(iter(told))
+
+    assert [recorded.lsn for recorded in journal.ledger.acts()] == [1]
+    journal.store.close()

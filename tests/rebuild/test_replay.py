@@ -23,6 +23,7 @@ from jinbao.library.room import LibraryProjection
 from jinbao.model.zone import Endpoint
 from jinbao.store.engine import Store
 from jinbao.store.migrations import upgrade
+from jinbao.store.steps import STEP
 
 MIGRATIONS = [Path(jinbao.__file__).parent / room / "migrations" for room in ROOMS]
 ZONES = [Endpoint(node.node, zone) for node in DEMO_NODES[:3] for zone in node.zones]
@@ -31,13 +32,13 @@ Dump = dict[str, list[tuple[Any, ...]]]
 
 
 def dump(store: Store) -> Dump:
-    """Every row of every table of a database, in an order of its own, without Alembic's own table."""
+    """Every row of every table of a database, in an order of its own, without records of migrations."""
     found: Dump = {}
     with store.read() as connection:
         tables = sa.MetaData()
         tables.reflect(connection)
         for name, table in tables.tables.items():
-            if name == "alembic_version":
+            if name in {"alembic_version", STEP.name}:
                 continue
             columns = sorted(table.columns, key=lambda column: column.name)
             rows = connection.execute(sa.select(*columns))

@@ -20,6 +20,7 @@ from jinbao.appliance.assembly import ROOMS
 from jinbao.journal.tables import ACT
 from jinbao.model import acts
 from jinbao.store.migrations import upgrade
+from jinbao.store.steps import STEP
 
 PACKAGE = Path(jinbao.__file__).parent
 MIGRATIONS = [PACKAGE / room / "migrations" for room in ROOMS]
@@ -61,14 +62,14 @@ def test_every_table_has_one_projection(busy: World) -> None:
 
 
 def test_every_table_in_the_database_has_a_projection(busy: World) -> None:
-    """A running zone's database has no table that no projection writes, but for the journal and Alembic's."""
+    """A running zone's database has no table that no projection writes, but for the journal and records of migrations."""
     for zone in busy.zones.values():
         written = {table.name for projection in zone.projections for table in projection.tables}
 
         with zone.store.read() as connection:
             present = set(sa.inspect(connection).get_table_names())
 
-        assert present == written | {ACT.name, "alembic_version"}
+        assert present == written | {ACT.name, STEP.name, "alembic_version"}
 
 
 def test_every_act_is_read(busy: World) -> None:
@@ -105,7 +106,9 @@ def test_migrations_make_the_declared_schema(tmp_path: Path, backend: str) -> No
 
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        differences = compare_metadata(context, declared())
+        together = declared()
+        STEP.to_metadata(together)
+        differences = compare_metadata(context, together)
         keys = sa.inspect(connection).get_multi_pk_constraint()
 
     engine.dispose()

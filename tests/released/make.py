@@ -1,6 +1,7 @@
 """Writes what this release writes into `tests/released/VERSION`, once, when it is released.
 
-Run `python -m tests.released.make` from the top of the sources. No private key leaves it.
+Run `python -m tests.released.make` from the top of the sources. No private key leaves it. Beside what it wrote lies
+what it runs by, so that later releases are tried against its own processes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from tests.released.sources import ARCHIVE, ROOT, pack
 from tests.sim.business import PERSON_TABLES
 from tests.sim.world import START, World, lay_down
 
@@ -124,4 +126,5 @@ def _dump(database: Path, target: Path) -> None:
 if __name__ == "__main__":
     chosen = Path(__file__).parent / __version__
     make(chosen)
+    pack(ROOT, chosen / ARCHIVE)
     sys.stdout.write(f"written: {chosen}\n")

@@ -41,7 +41,7 @@ PERIOD = "202410"
 START = datetime(2024, 11, 5, tzinfo=UTC)
 """When every simulated run begins, whatever the wall clock says."""
 
-APART = ("rebuild.", "backup.", "diverge.", "heal.", "promote.")
+APART = ("rebuild.", "backup.", "diverge.", "heal.", "promote.", "upgrading.")
 """How failpoints begin that are no step of a zone: `tests/standby` strikes them, command by command."""
 
 _LIFE = timedelta(days=3650)

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from jinbao.appliance.adapters import LibraryAdapter, SourceCapture, StateAdapter
 from jinbao.appliance.callers import RoleBook
+from jinbao.appliance.database.copies import MIGRATED, make_before
 from jinbao.appliance.database.usable import database_url, require_usable, setting_of
 from jinbao.appliance.ending import Ending
 from jinbao.appliance.judging import ConvertAndJudge
@@ -59,6 +60,7 @@ from jinbao.library.room import Library, LibraryProjection
 from jinbao.model import acts
 from jinbao.model.batch import Header, SealedBatch, VerifiedBatch
 from jinbao.model.errors import CorruptionError, JinbaoError, LocalError, SettingsError
+from jinbao.model.failpoint import hit
 from jinbao.model.mapping import LibraryMapping
 from jinbao.model.places import tiers_directory
 from jinbao.model.standard import Standard
@@ -79,7 +81,7 @@ from jinbao.store.engine import Store
 from jinbao.store.files import Files
 from jinbao.store.latch import Latch
 from jinbao.store.log import LogLimits
-from jinbao.store.migrations import upgrade
+from jinbao.store.migrations import Revisions, upgrade
 from jinbao.store.projection import Projection
 from jinbao.trust.encoding import decode_header
 from jinbao.trust.envelope import check_bounds, head_of, seal
@@ -179,6 +181,7 @@ class OpenZone:
     cut_sealer: CutSealer
     scrub: Scrub
     giver: ObjectGiver
+    brought: Brought
     writing: threading.Lock = field(default_factory=threading.Lock)
     """Held while a capture has files on the shelf that no act names yet."""
     shelving: threading.Lock = field(default_factory=threading.Lock)
@@ -259,7 +262,7 @@ def _build(
     # The journal and what every room reads from it.
     ledger, index = Ledger(store, projections, ports.now_text), JournalIndex(me, store, shelf)
     # What is told: one observer for log and metrics.
-    observer = ZoneObserver(me, metrics := Metrics())
+    observer = kept.brought.told(ZoneObserver(me, metrics := Metrics()))
     outdated = Outdated(
         me,
         directory,
@@ -409,6 +412,7 @@ def _build(
         ),
         ledger=ledger,
         projections=projections,
+        brought=kept.brought,
         library=library,
         quarantine=Quarantine(store),
         state=state,
@@ -520,6 +524,7 @@ class _Kept:
     store: Store
     projections: tuple[Projection, ...]
     ending: Ending
+    brought: Brought
 
 
 def _kept(
@@ -543,8 +548,8 @@ def _kept(
     )
     opened.append(store)
     libraries, projections = projections_of(standards, shelf)
-    _bring_up(store, libraries, ending)
-    return _Kept(shelf, store, projections, ending)
+    brought = _bring_up(settings, me.zone, store, libraries, ending, ports.now())
+    return _Kept(shelf, store, projections, ending, brought)
 
 
 def projections_of(
@@ -590,14 +595,45 @@ def _database(settings: Settings, zone: Zone) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def _bring_up(store: Store, libraries: LibraryProjection, ending: Ending) -> None:
-    """The newest schema, in a database that is as it was written, whole and of no later release."""
+@dataclass(frozen=True)
+class Brought:
+    """How a database came to its schema: revisions that ran after a copy of that name, and steps of a newer release."""
+
+    ran: tuple[str, ...]
+    copy: str
+    ahead: tuple[str, ...]
+
+    def told(self, observer: ZoneObserver) -> ZoneObserver:
+        """The same observer, told what happened before there was one."""
+        if self.ran:
+            observer.event(
+                "schema_upgraded", steps=len(self.ran), newest=self.ran[-1], copy=self.copy or "none"
+            )
+        if self.ahead:
+            observer.event("schema_ahead", steps=len(self.ahead), newest=self.ahead[0])
+        return observer
+
+
+def _bring_up(
+    settings: Settings, zone: Zone, store: Store, libraries: LibraryProjection, ending: Ending, now: datetime
+) -> Brought:
+    """The newest schema, in a database that is as it was written, whole, and of no later release that we cannot run on."""
     with store.telling():
         found = require_usable(store, MIGRATIONS)
         if found.present:
             ending.check(store)
-        upgrade(store.writer, MIGRATIONS)
+        copy = upgrade_copied(settings, zone, store, found, now)
         libraries.ensure(store)
+    return Brought(found.pending if found.present else (), copy, tuple(found.ahead))
+
+
+def upgrade_copied(settings: Settings, zone: Zone, store: Store, found: Revisions, now: datetime) -> str:
+    """Copy a database where revisions are due, then run them in one transaction; the copy's name, if there is one."""
+    copy = make_before(settings, zone, store, found, now)
+    upgrade(store.writer, MIGRATIONS, copy)
+    if found.present and found.pending:
+        hit(MIGRATED)
+    return copy
 
 
 def _topology(

@@ -93,6 +93,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("jinbao_segments_damaged", "gauge", (), "Segments known to be damaged and not mended.", "已知损坏且未修复的段数。"),
     Metric("jinbao_scrub_age_seconds", "gauge", (), "Seconds since the last whole pass over all segments began; +Inf before the first.", "距最近一次完整巡检开始的秒数；尚无时为 +Inf。"),
     Metric("jinbao_database_up", "gauge", (), "1 while the zone's database answers, else 0.", "数据库可用为 1，否则为 0。"),
+    Metric("jinbao_schema_steps_ahead", "gauge", (), "Schema steps of a newer release that this one runs on; 0 if none.", "本版本运行其上而未知的较新版本表结构步骤数；没有为 0。"),
     Metric("jinbao_disks_slow_total", "counter", ("place",), "Times durable writes became slow, of segments or of the database.", "持久写入变慢的次数（数据段或数据库）。", "disk_slow"),
     Metric("jinbao_disks_failed_total", "counter", (), "Times a disk failed and this process stopped writing.", "磁盘故障且本进程停止写入的次数。", "disk_failed"),
     Metric("jinbao_database_outdated_total", "counter", (), "Times a neighbour had more of this zone than it has itself.", "邻居持有的本分区数据多于本分区自身的次数。", "database_outdated"),

@@ -661,6 +661,7 @@ class ZoneService:
         yield "jinbao_zone_superseded", none, float(zone.superseded)
         for node in dict.fromkeys(e.node for e in zone.topology.protected(zone.me)):
             yield "jinbao_standby_epoch", {"node": node}, zone.topology.by_node[node].epoch
+        yield "jinbao_schema_steps_ahead", none, len(zone.brought.ahead)
         yield "jinbao_database_log_bytes", none, zone.store.log.bytes() if zone.store.is_sqlite else 0
         yield "jinbao_disk_free_bytes", none, zone.ports.files.free_bytes(zone.shelf.root)
         yield "jinbao_disk_full_in_seconds", none, self._disk_full_in_s

@@ -439,6 +439,28 @@ class WatchSettings(_Strict):
     )
 
 
+class UpgradeSettings(_Strict):
+    """What is done before a newer release changes a database's tables; see docs/how-to/upgrade.md."""
+
+    copy_database: bool = Field(
+        True,
+        description="Before revisions run on a SQLite database that has any, it is copied; false only where another "
+        "copy is made before every upgrade.",
+    )
+    copies_directory: Path | None = Field(
+        None,
+        description="Holds one directory of these copies per zone; empty: `upgrades` in each zone's own directory.",
+    )
+    copies_kept: Positive = Field(
+        3, description="Copies kept per zone: two upgrades back, and one that went wrong in between."
+    )
+    server_copied: bool = Field(
+        False,
+        description="For a PostgreSQL database: whoever looks after the server says that it is copied before an "
+        "upgrade. Without that a zone does not start on one where more than an expansion is due.",
+    )
+
+
 class Settings(BaseSettings):
     """A node's settings, whole."""
 
@@ -486,6 +508,7 @@ class Settings(BaseSettings):
     copies: CopySettings = Field(default_factory=CopySettings)
     promotion: PromotionSettings = Field(default_factory=PromotionSettings)
     watch: WatchSettings = Field(default_factory=WatchSettings)
+    upgrade: UpgradeSettings = Field(default_factory=UpgradeSettings)
 
     @classmethod
     def settings_customise_sources(
@@ -652,6 +675,7 @@ def _known(model: type[BaseModel], at: tuple[str, ...] = ()) -> Iterator[tuple[t
         "audit": AuditSettings,
         "evidence": EvidenceSettings,
         "watch": WatchSettings,
+        "upgrade": UpgradeSettings,
     }
     if model is Settings:
         for name, kind in nested.items():

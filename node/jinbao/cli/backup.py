@@ -9,6 +9,7 @@ import click
 
 from jinbao.cli import show
 from jinbao.cli.asking import ask, ask_for_file, config_option, end_tidily, json_option
+from jinbao.cli.backup_copies import restore_copy, show_copies
 from jinbao.cli.backup_options import (
     anchors_of,
     begun,
@@ -111,17 +112,27 @@ def _columns() -> dict[str, str]:
     name="list",
     help=t(
         "Backups with their moments and sizes. Says nothing of the files they name: see verify. Exit code 3 where a "
-        "manifest cannot be read or a zone has none.",
-        "列出各备份的时刻与大小；不检查其所列文件，参见 verify。清单无法读取或某分区无备份时退出码为 3。",
+        "manifest cannot be read or a zone has none. Without a repository: copies of this node's databases that were made "
+        "before an upgrade changed them.",
+        "列出各备份的时刻与大小；不检查其所列文件，参见 verify。清单无法读取或某分区无备份时退出码为 3。"
+        "未指定目录时：列出升级修改本节点数据库之前所作的副本。",
     ),
     epilog="jinbao backup list /srv/backup --json",
 )
-@repository_argument
+@click.argument(
+    "directory", metavar="[REPOSITORY]", required=False, type=click.Path(path_type=Path, file_okay=False)
+)
 @one_zone_option
+@config_option
 @json_option
 @click.pass_context
-def listing(ctx: click.Context, directory: Path, zone: str | None, as_json: bool) -> None:
+def listing(
+    ctx: click.Context, directory: Path | None, zone: str | None, config: Path, as_json: bool
+) -> None:
     """Oldest first, zone by zone."""
+    if directory is None:
+        show_copies(config, zone, as_json=as_json)
+        return
     repository = opened(directory)
     rows: list[dict[str, Any]] = []
     for backups in places(repository, zone):
@@ -235,8 +246,9 @@ def _kind(kind: str) -> str:
 
 @backup.command(
     help=t(
-        "Build a zone from a backup in an empty directory and an empty database; every file and act is proved on the way.",
-        "由备份在空目录和空数据库中重建分区；逐文件、逐条流水核验。",
+        "Build a zone from a backup in an empty directory and an empty database; every file and act is proved on the way. "
+        "From a directory of copies made before upgrades: the database alone, as it was.",
+        "由备份在空目录和空数据库中重建分区；逐文件、逐条流水核验。指定升级前副本的目录时：仅恢复当时的数据库。",
     ),
     epilog="jinbao backup restore /srv/backup 140100/exchange --to /srv/restored/exchange --root root.pem",
 )
@@ -281,6 +293,7 @@ def restore(
     from dataclasses import asdict
 
     from jinbao.appliance.backing_up import restore as build
+    from jinbao.appliance.database.copies import is_copies
     from jinbao.appliance.restoring import Place
     from jinbao.appliance.settings import load
     from jinbao.model.zone import Endpoint
@@ -290,6 +303,9 @@ def restore(
         endpoint = Endpoint.parse(restored)
     except ValueError as exc:
         raise UsageError("zone", expected="NODE/ZONE", got=restored[:80]) from exc
+    if is_copies(directory):
+        restore_copy(directory, endpoint, at, target, database, as_json=as_json)
+        return
     backups = opened(directory).of(endpoint)
     manifest: Manifest = backups.choose(at, anchors_of(backups, roots, config))
     tell = telling("", t("acts", "条流水"), as_json=as_json)

@@ -110,6 +110,7 @@ def _value(text: str) -> str:
     }
     openings = {
         "lacks ": t("lacks ", "缺少 "),
+        "expanded by ": t("expanded by ", "已由较新版本扩展："),
         "unfinished since ": t("unfinished since ", "未完成，始于 "),
         "another role of ": t("another role of ", "属主为其他角色："),
     }

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from jinbao.journal.tables import ACT
 from jinbao.model.acts import Act, Entry
+from jinbao.model.errors import LocalError
 from jinbao.model.failpoint import declare, hit
 from jinbao.store.engine import Store, Transaction
 from jinbao.store.projection import Projection, Recorded
@@ -122,11 +123,20 @@ class Ledger:
     def replay(self, source: Iterator[Recorded]) -> int:
         """Record another journal's acts here, with their own places and times; returns how many.
 
-        For rebuilding a zone: the database must be empty. The hash chain comes out equal.
+        For rebuilding a zone: the database must be empty. The hash chain comes out equal. Raises LocalError for an act
+        that no room here reads: a newer release recorded it, and its rows would be missing without a word.
         """
         count = 0
+        known = {kind for projection in self._projections for kind in projection.kinds}
         for recorded in source:
             act = recorded.act
+            if act.kind not in known:
+                raise LocalError(
+                    f"act {recorded.lsn}",
+                    expected="one that a room of this release reads",
+                    got=f"kind {act.kind[:60]}",
+                    next_step="build it with the release that recorded it, or a newer one",
+                )
             with self._store.staging():
                 readings = self._stage(act)
             stages = [stage for _, ready in readings for stage in ready]

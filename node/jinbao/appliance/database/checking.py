@@ -82,8 +82,10 @@ def _conversion(connection: sa.Connection) -> Finding:
 
 def _schema(connection: sa.Connection) -> Finding:
     found = revisions(connection, MIGRATIONS)
-    if found.unknown:
+    if not found.is_borne:
         return Finding("schema", "this release or older", ", ".join(found.unknown), "wrong")
+    if found.ahead:
+        return Finding("schema", "newest", f"expanded by {', '.join(sorted(found.ahead))}", "note")
     if not found.present:
         return Finding("schema", "newest", "empty", "note")
     if found.pending:

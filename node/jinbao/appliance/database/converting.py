@@ -13,6 +13,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from jinbao.appliance.assembly import MIGRATIONS
 from jinbao.appliance.database.dumping import dump, tables_of
 from jinbao.appliance.database.filling import Rooms, filling, now_text
 from jinbao.appliance.database.opening import readings, stopped
@@ -30,6 +31,7 @@ from jinbao.journal.verify import verify_acts
 from jinbao.model.errors import CorruptionError, LocalError, UsageError
 from jinbao.model.zone import Zone
 from jinbao.store.engine import Store
+from jinbao.store.migrations import revisions
 from jinbao.store.projection import Recorded
 
 PAGE_ACTS = 200
@@ -85,6 +87,7 @@ def _place(url: sa.URL) -> tuple[object, ...]:
 def _require_source(source: Store, rooms: Rooms) -> None:
     """The source is of this release, and every segment that its rows follow from is there."""
     steps = plan(source, rooms.libraries)
+    _require_known(source)
     if steps:
         raise LocalError(
             f"database {shown(source.url)}",
@@ -111,6 +114,19 @@ def _require_source(source: Store, rooms: Rooms) -> None:
             got=f"{len(missing)} missing, first {sha256[:12]} of act {lsn}",
             next_step="retention never removes these: lay them back from a copy of the zone's segments directory, "
             "then run it again",
+        )
+
+
+def _require_known(source: Store) -> None:
+    """Tables of a newer release would not come with it, even where this one can run beside them."""
+    with source.read() as connection:
+        ahead = revisions(connection, MIGRATIONS).ahead
+    if ahead:
+        raise LocalError(
+            f"database {shown(source.url)}",
+            expected="a schema that this release knows whole",
+            got=f"steps of a newer release: {', '.join(sorted(ahead))}",
+            next_step="convert it with the release that made it",
         )
 
 

@@ -96,13 +96,7 @@ def require_usable(store: Store, folders: Sequence[Path]) -> Revisions:
             got=f"a conversion begun at {begun} that did not end",
             next_step="empty it and run jinbao database convert again, or name another in zones.*.database",
         )
-    if found.unknown:
-        raise LocalError(
-            thing,
-            expected="a schema of this release or an older one",
-            got=", ".join(found.unknown),
-            next_step="start the release that made it; a schema never goes back",
-        )
+    found.require_borne(thing)
     return found
 
 

@@ -52,11 +52,20 @@ _SHA256 = re.compile(r"\b[0-9a-f]{64}\b")
 
 @dataclass(frozen=True)
 class Facts:
-    """See the module. `orphans` and `strays` are None where looking took too long, all else where it could not be read."""
+    """See the module.
+
+    `orphans` and `strays` are None where looking took too long, all else where it could not be read. `is_borne`: whether
+    this release can run on the schema it found, which was `made_by` another, after a `copy`.
+    """
 
     present: tuple[str, ...]
     pending: tuple[str, ...]
     unknown: tuple[str, ...]
+    ahead: tuple[str, ...] = ()
+    moving: tuple[str, ...] = ()
+    is_borne: bool = True
+    made_by: str = ""
+    copy: str = ""
     acts: int | None = None
     act_hash: str = ""
     act_at: str = ""
@@ -102,6 +111,8 @@ def gather(store: Store, me: Endpoint, directory: Path, now: datetime) -> Facts:
     with store.read() as connection:
         found = revisions(connection, MIGRATIONS)
     facts: dict[str, Any] = {"present": found.present, "pending": found.pending, "unknown": found.unknown}
+    facts |= {"ahead": tuple(sorted(found.ahead)), "moving": found.moving}
+    facts |= {"is_borne": found.is_borne, "made_by": found.made_by, "copy": found.copy}
     if not found.present:
         return Facts(**facts)
     facts |= _read(lambda: _journal(store), {})

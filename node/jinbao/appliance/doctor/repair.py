@@ -1,6 +1,7 @@
 """Repairs that are safe without a person: modes of private files, files nobody named, segments a neighbour has, a schema.
 
-Each is the command that the finding names, done here; whatever else is found is left, and said to be left.
+A schema is brought up where that only adds to it. Each is the command that the finding names, done here; whatever else
+is found is left, and said to be left.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def _mend(settings: Settings, line: Line) -> Words:
 
 
 def _migrate(settings: Settings, line: Line) -> Words:
-    steps = migrate(settings, Endpoint.parse(line.zone).zone, only_plan=False)
+    steps = migrate(settings, Endpoint.parse(line.zone).zone, only_plan=False, only_plain=True)
     return Words(f"{len(steps)} steps done", f"已完成 {len(steps)} 步")
 
 

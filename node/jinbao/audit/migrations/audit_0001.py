@@ -7,6 +7,9 @@ revision = "audit_0001"
 down_revision = None
 branch_labels = ("audit",)
 depends_on = None
+release = "0.2"
+step = "expand"
+runs_on = "0.2"
 
 SQLITE = (
     (

@@ -7,6 +7,9 @@ revision = "decision_0001"
 down_revision = None
 branch_labels = ("decision",)
 depends_on = None
+release = "0.1"
+step = "expand"
+runs_on = "0.1"
 
 
 def upgrade() -> None:

@@ -7,6 +7,9 @@ revision = "journal_0003"
 down_revision = "journal_0002"
 branch_labels = None
 depends_on = None
+release = "0.2"
+step = "expand"
+runs_on = "0.2"
 
 
 def upgrade() -> None:

@@ -7,6 +7,9 @@ revision = "source_0002"
 down_revision = "source_0001"
 branch_labels = None
 depends_on = None
+release = "0.2"
+step = "migrate"
+runs_on = "0.2"
 
 
 def upgrade() -> None:
@@ -16,4 +19,8 @@ def upgrade() -> None:
     op.add_column("source_captured", sa.Column("checked", sa.Text(), nullable=False, server_default=""))
     for name in ("quarantine", "findings", "way"):
         op.add_column("source_verdict", sa.Column(name, sa.Text(), nullable=False, server_default=""))
-    op.execute("UPDATE source_captured SET since = run")
+
+
+def move(connection: sa.Connection) -> None:
+    """A table that release 0.1 captured was written whole by its newest run; no run has the number 0."""
+    connection.exec_driver_sql("UPDATE source_captured SET since = run WHERE since = 0")

@@ -7,6 +7,9 @@ revision = "standby_0001"
 down_revision = None
 branch_labels = ("standby",)
 depends_on = None
+release = "0.2"
+step = "expand"
+runs_on = "0.2"
 
 
 def upgrade() -> None:
