@@ -58,6 +58,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "reference"
 STANDARDS = ROOT / "tiers" / "standards"
 MONITORING = ROOT / "monitoring"
+SHAPES = ROOT / "tests" / "cli" / "golden" / "json"
 WIRE = ROOT / "proto" / "jinbao" / "wire" / "v1"
 CONTRACTS = (WIRE / "wire.proto", WIRE / "enrolment.proto")
 COMMAND = ".venv/bin/python scripts/make_reference.py"
@@ -333,6 +334,34 @@ def _says(option: dict[str, Any]) -> str:
     return "" if option["default"] in (None, "") else f"`{option['default']}`"
 
 
+def shapes() -> dict[str, str]:
+    """The shape of each command's JSON answer that a golden file holds, by the command."""
+    return {
+        f"jinbao {path.stem.replace('-', ' ')}": path.read_text(encoding="utf-8") for path in SHAPES.glob("*")
+    }
+
+
+def speaks_json(one: dict[str, Any]) -> bool:
+    """Whether a command has `--json`."""
+    return any(option["names"] == "--json" for option in one["options"])
+
+
+def _cli_json() -> str:
+    """Each command that has a golden shape, with it; then those that have `--json` and none."""
+    held, speaking = shapes(), [each for each in commands() if speaks_json(each)]
+    made = "\n".join(
+        f"## `{each['name']}`\n\n{each['help']}  \n{each['help_zh']}\n\n```json\n{held[each['name']]}```\n"
+        for each in speaking
+        if each["name"] in held
+    )
+    others = ", ".join(
+        f"`{each['name'].removeprefix('jinbao ')}`" for each in speaking if each["name"] not in held
+    )
+    return (
+        f"{made}\n## Others\n\nThese answer `--json` too; no golden file holds their shape yet: {others}.\n"
+    )
+
+
 # Standards
 
 
@@ -563,6 +592,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "errors": _errors,
     "doctor": _doctor,
     "cli": _cli,
+    "cli-json": _cli_json,
     "standards": _standards,
     "general": _general,
     "code-lists": _code_lists,

@@ -20,6 +20,8 @@ from scripts.make_reference import (
     evidence_clauses,
     made_pages,
     renewed,
+    shapes,
+    speaks_json,
     standards,
 )
 from tests.house.tree import ROOT, modules
@@ -172,6 +174,14 @@ def test_every_command_is_explained() -> None:
             for option in one["options"]
             if option["names"] != "--help"
         )
+
+
+def test_every_shape_is_of_a_command() -> None:
+    """A golden shape belongs to a command that speaks JSON; one that was renamed leaves none behind."""
+    speaking = {one["name"] for one in commands() if speaks_json(one)}
+
+    assert shapes()
+    assert shapes().keys() <= speaking
 
 
 def test_every_command_a_page_shows_exists() -> None:
