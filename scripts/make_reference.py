@@ -44,6 +44,7 @@ from jinbao.appliance.settings import (
     WindowSettings,
     ZoneSettings,
 )
+from jinbao.decision.indicators import of_library
 from jinbao.model import errors
 from jinbao.model.standard import CodeList, Item, Rule, Standard, Table
 from jinbao.registry.standards import load_code_lists, load_standards
@@ -433,6 +434,20 @@ def _codes(found: CodeList) -> str:
     return ", ".join(f"{code.code} {code.name_zh}" for code in found.codes)
 
 
+# Indicators
+
+
+def _indicators(library: str) -> Callable[[], str]:
+    titles = ["id", "名称", "name", "unit 单位", "group 分组", "decimals", "definition 定义"]
+    return lambda: table(
+        titles,
+        (
+            (i.id, i.name_zh, i.name_en, i.unit, i.dimension, i.decimals, i.definition)
+            for i in of_library(library)
+        ),
+    )
+
+
 # The contract
 
 
@@ -596,6 +611,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "standards": _standards,
     "general": _general,
     "code-lists": _code_lists,
+    "indicators-pension": _indicators("pension_macro"),
+    "indicators-unemployment": _indicators("unemployment_monitor"),
     "clauses": _clauses,
     "messages": _wire,
     "evidence-clauses": _evidence,
