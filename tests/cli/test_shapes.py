@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from tests.cli.conftest import Say
 from tests.cli.harness import Net, Said
+from tests.cli.test_authorities import NODE, WALK
 from tests.cli.test_output import ANSWERS, WHY
 from tests.conftest import Golden
 
@@ -67,6 +68,18 @@ WRITES: dict[str, tuple[str, ...]] = {
     "support bundle": ("support", "bundle", "OUT"),
 }
 """Commands that record or write something, asked of a network of the test's own; OUT is a file, DIR a directory."""
+
+TOPOLOGY = """
+trust_domain = "jinbao.example"
+version = 1
+[[nodes]]
+node = "100000"
+name_zh = "部级数据中心"
+name_en = "Ministry"
+tier = "ministry"
+zones = ["exchange"]
+addresses.exchange = "127.0.0.1:1"
+"""
 
 _NO_CONFIG = {"debug failpoints"}
 
@@ -138,7 +151,11 @@ def _word(one: Any) -> str:
 def _held(golden: Golden, name: str, said: Said) -> None:
     """Compare the shape of an answer with its golden file."""
     assert said.out, said.err
-    text = json.dumps(shape(json.loads(said.out)), indent=1, ensure_ascii=False)
+    _compared(golden, name, shape(json.loads(said.out)))
+
+
+def _compared(golden: Golden, name: str, found: Any) -> None:
+    text = json.dumps(found, indent=1, ensure_ascii=False)
     golden(f"json/{name.replace(' ', '-')}.json", text + "\n")
 
 
@@ -195,21 +212,25 @@ def test_evidence_keeps_its_shapes(own: Net, say: Say, golden: Golden, tmp_path:
     _held(golden, "evidence verify", say("evidence", "verify", file, "--root", root, "--json"))
 
 
-def test_an_authority_keeps_its_shapes(say: Say, golden: Golden, tmp_path: Path) -> None:
-    """What an authority tells programs is as it was, from its founding to its token."""
-    root, issuing = str(tmp_path / "root"), str(tmp_path / "issuing")
-    found = ("--domain", "jinbao.example")
+def test_an_authority_keeps_its_shapes(
+    say: Say, golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What authorities, enrolment and a sealed topology tell programs is as it was."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "node.toml").write_text(NODE.format(place=tmp_path))
+    (tmp_path / "topology.toml").write_text(TOPOLOGY)
+    (tmp_path / "pass").write_text("correct horse\n")
+    (tmp_path / "pass").chmod(0o600)
 
-    _held(golden, "ca init", say("ca", "init", root, *found, "--json"))
-    say("ca", "init", issuing, *found, "--issuing", "100000", "--root", root, "--json")
-    asked = {
-        "ca token": ("--node", "100000", "--zone", "exchange", "--out", str(tmp_path / "token")),
-        "ca list": (),
-        "ca crl": ("--out", str(tmp_path / "lists.pem")),
-        "ca export": ("--out", str(tmp_path / "trust.pem")),
-    }
-    for name, more in asked.items():
-        _held(golden, name, say(*name.split(), issuing, *more, "--json"))
+    told: dict[str, list[Any]] = {}
+    for line in (*WALK, "trust seal topology.toml --out topology.sealed --config node.toml"):
+        said = say(*line.split(), "--json")
+        assert said.code == 0, (line, said)
+        name = " ".join(line.split()[: 1 if line.startswith("enrol") else 2])
+        told.setdefault(name, []).append(json.loads(said.out))
+
+    for name, answers in told.items():
+        _compared(golden, name, _one(answers))
 
 
 def test_a_sample_and_rules_keep_their_shapes(say: Say, golden: Golden, tmp_path: Path) -> None:
