@@ -176,6 +176,13 @@ def test_every_command_is_explained() -> None:
         )
 
 
+def test_a_page_is_made_from_what_it_speaks_of() -> None:
+    """Every page of the reference has a part that is made, but for the record of the last night, which a person writes."""
+    by_hand = {path.stem for path in PAGES.glob("*.md")} - {path.stem for path in made_pages()}
+
+    assert by_hand == {"night"}
+
+
 def test_every_shape_is_of_a_command() -> None:
     """A golden shape belongs to a command that speaks JSON; one that was renamed leaves none behind."""
     speaking = {one["name"] for one in commands() if speaks_json(one)}
