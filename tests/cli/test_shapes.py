@@ -41,6 +41,7 @@ READS: dict[str, tuple[str, ...]] = {
     "journal retention": ANSWERS["journal-retention"],
     "journal show": ANSWERS["journal-show"],
     "journal verify": ANSWERS["journal-verify"],
+    "quarantine export": ("quarantine", "export", "pension_macro"),
     "quarantine list": ANSWERS["quarantine-list"],
     "quarantine releases": ANSWERS["quarantine-releases"],
     "quarantine show": ANSWERS["quarantine-show"],
