@@ -45,6 +45,7 @@ from jinbao.appliance.settings import (
     WindowSettings,
     ZoneSettings,
 )
+from jinbao.decision.indicators import of_library
 from jinbao.model import errors
 from jinbao.model.standard import CodeList, Item, Rule, Standard, Table
 from jinbao.registry.standards import load_code_lists, load_standards
@@ -59,6 +60,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "reference"
 STANDARDS = ROOT / "tiers" / "standards"
 MONITORING = ROOT / "monitoring"
+SHAPES = ROOT / "tests" / "cli" / "golden" / "json"
 WIRE = ROOT / "proto" / "jinbao" / "wire" / "v1"
 CONTRACTS = (WIRE / "wire.proto", WIRE / "enrolment.proto")
 COMMAND = ".venv/bin/python scripts/make_reference.py"
@@ -335,6 +337,34 @@ def _says(option: dict[str, Any]) -> str:
     return "" if option["default"] in (None, "") else f"`{option['default']}`"
 
 
+def shapes() -> dict[str, str]:
+    """The shape of each command's JSON answer that a golden file holds, by the command."""
+    return {
+        f"jinbao {path.stem.replace('-', ' ')}": path.read_text(encoding="utf-8") for path in SHAPES.glob("*")
+    }
+
+
+def speaks_json(one: dict[str, Any]) -> bool:
+    """Whether a command has `--json`."""
+    return any(option["names"] == "--json" for option in one["options"])
+
+
+def _cli_json() -> str:
+    """Each command that has a golden shape, with it; then those that have `--json` and none."""
+    held, speaking = shapes(), [each for each in commands() if speaks_json(each)]
+    made = "\n".join(
+        f"## `{each['name']}`\n\n{each['help']}  \n{each['help_zh']}\n\n```json\n{held[each['name']]}```\n"
+        for each in speaking
+        if each["name"] in held
+    )
+    others = ", ".join(
+        f"`{each['name'].removeprefix('jinbao ')}`" for each in speaking if each["name"] not in held
+    )
+    return (
+        f"{made}\n## Others\n\nThese answer `--json` too; no golden file holds their shape yet: {others}.\n"
+    )
+
+
 # Standards
 
 
@@ -404,6 +434,20 @@ def _codes(found: CodeList) -> str:
     if len(found.codes) > CODES_SHOWN_MAX:
         return f"{len(found.codes)} codes, see `tiers/standards/code_lists.toml`"
     return ", ".join(f"{code.code} {code.name_zh}" for code in found.codes)
+
+
+# Indicators
+
+
+def _indicators(library: str) -> Callable[[], str]:
+    titles = ["id", "名称", "name", "unit 单位", "group 分组", "decimals", "definition 定义"]
+    return lambda: table(
+        titles,
+        (
+            (i.id, i.name_zh, i.name_en, i.unit, i.dimension, i.decimals, i.definition)
+            for i in of_library(library)
+        ),
+    )
 
 
 # The contract
@@ -566,9 +610,12 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "errors": _errors,
     "doctor": _doctor,
     "cli": _cli,
+    "cli-json": _cli_json,
     "standards": _standards,
     "general": _general,
     "code-lists": _code_lists,
+    "indicators-pension": _indicators("pension_macro"),
+    "indicators-unemployment": _indicators("unemployment_monitor"),
     "clauses": _clauses,
     "messages": _wire,
     "evidence-clauses": _evidence,

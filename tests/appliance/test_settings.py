@@ -54,6 +54,14 @@ def test_a_file_alone_is_in_force(file: Path) -> None:
     assert found.database(Zone.EXCHANGE) == "sqlite:////srv/jinbao/exchange/zone.db"
 
 
+def test_a_relative_directory_is_where_the_command_runs(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory named from here is the same place for a process that runs elsewhere, as the decoder does."""
+    monkeypatch.chdir(file.parent)
+    file.write_text(BODY.replace("/srv/jinbao", "here"), encoding="utf-8")
+
+    assert load(file).directory(Zone.EXCHANGE) == file.parent / "here" / "exchange"
+
+
 def test_the_environment_wins_over_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable JINBAO_* replaces the file's value, and its neighbours in the same table stay."""
     monkeypatch.setenv("JINBAO_LIMITS__HEADERS_MAX", "7")

@@ -92,6 +92,14 @@ def test_a_zone_enrols_over_the_network(home: House, place: dict[Zone, Path]) ->
     assert waiting(home.zone("city")) is None
 
 
+def test_a_zones_directory_is_its_owners_alone(home: House, tmp_path: Path) -> None:
+    """A zone's directory that enrolment makes is nobody else's to open, as it is for a zone that runs."""
+    with listening(home) as address:
+        enrol(home.token(address=address), {CITY.zone: tmp_path / "new" / "identity"}, home.clock())
+
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
 def test_a_zone_renews_over_the_network(home: House, place: dict[Zone, Path]) -> None:
     """A renewal gives new certificates for new keys, in a new generation."""
     with listening(home) as address:

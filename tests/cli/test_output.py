@@ -104,6 +104,16 @@ def test_json_says_what_the_table_says(net: Net, say: Say, name: str) -> None:
     assert missing == []
 
 
+def test_an_export_to_a_file_answers_programs_too(net: Net, say: Say, tmp_path: Path) -> None:
+    """With `--json`, findings that go to a file leave their number on stdout, and no words."""
+    asked = ("quarantine", "export", "pension_macro", "--config", net.config())
+    whole = json.loads(say(*asked, "--json").out)
+
+    said = say(*asked, "--output", str(tmp_path / "bad.csv"), "--json")
+
+    assert (json.loads(said.out), said.err) == (whole | {"findings": len(whole["findings"])}, "")
+
+
 def test_indicators_are_the_same_in_every_shape(net: Net, say: Say, golden: Golden) -> None:
     """Indicators as table, CSV and JSON carry the same values; the table is the golden one."""
     asked = (*UNEMPLOYED, "--config", net.config())

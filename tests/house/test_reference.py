@@ -20,6 +20,8 @@ from scripts.make_reference import (
     evidence_clauses,
     made_pages,
     renewed,
+    shapes,
+    speaks_json,
     standards,
 )
 from tests.house.tree import ROOT, modules
@@ -175,6 +177,21 @@ def test_every_command_is_explained() -> None:
             for option in one["options"]
             if option["names"] != "--help"
         )
+
+
+def test_a_page_is_made_from_what_it_speaks_of() -> None:
+    """Every page of the reference has a part that is made, but for the record of the last night, which a person writes."""
+    by_hand = {path.stem for path in PAGES.glob("*.md")} - {path.stem for path in made_pages()}
+
+    assert by_hand == {"night"}
+
+
+def test_every_shape_is_of_a_command() -> None:
+    """A golden shape belongs to a command that speaks JSON; one that was renamed leaves none behind."""
+    speaking = {one["name"] for one in commands() if speaks_json(one)}
+
+    assert shapes()
+    assert shapes().keys() <= speaking
 
 
 def test_every_command_a_page_shows_exists() -> None:

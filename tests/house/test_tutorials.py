@@ -1,4 +1,7 @@
-"""A newcomer types what a tutorial says and sees what it shows: its blocks are run in an empty directory."""
+"""A newcomer types what a tutorial says and sees what it shows: its blocks are run in an empty directory.
+
+A block of the kind `console` is not run; the page says why.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,8 @@ from tests.house.tree import ROOT
 from jinbao.appliance.loopback import free_port
 
 TUTORIALS = ROOT / "docs" / "tutorial"
-ENGLISH, CHINESE = TUTORIALS / "three-tiers.md", TUTORIALS / "three-tiers.zh.md"
-WITHIN_S = 300.0
-"""A minute on a machine with nothing else to do."""
+WITHIN_S = 900
+"""A minute or two on a machine with nothing else to do."""
 
 _BLOCK = re.compile(r"^```(shell|text)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 _PORT = re.compile(r"127\.0\.0\.1:(\d+)")
@@ -52,7 +54,9 @@ def run(page: Path, directory: Path) -> list[str]:
         ["bash", "-c", f"set -e; trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n{script}"],
         cwd=directory,
         env=environment(
-            PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", LC_ALL="C.UTF-8"
+            PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            LC_ALL="C.UTF-8",
+            XDG_RUNTIME_DIR=str(directory),  # where a demonstration says that it runs: ours is nobody else's
         ),
         capture_output=True,
         text=True,
@@ -64,22 +68,20 @@ def run(page: Path, directory: Path) -> list[str]:
 
 
 @pytest.mark.processes
-def test_three_tiers_grow_from_nothing_as_the_page_shows(tmp_path: Path) -> None:
-    """Each block of the page does what it says, and prints what the page shows but for times, hashes and ports."""
-    found = run(ENGLISH, tmp_path)
+@pytest.mark.timeout(WITHIN_S + 60)
+@pytest.mark.parametrize("name", ["first-ten-minutes", "three-tiers"])
+def test_a_tutorial_does_what_it_shows(name: str, tmp_path: Path) -> None:
+    """Each block of a page does what it says, and prints what the page shows but for times, hashes and ports."""
+    page = TUTORIALS / f"{name}.md"
+    found = run(page, tmp_path)
     shown, at = [""] * len(found), -1
-    for kind, text in blocks(ENGLISH):
+    for kind, text in blocks(page):
         if kind == "shell":
             at += 1
         else:
             shown[at] = text
 
     assert [masked(text) for text in found] == [masked(text) for text in shown]
-
-
-def test_both_languages_have_the_same_blocks() -> None:
-    """Who reads the page in Chinese types and sees the same."""
-    assert blocks(CHINESE) == blocks(ENGLISH)
 
 
 @pytest.mark.parametrize("page", sorted(TUTORIALS.glob("*.md")), ids=lambda page: page.name)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from jinbao.model.declarant import known_persons
@@ -475,7 +475,11 @@ class Settings(BaseSettings):
     node: str = Field(pattern=r"[0-9]{6}(-backup)?", description="Region code of this node.")
     tier: Tier = Field(description="ministry, province or city.")
     role: Literal["node", "backup"] = Field("node", description="`backup` follows the nodes it protects.")
-    data_directory: Path = Field(description="Holds one private directory per zone.")
+    # Absolute from here on: the process that decodes segments runs in another directory, and a path it cannot
+    # find would be told of the peer that sealed the segment.
+    data_directory: Annotated[Path, AfterValidator(Path.absolute)] = Field(
+        description="Holds one private directory per zone."
+    )
     topology_file: Path = Field(description="The signed topology.")
     trust_directory: Path | None = Field(
         None,

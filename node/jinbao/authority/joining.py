@@ -95,6 +95,8 @@ def begin(directory: Path, context: Context) -> Waiting:
     if place.is_dir() and _context_in(place).via == context.via:
         return _waiting_in(place)
     made = Waiting(context, ec.generate_private_key(ec.SECP256R1()), ed25519.Ed25519PrivateKey.generate())
+    if not directory.parent.exists():  # the zone's own, which enrolment may be the first to need
+        make_private(directory.parent)
     make_private(directory)
     temporary = directory / f".{PENDING}.new"
     shutil.rmtree(temporary, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -168,6 +169,7 @@ def _stay(network: Any, result: dict[str, Any]) -> None:
     ):
         show.result(f"  {line}")
     show.result(t("Ctrl-C ends it.", "按 Ctrl-C 结束。"))
+    sys.stdout.flush()  # who reads it through a pipe or from a file would wait for the end otherwise
     try:
         network.watch()
     except KeyboardInterrupt:

@@ -144,7 +144,10 @@ def export(
         return
     output.touch(mode=0o600)  # a new file is this account's alone
     output.write_text(text, encoding="utf-8-sig")
-    show.talk(t(f"{len(lines)} findings written to {output}", f"已写入 {len(lines)} 个问题：{output}"))
+    if as_json:
+        show.as_json({"zone": zone, "findings": len(lines)})
+    else:
+        show.talk(t(f"{len(lines)} findings written to {output}", f"已写入 {len(lines)} 个问题：{output}"))
 
 
 @quarantine.command(

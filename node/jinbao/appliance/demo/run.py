@@ -28,7 +28,7 @@ def run_demo(
 
     Returns what `jinbao demo --once --json` prints. Cleans up unless `keep` names a directory.
     """
-    directory = keep or Path(tempfile.mkdtemp(prefix="jinbao-demo-"))
+    directory = (keep or Path(tempfile.mkdtemp(prefix="jinbao-demo-"))).absolute()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if (directory / STATE).exists():
         raise LocalError(

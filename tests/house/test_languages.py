@@ -1,0 +1,77 @@
+"""A page that tells what to do, or why, exists in English and Chinese, and the two do not drift apart.
+
+Words are not compared: whoever changes a page changes its twin. What can be compared is: every block that is typed or
+shown, and the skeleton of headings, lines of tables and items of lists. Reference pages are in both languages at once.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from tests.house.tree import ROOT
+
+DOCS = ROOT / "docs"
+REASONS = ("why-fetched", "why-sealed", "zones", "accepted-and-applied")
+"""Explanations that operators read; the others are for who reads the code."""
+
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+_SKELETON = {"headings": r"^#+ ", "lines of tables": r"^\|", "items of lists": r"^(?:[-*]|\d+\.) "}
+_HAN = re.compile(r"[\u4e00-\u9fff]")
+
+
+def pairs() -> list[tuple[Path, Path]]:
+    """Each English page that must have a twin, with the place of that twin."""
+    pages = [*(DOCS / "tutorial").glob("*.md"), *(DOCS / "how-to").glob("*.md")]
+    pages += [DOCS / "explanation" / f"{name}.md" for name in REASONS]
+    return [(page, page.with_suffix(".zh.md")) for page in sorted(pages) if not page.stem.endswith(".zh")]
+
+
+PAIRS = [pytest.param(*pair, id=pair[0].stem) for pair in pairs()]
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """Kind and text of each block; a drawing of an explanation has its words in the page's language."""
+    found = _BLOCK.findall(page.read_text(encoding="utf-8"))
+    drawn = page.parent.name == "explanation"
+    return [(kind, "" if drawn and kind == "text" else text) for kind, text in found]
+
+
+def skeleton(page: Path) -> dict[str, int]:
+    """How many headings, lines of tables and items of lists stand outside of blocks."""
+    text = _BLOCK.sub("", page.read_text(encoding="utf-8"))
+    return {name: len(re.findall(one, text, flags=re.MULTILINE)) for name, one in _SKELETON.items()}
+
+
+@pytest.mark.parametrize(("english", "chinese"), PAIRS)
+def test_a_page_has_its_chinese_twin(english: Path, chinese: Path) -> None:
+    """Each tutorial, how-to and reason an operator reads is there in Chinese, under a Chinese heading, and in the index."""
+    assert chinese.exists(), f"{english.name}: expected {chinese.name} beside it, got none"
+    title = chinese.read_text(encoding="utf-8").partition("\n")[0]
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+
+    assert title.startswith("# ")
+    assert _HAN.search(title)
+    assert f"({chinese.relative_to(DOCS)})" in index
+
+
+@pytest.mark.parametrize(("english", "chinese"), PAIRS)
+def test_both_languages_type_and_show_the_same(english: Path, chinese: Path) -> None:
+    """Who reads a page in Chinese types the same commands and sees the same output."""
+    assert blocks(chinese) == blocks(english)
+
+
+@pytest.mark.parametrize(("english", "chinese"), PAIRS)
+def test_both_languages_have_the_same_parts(english: Path, chinese: Path) -> None:
+    """No heading, line of a table or item of a list is in one language only."""
+    assert skeleton(chinese) == skeleton(english)
+
+
+def test_no_chinese_page_is_alone() -> None:
+    """Every Chinese page belongs to an English one."""
+    alone = [
+        page for page in DOCS.rglob("*.zh.md") if not page.with_name(page.name.replace(".zh", "")).exists()
+    ]
+
+    assert alone == []
