@@ -21,7 +21,8 @@ from tests.sim.world import START, World, lay_down
 
 from jinbao import __version__
 from jinbao.appliance.assembly import OpenZone
-from jinbao.authority.identity_files import ANCHORS, CHAIN
+from jinbao.authority.identity_files import ANCHORS, CHAIN, TRUST
+from jinbao.authority.trust_files import write_trust
 from jinbao.model.batch import SealedBatch
 from jinbao.model.stream import LINE, RECEIPTS, StreamId
 from jinbao.model.zone import Endpoint, Zone
@@ -55,14 +56,20 @@ def make(target: Path) -> None:
             facts["streams"][folder] = _keep_stream(world.zones[origin], stream, target, folder)
         for endpoint in (PRODUCTION, EXCHANGE):
             facts["databases"][str(endpoint)] = _facts(world.zones[endpoint])
+        _keep_trust(world.zones[PRODUCTION], target)
         world.close()
         for endpoint in (PRODUCTION, EXCHANGE):
             _dump(world.directory / CITY / endpoint.zone / "zone.db", target / f"{CITY}-{endpoint.zone}.sql")
-        for name in (ANCHORS, CHAIN):
-            shutil.copyfile(world.directory / CITY / Zone.PRODUCTION / "identity" / name, target / name)
         shutil.copyfile(world.directory / "topology.sealed", target / "topology.sealed")
     text = json.dumps(facts, ensure_ascii=False, indent=1)
     (target / "facts.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _keep_trust(zone: OpenZone, target: Path) -> None:
+    """Roots, what hangs on them, and the zone's own certificates of the line."""
+    for name in (ANCHORS, CHAIN):
+        (target / name).write_bytes(zone.identity.pem(name))
+    (target / TRUST).write_bytes(write_trust(zone.trust.book().documents))
 
 
 def _thin(database: Path) -> None:

@@ -19,7 +19,8 @@ from tests.released.sources import ARCHIVE
 
 import jinbao
 from jinbao.appliance.assembly import ROOMS, rfc3339
-from jinbao.authority.identity_files import ANCHORS, CHAIN
+from jinbao.authority.identity_files import ANCHORS, CHAIN, TRUST
+from jinbao.authority.trust_files import read_trust
 from jinbao.flow.receipts import ReceiptHandler
 from jinbao.journal.decoding import InspectLimits
 from jinbao.journal.index import JournalIndex
@@ -72,14 +73,20 @@ class Released:
         return x509.load_pem_x509_certificates((self.directory / ANCHORS).read_bytes())
 
     @property
+    def book(self) -> TrustBook:
+        """Whom a zone of that network believed."""
+        known = self.directory / TRUST
+        return TrustBook.of(self.anchors, read_trust(known.read_bytes()) if known.is_file() else ())
+
+    @property
     def topology(self) -> Topology:
         """Its signed topology, proved."""
         sealed = decode_envelope((self.directory / "topology.sealed").read_bytes())
-        return open_topology(sealed, TrustBook.of(self.anchors), self.at)
+        return open_topology(sealed, self.book, self.at)
 
     def batches(self, folder: str) -> list[VerifiedBatch]:
         """The batches of a stream, each proved to follow the one before it."""
-        book = TrustBook.of(self.anchors)
+        book = self.book
         verifier = Verifier(lambda: book, lambda: self.topology, lambda: self.at)
         found: list[VerifiedBatch] = []
 
@@ -181,7 +188,7 @@ def test_a_certificate_names_its_zone(released: Released) -> None:
     assert str(parse_identity(leaf).endpoint) == "140100/production"
     late = leaf.not_valid_after_utc + timedelta(seconds=1)
     with pytest.raises((IdentityError, UnprovableError)):
-        TrustBook.of(released.anchors).prove(leaf, rest, late, Use.LINE)
+        released.book.prove(leaf, rest, late, Use.LINE)
 
 
 @pytest.mark.parametrize("folder", ["submission", "receipts"])
