@@ -7,7 +7,7 @@ said before the column engine and the line's library are loaded.
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.3.0"
 
 # Polars' own choice never gives memory it once used back to the system: a quarter of what a zone holds.
 os.environ.setdefault("_RJEM_MALLOC_CONF", "background_thread:true,dirty_decay_ms:500,muzzy_decay_ms:0")

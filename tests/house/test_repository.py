@@ -52,10 +52,15 @@ def test_the_twins_show_the_same_commands() -> None:
 
 
 def test_the_changelog_knows_this_version() -> None:
-    """The version the package says has its section in the changelog."""
+    """The version the package says has a section in the changelog, or follows the newest that has one and is unreleased."""
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    heads = re.findall(r"^## \[(.+?)\]", changelog, flags=re.MULTILINE)
+    released = [tuple(map(int, head.split("."))) for head in heads[1:]]
+    mine = tuple(map(int, __version__.split(".")))
 
-    assert re.search(rf"^## \[{re.escape(__version__)}\]", changelog, flags=re.MULTILINE)
+    assert heads[0] == "Unreleased"
+    assert mine in released or mine > released[0]
+    assert released == sorted(released, reverse=True)
 
 
 def test_no_file_names_a_machine() -> None:
