@@ -19,6 +19,7 @@ REASONS = ("why-fetched", "why-sealed", "zones", "accepted-and-applied")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 _SKELETON = {"headings": r"^#+ ", "lines of tables": r"^\|", "items of lists": r"^(?:[-*]|\d+\.) "}
 _HAN = re.compile(r"[\u4e00-\u9fff]")
+_LINK = re.compile(r"\[([^]]+)\]\(([^)#:]+\.md)(?:#[^)]*)?\)")
 
 
 def pairs() -> list[tuple[Path, Path]]:
@@ -66,6 +67,25 @@ def test_both_languages_type_and_show_the_same(english: Path, chinese: Path) -> 
 def test_both_languages_have_the_same_parts(english: Path, chinese: Path) -> None:
     """No heading, line of a table or item of a list is in one language only."""
     assert skeleton(chinese) == skeleton(english)
+
+
+@pytest.mark.parametrize(("english", "chinese"), PAIRS)
+def test_each_page_leads_to_the_other_language(english: Path, chinese: Path) -> None:
+    """Under its title, each page leads to what it says in the other language."""
+    beneath = [page.read_text(encoding="utf-8").split("\n\n")[1] for page in (english, chinese)]
+
+    assert beneath == [f"[中文]({chinese.name})", f"[English]({english.name})"]
+
+
+@pytest.mark.parametrize(("english", "chinese"), PAIRS)
+def test_a_chinese_page_leads_on_in_chinese(english: Path, chinese: Path) -> None:
+    """Who follows a link of a Chinese page comes to a Chinese one, wherever there is one."""
+    paired = {one for one, _ in pairs()}
+    links = _LINK.findall(chinese.read_text(encoding="utf-8"))
+
+    left = [aim for _, aim in links if (chinese.parent / aim).resolve() in paired]
+
+    assert left == [english.name], "but for the link under the title"
 
 
 def test_no_chinese_page_is_alone() -> None:
