@@ -80,7 +80,7 @@ def seal(there: Controller, version: int) -> None:
     draft.write_text(province.topology(version, there.cities), encoding="utf-8")
     shutil.chown(draft, place.stat().st_uid, place.stat().st_gid)
     inside = "/var/lib/jinbao/exchange/topology"
-    words = f"trust seal {inside}.toml --out {inside}.sealed"
+    words = f"trust seal {inside}.toml --out {inside}.sealed --reason founding"
     at.run("runuser", "-u", "jinbao-exchange", "--", PROGRAM, *words.split())
     shutil.copyfile(place / "topology.sealed", there.carried / "topology.sealed")
 
@@ -127,7 +127,7 @@ def protected(there: Controller) -> None:
 
     def holds() -> bool:
         found = json.loads(there.network.machines[BACKUP].run("sh", "-c", asked))
-        zones = {line["zone"] for line in found["copies"] if line["restorable_to"]}
+        zones = {line["zone"] for line in found["protected"] if line["restorable_to"]}
         wanted = {f"{n}/{z}" for n in (PROVINCE, *there.cities) for z in province.zones_of(n)}
         return wanted <= zones
 

@@ -20,7 +20,7 @@ from tests.sim.business import PERSON_TABLES
 PERSONS = 5000
 """The least a sample city has; every tenth of them is kept."""
 
-LIBRARY, TABLE = "pension_macro", "active_person"
+LIBRARY, TABLES = "pension_macro", ("active_person", "retiree")
 PROGRAM = "/opt/jinbao/current/venv/bin/jinbao"
 
 
@@ -84,7 +84,7 @@ def at_work(controller: Controller, cities: tuple[str, ...]) -> Iterator[Clerk]:
 
 
 def written(controller: Controller, city: str) -> dict[str, str]:
-    """The name of every person in active service, by number, as the city's business database has it."""
+    """The name of every person by number, as the city's business database has it."""
     with closing(sqlite3.connect(_database(controller, city), timeout=30)) as connection:
         return dict(connection.execute("SELECT AAC001, AAC003 FROM AC01"))
 
@@ -92,16 +92,18 @@ def written(controller: Controller, city: str) -> dict[str, str]:
 def arrived(controller: Controller, node: str, city: str) -> dict[str, str]:
     """The same as a node stored it; RuntimeError where a person is there twice."""
     machine = controller.network.machines[node]
-    asked = f"{PROGRAM} library export {LIBRARY} {TABLE} --origin {city} --output /run/found.parquet --reason drill"
-    machine.run("sh", "-c", f"rm -f /run/found.parquet && {asked} >/dev/null")
-    copied = controller.place / f"{node}-{city}.parquet"
-    copied.write_bytes(base64.b64decode(machine.run("base64", "/run/found.parquet")))
-    rows = pl.read_parquet(copied, columns=["AAC001", "AAC003"]).rows()
-    found = dict(rows)
-    if len(found) != len(rows):
-        msg = f"{LIBRARY}.{TABLE} of {city} at {node}: expected each person once, got {len(rows)} rows of {len(found)}"
+    found: list[tuple[str, str]] = []
+    for table in TABLES:
+        file = f"/run/{city}-{table}.parquet"
+        asked = f"{PROGRAM} library export {LIBRARY} {table} --origin {city} --output {file} --reason drill"
+        machine.run("sh", "-c", f"rm -f {file} && {asked}")
+        copied = controller.place / Path(file).name
+        copied.write_bytes(base64.b64decode(machine.run("base64", file)))
+        found += pl.read_parquet(copied, columns=["AAC001", "AAC003"]).rows()
+    if len(dict(found)) != len(found):
+        msg = f"{LIBRARY} of {city} at {node}: expected each person once, got {len(found)} rows of {len(dict(found))}"
         raise RuntimeError(msg)
-    return found
+    return dict(found)
 
 
 def capture(machine: Machine) -> None:

@@ -87,6 +87,8 @@ def settings(node: str, copies: Mapping[str, str]) -> dict[str, Any]:
         found["role"] = "backup"
     elif node != MINISTRY:
         found["copies"] = dict(copies)
+    if node == PROVINCE:
+        found["authorities"] = {PROVINCE: f"{ADDRESSES[PROVINCE]}:{AUTHORITY_PORT}"}
     if tier_of(node) == "city":
         found["sources"] = [{"name": "city", "url": f"sqlite:///{BUSINESS}"}]
         found["pace"] = {"capture_cron": "* * * * *"}

@@ -6,15 +6,15 @@ Each is built by its own code, as whoever released it did.
 from __future__ import annotations
 
 import platform
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.house.tree import ROOT
 from tests.ops.machines import run
+from tests.released.sources import ARCHIVE, HERE, kept, unpack
 
-RELEASED = ROOT / "tests" / "released"
-SOURCES = "sources.tar.xz"
+from jinbao import __version__
+
 PYTHON = str(ROOT / ".venv" / "bin" / "python")
 
 
@@ -44,18 +44,10 @@ class Release:
 
 def of_checkout(out: Path) -> Release:
     """The release this checkout would be."""
-    return Release(_version(ROOT), ROOT, out)
+    return Release(__version__, ROOT, out)
 
 
 def former(out: Path) -> Release:
     """The newest release that was kept, unpacked beside its bundle."""
-    kept = max(RELEASED.glob(f"*/{SOURCES}"), key=lambda path: [int(n) for n in path.parent.name.split(".")])
-    sources = out / f"sources-{kept.parent.name}"
-    with tarfile.open(kept) as tar:
-        tar.extractall(sources, filter="data")
-    return Release(_version(sources), sources, out)
-
-
-def _version(sources: Path) -> str:
-    asked = [PYTHON, "-c", "import jinbao; print(jinbao.__version__)"]
-    return run(asked, PYTHONPATH=str(sources / "node")).strip()
+    version = kept()[-1]
+    return Release(version, unpack(HERE / version / ARCHIVE, out / f"sources-{version}"), out)
