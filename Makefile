@@ -65,7 +65,7 @@ test-parts: .venv/.fuzz .venv/.ansible  ## tests that need Debian packages, role
 	if [ -n "$$missing" ]; then echo "missing; as root: apt-get install --no-install-recommends" $$missing >&2; exit 1; fi
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m parts $(ARGS) tests
 
-test-ops: .venv/.ansible  ## as root: roles converge a container with systemd, from the bundle, without a network
+test-ops: .venv/.ansible  ## as root: a province of six machines is deployed, upgraded, rolled back, without a network
 	$(BIN)/python -m tests.ops
 
 check: .venv/.installed  ## format, lint, types, import contracts, wire contract

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 from tests.house.tree import GENERATED, ROOT, name_of, parsed, suites, tracked
 
 from jinbao import __version__
@@ -52,14 +53,13 @@ def test_the_twins_show_the_same_commands() -> None:
 
 
 def test_the_changelog_knows_this_version() -> None:
-    """The version the package says has a section in the changelog, or follows the newest that has one and is unreleased."""
+    """The version the package says has a section in the changelog, or is newer than all that have one."""
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     heads = re.findall(r"^## \[(.+?)\]", changelog, flags=re.MULTILINE)
-    released = [tuple(map(int, head.split("."))) for head in heads[1:]]
-    mine = tuple(map(int, __version__.split(".")))
+    released = [Version(head) for head in heads[1:]]
 
     assert heads[0] == "Unreleased"
-    assert mine in released or mine > released[0]
+    assert Version(__version__) in released or Version(__version__) > released[0]
     assert released == sorted(released, reverse=True)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from tests.house.tree import ROOT
 from tests.ops import province
 from tests.ops.machines import Network, run
 from tests.ops.releases import Release
+
+from jinbao.authority.private_files import write_private
 
 JINBAO = str(ROOT / ".venv" / "bin" / "jinbao")
 
@@ -44,20 +48,19 @@ class Controller:
         """How many tasks of a playbook changed something, or in check mode would; RuntimeError where one failed."""
         return sum(map(int, re.findall(r"changed=(\d+)", self.said(name, *words))))
 
+    def plays(self, name: str, *limits: str) -> int:
+        """The same for a playbook that is run at several places at once."""
+        with ThreadPoolExecutor() as pool:
+            return sum(pool.map(lambda limit: self.play(name, "-l", limit), limits))
+
     def said(self, name: str, *words: str) -> str:
         """All a playbook says."""
-        hosts = self.place / "hosts.yml"
-        hosts.write_text(
-            province.inventory(self.carried, self.release.bundle, self.copies, self.cities, self.options),
-            encoding="utf-8",
-        )
-        command = [
-            str(ROOT / ".venv" / "bin" / "ansible-playbook"),
-            "-i",
-            str(hosts),
-            f"jinbao.node.{name}",
-            *words,
-        ]
+        text = province.inventory(self.carried, self.release.bundle, self.copies, self.cities, self.options)
+        hosts = self.place / f"hosts-{sha256(text.encode()).hexdigest()[:12]}.yml"
+        if not hosts.exists():
+            write_private(hosts, text.encode())
+        program = str(ROOT / ".venv" / "bin" / "ansible-playbook")
+        command = [program, "-i", str(hosts), f"jinbao.node.{name}", *words]
         return self.network.at_controller(*command, **self._environment())
 
     def _environment(self) -> Mapping[str, str]:
