@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from tests.sim.forging import keep_copy, restore
 from tests.sim.world import World
 
 from jinbao.appliance.questions import Asked, dispatch
-from jinbao.appliance.restored import note_restored
-from jinbao.model.errors import LASTING, OutdatedError, UsageError
+from jinbao.appliance.restored import FILE, Restored, note_restored
+from jinbao.model.errors import LASTING, OutdatedError, UntoldError, UsageError
 from jinbao.model.stream import StreamId
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.store.files import Files
@@ -141,6 +142,101 @@ def test_a_production_zone_put_back_seals_nothing_before_it_is_told(
         go_on_anew(world)
 
         check_equal(world)
+
+
+def home(world: World) -> Path:
+    """The directory of the city's production zone."""
+    return world.settings[CITY.node].directory(CITY.zone)
+
+
+@pytest.mark.fault_row(16)
+def test_a_zone_put_back_from_its_newest_copy_goes_on_once_told(quiet: MakeWorld) -> None:
+    """The first call of its exchange zone ends the wait for good, and what it then seals is taken in everywhere."""
+    with quiet(5) as world:
+        put_back(world, CITY, keep_copy(world, CITY, "newest"))
+        before = heads(world)
+        world.business[CITY].edit()
+        world.capture(CITY)
+        assert heads(world) == before
+
+        world.follow(EXCHANGE, CITY)
+
+        assert not (home(world) / FILE).exists()
+        world.restart(CITY)
+        submit(world)
+        world.settle()
+        assert holds(world) == []
+        check_equal(world)
+
+
+@pytest.mark.fault_row(16)
+def test_only_a_zone_that_was_put_back_waits(quiet: MakeWorld) -> None:
+    """A zone that started on its own directory seals though nobody calls it, however long its line is down."""
+    with quiet(5) as world:
+        world.restart(CITY)
+        before = heads(world)
+
+        submit(world)
+
+        assert all(now > then for now, then in zip(heads(world), before, strict=True))
+
+
+@pytest.mark.fault_row(16)
+def test_a_person_lets_it_go_on_without_the_word(quiet: MakeWorld) -> None:
+    """With a reason it seals though nobody told it; a zone that waits for nobody has nothing to be let go on with."""
+    with quiet(5) as world:
+        put_back(world, CITY, keep_copy(world, CITY, "newest"))
+        before = heads(world)
+
+        with pytest.raises(UsageError, match="expected --reason, got none"):
+            dispatch(Asked(world.zones[CITY]), "line.proceed", {"reason": ""})
+        said = dispatch(Asked(world.zones[CITY]), "line.proceed", {"reason": "the exchange zone is lost"})
+
+        assert said.body == {"zone": str(CITY), "not_waited_for": str(EXCHANGE)}
+        submit(world)
+        assert all(now > then for now, then in zip(heads(world), before, strict=True))
+        with pytest.raises(UsageError, match="got one that waits for none"):
+            dispatch(Asked(world.zones[CITY]), "line.proceed", {"reason": "once more"})
+
+
+def waiting(world: World, epoch: int = 1) -> Restored:
+    """The city's production zone, as put back from a copy of the first epoch, with an identity of `epoch`."""
+    note_restored(Files(), home(world), 1)
+    zone = world.zones[CITY]
+    return Restored(
+        CITY,
+        home(world),
+        topology=lambda: zone.topology,
+        epoch=lambda: epoch,
+        incarnation=zone.index.incarnation,
+        observer=zone.observer,
+    )
+
+
+@pytest.mark.fault_row(16)
+def test_not_every_word_ends_the_wait(quiet: MakeWorld) -> None:
+    """Neither another zone's call, nor one that knows nothing of us, nor one that knows another store of ours."""
+    with quiet(5) as world:
+        restored, mark = waiting(world), world.zones[CITY].index.head(STREAMS[0])
+
+        for caller, marks in (
+            (DECISION, [mark]),
+            (EXCHANGE, []),
+            (EXCHANGE, [replace(mark, incarnation="0f" * 16)]),
+        ):
+            restored.hear(caller, marks, is_empty=False)
+            with pytest.raises(UntoldError, match=f"expected a call of {EXCHANGE}"):
+                restored.require_told()
+
+        restored.hear(EXCHANGE, [mark], is_empty=False)
+        restored.require_told()
+
+
+def test_a_newer_epoch_waits_for_nobody(quiet: MakeWorld) -> None:
+    """A zone that was built for a promotion takes back what was sent before; it has no word to wait for."""
+    with quiet(5) as world:
+        assert waiting(world).awaited == EXCHANGE
+        assert waiting(world, epoch=2).awaited is None
 
 
 @pytest.mark.fault_row(47)
