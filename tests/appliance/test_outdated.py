@@ -85,7 +85,9 @@ def test_an_old_database_is_found_at_the_first_word_and_does_not_start_again(cas
         assert isinstance(service.failure, OutdatedError)
         receipt = Receipt(CITY, STREAM, 1, "", Stage.ACCEPTED, 0, "", "", service.zone.ports.now_text())
         service.zone.ledger.record(acts.receipt_due(receipt))
-        with pytest.raises(OutdatedError, match=f"#4 with head .* which {PROVINCE} has, got an older one"):
+        with pytest.raises(
+            OutdatedError, match=f"#4 with head .* which {PROVINCE} knows of, got an older one"
+        ):
             service.zone.receipts.step()
         assert service.zone.metrics.registry.get_sample_value("jinbao_database_outdated_total") == 1
 

@@ -23,6 +23,7 @@ from jinbao.appliance.assembly import utc_now
 from jinbao.appliance.backing_up import COPIED, SEAL_BEFORE, SEALED, Made, restore
 from jinbao.appliance.housekeeping import sweep_shelf
 from jinbao.appliance.questions import Asked, dispatch
+from jinbao.appliance.restored import FILE
 from jinbao.appliance.restoring import MARK, Place
 from jinbao.journal.segments import SegmentShelf
 from jinbao.journal.verify import verify_journal
@@ -81,6 +82,7 @@ def test_every_kind_of_zone_comes_back(
     assert again.keys() == expected.keys()
     assert damage == []
     assert not (place.directory / MARK).exists()
+    assert (place.directory / FILE).is_file()  # so that it seals nothing before it is told
 
 
 def test_a_backup_is_whole_and_says_so(saved: Saved) -> None:

@@ -25,6 +25,7 @@ from jinbao.appliance.judging import ConvertAndJudge
 from jinbao.appliance.metrics import Metrics, count_entry
 from jinbao.appliance.observers import ZoneObserver
 from jinbao.appliance.outdated import Outdated
+from jinbao.appliance.restored import Restored
 from jinbao.appliance.settings import Limits, Settings
 from jinbao.appliance.succession import Succession
 from jinbao.appliance.trust_keeper import TrustKeeper
@@ -175,6 +176,7 @@ class OpenZone:
     latch: Latch
     ending: Ending
     outdated: Outdated
+    restored: Restored
     succession: Succession
     cuts: Cuts
     following: JournalSealer
@@ -263,17 +265,11 @@ def _build(
     ledger, index = Ledger(store, projections, ports.now_text), JournalIndex(me, store, shelf)
     # What is told: one observer for log and metrics.
     observer = kept.brought.told(ZoneObserver(me, metrics := Metrics()))
-    outdated = Outdated(
-        me,
-        directory,
-        topology=trust.topology,
-        epoch=lambda: trust.identity().epoch,
-        observer=observer,
-    )
     # Who everybody is: the signed topology, by all that was learned since the anchors were installed.
     documents = Documents(store)
     topology = _topology(trust, documents, ledger, observer, me)
-    outdated.require_settled(index)
+    # Whether this is the newest database of ours, as far as others said.
+    outdated, restored = _newest(me, directory, trust, index, observer)
     if not index.incarnation():
         ledger.record(acts.created(me, ports.incarnation(), trust.identity().epoch))
     trust.announce()
@@ -300,6 +296,7 @@ def _build(
 
     def seal_header(header: Header) -> SealedBatch:
         outdated.require_newest()
+        restored.require_told()
         succession.require_sealer()
         mine = trust.identity()
         if header.epoch != mine.epoch:  # renewed between the two: the step is made again
@@ -408,7 +405,12 @@ def _build(
         shelf=shelf,
         index=index,
         counter=Counter(
-            index, store, trust.topology, lambda sha256: _given(giver, sha256, observer), outdated.hear
+            index,
+            store,
+            trust.topology,
+            lambda sha256: _given(giver, sha256, observer),
+            outdated.hear,
+            restored.hear,
         ),
         ledger=ledger,
         projections=projections,
@@ -439,6 +441,7 @@ def _build(
             sees=lambda peer, stream: trust.topology().may_see(holder=peer, caller=me, stream=stream),
             epoch_of=lambda peer: trust.topology().epoch(peer.node),
             room=room,
+            further=lambda peer: restored.told_beside(peer, outdated.further(peer)),
         ),
         applier=Applier(
             index=index,
@@ -512,8 +515,30 @@ def _build(
         latch=store.latch,
         ending=kept.ending,
         outdated=outdated,
+        restored=restored,
         succession=succession,
     )
+
+
+def _newest(
+    me: Endpoint, directory: Path, trust: TrustKeeper, index: JournalIndex, observer: ZoneObserver
+) -> tuple[Outdated, Restored]:
+    """What others said of our newer past, and whether we must be told of it; raises as `require_settled` does."""
+
+    def epoch() -> int:
+        return trust.identity().epoch
+
+    outdated = Outdated(me, directory, topology=trust.topology, epoch=epoch, observer=observer)
+    outdated.require_settled(index)
+    restored = Restored(
+        me,
+        directory,
+        topology=trust.topology,
+        epoch=epoch,
+        incarnation=index.incarnation,
+        observer=observer,
+    )
+    return outdated, restored
 
 
 @dataclass(frozen=True)

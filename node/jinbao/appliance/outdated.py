@@ -37,12 +37,19 @@ class Outdated:
     ) -> None:
         self._me, self._file = me, directory / FILE
         self._topology, self._epoch, self._observer = topology, epoch, observer
+        self._further: dict[StreamId, Mark] = {}
         self.found: OutdatedError | None = None
         self.told: Callable[[OutdatedError], None] = lambda _: None
 
     def hear(self, caller: Endpoint, mark: Mark) -> None:
-        """A caller has a batch of ours beyond our newest; what an earlier holder sealed is the promotion's business."""
+        """A caller has a batch beyond our newest; what an earlier holder sealed is the promotion's business.
+
+        Of another zone of our node it is kept, for that zone: it may be the one that is old.
+        """
         if self.found is not None or not self._is_believed(caller) or mark.epoch < self._epoch():
+            return
+        if mark.stream.origin != self._me:
+            self._further[mark.stream] = mark
             return
         word = {
             "stream": str(mark.stream),
@@ -56,6 +63,10 @@ class Outdated:
         self._file.write_text(json.dumps(word, indent=1) + "\n", encoding="utf-8")
         self._observer.event("database_outdated", stream=str(mark.stream), seq=mark.seq, said_by=str(caller))
         self.told(self.found)
+
+    def further(self, peer: Endpoint) -> list[Mark]:
+        """How far others are in the streams of a zone of our node, where that was further than we are."""
+        return [mark for mark in self._further.values() if mark.stream.origin == peer]
 
     def _is_believed(self, caller: Endpoint) -> bool:
         topology = self._topology()
@@ -91,7 +102,7 @@ class Outdated:
 def _error(me: Endpoint, word: dict[str, object]) -> OutdatedError:
     return OutdatedError(
         f"database of {me}",
-        expected=f"{word['stream']}#{word['seq']} with head {str(word['head'])[:12]}, which {word['said_by']} has",
+        expected=f"{word['stream']}#{word['seq']} with head {str(word['head'])[:12]}, which {word['said_by']} knows of",
         got="an older one",
-        next_step="put back the newest database, or promote; docs/how-to/when-a-disk-fails.md",
+        next_step="put back the newest database, or promote, or make the zone anew; docs/how-to/replace-a-node.md",
     )

@@ -20,9 +20,11 @@ from jinbao.appliance.assembly import projections_of, stored_batch
 from jinbao.appliance.database.dumping import tables_of
 from jinbao.appliance.database.filling import Rooms, filling, now_text
 from jinbao.appliance.database.usable import database_url, shown
+from jinbao.appliance.restored import note_restored
 from jinbao.appliance.settings import Settings
 from jinbao.authority.copy_keys import Opens, load_copy_key, zone_opens
 from jinbao.authority.private_files import read_secret
+from jinbao.journal.index import JournalIndex
 from jinbao.journal.ledger import Ledger
 from jinbao.journal.segments import SegmentShelf, require_space
 from jinbao.model.acts import envelope_of
@@ -144,6 +146,8 @@ def rebuild(copy: Copy, settings: Settings, place: Place, tell: Tell) -> Rebuilt
     with filling(url, rooms, place.directory / "stage", copy.stream.origin, reserve_bytes) as store:
         digest = replay(copy, Ledger(store, projections, now_text), tell)
         tables = _rows(store, tables_of(projections))
+        epoch = JournalIndex(copy.stream.origin, store, shelf).epoch()
+    note_restored(files, place.directory, epoch)
     seconds = round(time.monotonic() - began, 2)
     built = Rebuilt(
         str(copy.stream.origin), str(place.directory), shown(url), acts, digest, tables, size, seconds

@@ -463,6 +463,7 @@ class ZoneService:
         assert self.zone.outbound is not None
         if not self._is_capture_due():
             return False
+        self.zone.restored.require_told()  # before a whole run is read of which nothing could be sealed
         with self.zone.writing:
             self.zone.outbound.step(self.period())
         self._news()

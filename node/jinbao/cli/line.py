@@ -248,6 +248,28 @@ def release(stream: str, reason: str, config: Path, zone: str, as_json: bool) ->
         show.result(t("{stream} goes on at #{seq}", "{stream} 从 #{seq} 继续").format(**found))
 
 
+@line.command(
+    help=t(
+        "Let a zone that was put back from a copy go on, though nobody told it how far it had come; nothing ends what "
+        "it then contradicts but a store made anew.",
+        "由副本恢复的分区，尚无人告知其原有进度时，仍让它继续；由此产生的矛盾只能以重新建立存储来结束。",
+    ),
+    epilog='jinbao line proceed --zone production --reason "exchange zone lost, nothing was captured after the copy"',
+)
+@click.option("--reason", required=True, help=t("why; it is recorded", "原因，将被记录"))
+@asking(Zone.PRODUCTION)
+def proceed(reason: str, config: Path, zone: str, as_json: bool) -> None:
+    """Wait no longer."""
+    found = ask(config, zone, "line.proceed", reason=reason)
+    if as_json:
+        show.as_json(found)
+    else:
+        text = t(
+            "{zone} goes on without the word of {not_waited_for}", "{zone} 不等 {not_waited_for} 的说明，继续"
+        )
+        show.result(text.format(**found))
+
+
 def _told(found: dict[str, object], as_json: bool, key: str) -> None:
     if as_json:
         show.as_json(found)

@@ -89,15 +89,18 @@ class Inbound:
         sees: Callable[[Endpoint, StreamId], bool],
         epoch_of: Callable[[Endpoint], int],
         room: Room,
+        further: Callable[[Endpoint], Sequence[Mark]] = lambda _peer: (),
     ) -> None:
         """`brings`: the nodes whose streams a peer may have for us; none named is any.
 
         `sees`: whether a peer may show us a stream at all; `epoch_of` the epoch at which a peer's identity is held, as
         far as is known now; `room` raises SpaceError where nothing may be written.
+        `further`: marks of others that a peer is told before ours, for it may have forgotten those batches; raises where
+        it may not be asked yet.
         """
         self._sees, self._epoch_of, self._room = sees, epoch_of, room
         self._index, self._ledger, self._shelf = index, ledger, shelf
-        self._brings = brings
+        self._brings, self._further = brings, further
         self._verify, self._stream_of = verify, stream_of
         self._observer, self._now = observer, now
         self._limits, self._beside = limits, beside
@@ -128,7 +131,8 @@ class Inbound:
         known = set(marks)
         with self._beside() as beside:
             here = _Round(peer, epoch, beside, self._holder.lasting())
-            for sealed in peer.headers(list(marks.values()), self._limits.headers_max, wait_s):
+            asked = [*self._further(peer.endpoint), *marks.values()]
+            for sealed in peer.headers(asked, self._limits.headers_max, wait_s):
                 stream = self._stream(peer, sealed)
                 if stream is None or stream in here.troubled or not self._has_room(peer, stream, known):
                     continue

@@ -404,11 +404,14 @@ class Counter:
         topology: Callable[[], Topology],
         sealed: Callable[[str], Path] | None = None,
         beyond: Callable[[Endpoint, Mark], None] = lambda _caller, _mark: None,
+        called: Callable[[Endpoint, Collection[Mark], bool], None] = lambda _caller, _marks, _is_empty: None,
     ) -> None:
         """`sealed` gives the ciphertext of a segment, for a site that protects us; without it there is none.
 
-        `beyond` is told of a caller's mark beyond the newest batch this zone sealed in the same incarnation.
+        `beyond` is told of a caller's mark beyond the newest batch this zone sealed in the same incarnation, or holds of
+        another zone of its node; `called` then of every caller, its marks, and whether we have nothing it may see.
         """
+        self._called = called
         self._beyond_ours = beyond
         self._index = index
         self._store = store
@@ -424,10 +427,11 @@ class Counter:
 
         In order within each stream, of each its share; at most `limit` in all.
         """
-        known = {mark.stream: mark for mark in marks}
+        known = {mark.stream: mark for mark in marks}  # the last of a stream is the caller's own
         self._note_journals(caller, known)
         heads = [h for h in self._index.streams() if self._may_see(caller, h.stream)]
-        self._look_beyond(caller, known.values(), {head.stream: head.seq for head in heads})
+        self._look_beyond(caller, marks, {head.stream: head.seq for head in heads})
+        self._called(caller, known.values(), not any(h.stream.origin == self._index.me for h in heads))
         return self._behind([head for head in heads if lane.has(head.stream.topic)], known, limit)
 
     def returned(
@@ -463,16 +467,16 @@ class Counter:
         return found
 
     def _look_beyond(self, caller: Endpoint, marks: Collection[Mark], newest: Mapping[StreamId, int]) -> None:
-        """Tell of marks of our own streams that nobody could have but of a newer database of ours."""
+        """Tell of marks of our node's streams that nobody could have but of a newer database of ours, or of its origin."""
         ahead = [
             mark
             for mark in marks
-            if mark.stream.origin == self._index.me
+            if mark.stream.origin.node == self._index.me.node
             and mark.seq > newest.get(mark.stream, 0)
             and self._may_see(caller, mark.stream)
         ]
         for mark in ahead:
-            if mark.incarnation == self._index.incarnation():
+            if mark.stream.origin != self._index.me or mark.incarnation == self._index.incarnation():
                 self._beyond_ours(caller, mark)
 
     def _may_see(self, caller: Endpoint, stream: StreamId) -> bool:
@@ -484,8 +488,8 @@ class Counter:
     def _beyond(self, mark: Mark, head: Mark, limit: int) -> list[SealedBatch]:
         """Batches recorded after the one a mark points to, or the one that contradicts or falls short of it.
 
-        A mark of an incarnation nobody here knows is shown the newest incarnation from its
-        first batch: the caller sees that the origin was created anew, and holds the stream.
+        A mark of an incarnation nobody here knows, or of a past that is not ours in one that ended, is shown the
+        newest incarnation from its first batch: the caller sees that the origin was created anew, and holds the stream.
         """
         mine = HEADER.c.stream == str(mark.stream)
         same = sa.and_(mine, HEADER.c.incarnation == mark.incarnation)
@@ -499,8 +503,8 @@ class Counter:
                 after = held.lsn + 1 if mark.head in {"", held.head} else None
             else:
                 after = connection.execute(later).scalar()
-                if after is None and (held is None or head.incarnation != mark.incarnation):
-                    after = connection.execute(anew).scalar()
+            if after is None and (held is None or head.incarnation != mark.incarnation):
+                after = connection.execute(anew).scalar()
             if after is None:  # the caller's past is not ours, or it has more of this incarnation than we do
                 return [short_of(envelope_of(json.loads(held.envelope)), mark)] if held is not None else []
             query = sa.select(HEADER.c.envelope).where(mine, HEADER.c.lsn >= after)

@@ -163,6 +163,12 @@ class OutdatedError(LocalError):
     code = "outdated"
 
 
+class UntoldError(LocalError):
+    """A zone was put back from a copy and nobody told it yet how far it had come: it seals nothing until then."""
+
+    code = "untold"
+
+
 class SupersededError(LocalError):
     """The parent granted this zone's identity to another holder: it seals nothing any more, and is read only."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from jinbao.appliance.carrying import medium_folder, on_medium
 from jinbao.appliance.questions.proof import last_hold, parse_stream, take_back
-from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
+from jinbao.appliance.questions.registry import Arguments, Asked, Body, Reasoned, question
 from jinbao.appliance.questions.status import NoArguments, _streams
 from jinbao.model import acts
 from jinbao.model.acts import envelope_of
@@ -20,6 +20,14 @@ from jinbao.trust.envelope import head_of
 
 LANES = ("follow", "fetch", "carry")
 """Workers of one neighbour: what steers, bulk, and files."""
+
+
+_MADE_ANEW = (
+    "start the newest copy of the origin's zone or, where that is lost, make the zone anew; then jinbao line release "
+    "here: a new store's first batch holds the stream once more, and jinbao line rebase goes on with it; "
+    "docs/how-to/when-an-origin-contradicts-itself.md"
+)
+"""The way out of two pasts: what was sealed upon either cannot be laid onto the other, so neither goes on."""
 
 
 class OnePeer(Arguments):
@@ -138,6 +146,26 @@ def resume(asked: Asked, arguments: OnePeer) -> Body:
     return {"zone": str(asked.zone.me), "resumed": [str(p) for p in chosen]}
 
 
+@question("line.proceed", kind="act", changes=True, role=Role.SECURITY, arguments=Reasoned)
+def proceed(asked: Asked, arguments: Reasoned) -> Body:
+    """Let a zone that was put back from a copy go on without the word it waits for; the reason is in the trail."""
+    zone = asked.zone
+    awaited = zone.restored.awaited
+    if awaited is None:
+        raise UsageError(
+            f"zone {zone.me}",
+            expected="one that was put back and waits for a word",
+            got="one that waits for none",
+        )
+    if not arguments.reason:
+        raise UsageError("line proceed", expected="--reason", got="none", next_step="say why; it is recorded")
+    zone.restored.end()
+    if asked.running:
+        for worker in asked.running.workers.values():
+            worker.wake()
+    return {"zone": str(zone.me), "not_waited_for": str(awaited)}
+
+
 @question("line.export", kind="act", role=Role.SYSTEM, arguments=OnMedium)
 def export(asked: Asked, arguments: OnMedium) -> Body:
     """Lay what a neighbour has not got onto a medium, beside our signed marks."""
@@ -190,7 +218,12 @@ def rebase(asked: Asked, arguments: OneStream) -> Body:
     zone, stream = asked.zone, parse_stream(arguments.stream)
     hold = last_hold(zone, stream)
     if stream not in zone.index.held() or hold is None or not hold.act.body["evidence"]:
-        raise UsageError(f"stream {stream}", expected="one that is held with evidence", got="one that is not")
+        raise UsageError(
+            f"stream {stream}",
+            expected="one that is held with evidence",
+            got="one that is not",
+            next_step="jinbao status at the tier below: a new store's batches come here once that tier went on with them",
+        )
     sealed = envelope_of(hold.act.body["evidence"][-1])
     header = zone.verifier.prove(sealed)  # the seal and the signer must hold; only its place is waived
     mark = zone.index.mark(stream)
@@ -199,7 +232,7 @@ def rebase(asked: Asked, arguments: OneStream) -> Body:
             f"stream {stream}",
             expected="a batch to go on with that is held at no place here",
             got="a contradiction of one that is",
-            next_step="jinbao line proof, then jinbao line release",
+            next_step=_MADE_ANEW,
         )
     plan = {
         "stream": str(stream),
