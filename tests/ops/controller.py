@@ -6,16 +6,14 @@ import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from tests.house.tree import ROOT
 from tests.ops import province
 from tests.ops.machines import Network, run
 from tests.ops.releases import Release
-
-from jinbao.authority.private_files import write_private
 
 JINBAO = str(ROOT / ".venv" / "bin" / "jinbao")
 
@@ -56,11 +54,10 @@ class Controller:
     def said(self, name: str, *words: str) -> str:
         """All a playbook says."""
         text = province.inventory(self.carried, self.release.bundle, self.copies, self.cities, self.options)
-        hosts = self.place / f"hosts-{sha256(text.encode()).hexdigest()[:12]}.yml"
-        if not hosts.exists():
-            write_private(hosts, text.encode())
+        with NamedTemporaryFile("w", dir=self.place, prefix="hosts-", suffix=".yml", delete=False) as hosts:
+            hosts.write(text)
         program = str(ROOT / ".venv" / "bin" / "ansible-playbook")
-        command = [program, "-i", str(hosts), f"jinbao.node.{name}", *words]
+        command = [program, "-i", hosts.name, f"jinbao.node.{name}", *words]
         return self.network.at_controller(*command, **self._environment())
 
     def _environment(self) -> Mapping[str, str]:
