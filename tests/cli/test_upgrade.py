@@ -103,7 +103,7 @@ def test_copies_are_kept_as_many_as_the_settings_say(
 ) -> None:
     """Of more copies than are to be kept the oldest go, with both of their files."""
     names = []
-    for _ in range(4):
+    for at in range(4):
         monkeypatch.setenv("JINBAO_UPGRADE__COPIES_KEPT", "2")
         start(home)
         names += [copy["name"] for copy in copies(home, say)][-1:]
@@ -112,7 +112,7 @@ def test_copies_are_kept_as_many_as_the_settings_say(
                 f"UPDATE alembic_version SET version_num = '{OLDER}' WHERE version_num = '{NEWEST}'"
             )
             connection.execute("ALTER TABLE journal_zone DROP COLUMN epoch")
-        rename_second(home, names[-1])
+        make_old(home, names[-1], at)
 
     found = copies(home, say)
     files = sorted(path.name for path in Path(found[0]["directory"]).iterdir())
@@ -120,10 +120,10 @@ def test_copies_are_kept_as_many_as_the_settings_say(
     assert files == sorted(f"{copy['name']}{suffix}" for copy in found for suffix in (".db", ".json"))
 
 
-def rename_second(home: Net, name: str) -> None:
+def make_old(home: Net, name: str, at: int) -> None:
     """Let a copy be older, and of another moment of the journal, as it would be by the next upgrade."""
     place = database(home).parent / "upgrades"
-    older = f"2020{len(list(place.glob('*.json'))):04d}{name[8:]}"
+    older = f"2020{at:04d}{name[8:]}"
     body = json.loads((place / f"{name}.json").read_text(encoding="utf-8"))
     (place / f"{name}.json").unlink()
     (place / f"{older}.json").write_text(json.dumps(body | {"name": older, "acts": 0}), encoding="utf-8")
