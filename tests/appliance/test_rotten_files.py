@@ -124,10 +124,21 @@ WEIGHTY = ("journal_act", "journal_header", "journal_mark", "journal_stream", "p
 
 
 def rows_of(zone: OpenZone) -> dict[str, list[tuple[object, ...]]]:
-    """Every row of the tables that decide."""
+    """Every row of the tables that decide, as it is read: SQLite's mark for bytes makes no other text of a text."""
     with zone.store.read() as connection:
         names = [n for n in sa.inspect(connection).get_table_names() if n.startswith(WEIGHTY)]
-        return {n: [tuple(row) for row in connection.execute(sa.text(f'SELECT * FROM "{n}"'))] for n in names}
+        found = {n: connection.execute(sa.text(f'SELECT * FROM "{n}"')).all() for n in names}
+    return {n: [tuple(map(_as_read, row)) for row in rows] for n, rows in found.items()}
+
+
+def _as_read(value: object) -> object:
+    """Text for bytes that are one, as every reader of a column of texts has it."""
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value
 
 
 def is_found(world: World, before: dict[str, list[tuple[object, ...]]]) -> bool:

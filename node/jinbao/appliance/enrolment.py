@@ -6,8 +6,6 @@ are due. Several processes may act for one authority directory; its ledger puts 
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from jinbao.appliance.admin_client import is_running
 from jinbao.appliance.settings import Settings
+from jinbao.appliance.signals import Signals
 from jinbao.appliance.zone_lock import Purpose, holder, require_owner
 from jinbao.authority import joining
 from jinbao.authority.authority import Authority
@@ -123,9 +122,6 @@ def serve(
 
     A topology file that is not there yet is waited for: founding tokens alone are answered until it is.
     """
-    stopped = threading.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: stopped.set())
 
     def topology() -> Topology | None:
         is_there = topology_file is not None and topology_file.exists()
@@ -134,16 +130,17 @@ def serve(
     if topology() is None and topology_file is not None:
         structlog.get_logger().warning("topology_awaited", file=str(topology_file))
     service = EnrolmentService(authority, address, topology=topology, now=now)
-    service.start()
-    try:
-        while True:
-            if published is not None:
-                publish(authority, published)
-            if stopped.wait(LOOK_S):
-                break
-            service.look()
-    finally:
-        service.stop()
+    with Signals() as asked:
+        service.start()
+        try:
+            while True:
+                if published is not None:
+                    publish(authority, published)
+                if asked.wait(within_s=LOOK_S):
+                    break
+                service.look()
+        finally:
+            service.stop()
     return 0
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import faulthandler
 import math
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,6 +35,7 @@ from jinbao.appliance.questions import Asked, dispatch
 from jinbao.appliance.questions.registry import Contact
 from jinbao.appliance.renewing import Renewing
 from jinbao.appliance.settings import Settings
+from jinbao.appliance.signals import Signals
 from jinbao.appliance.telling import Teller
 from jinbao.appliance.trust_drop import TrustDrop
 from jinbao.appliance.watching import Backups, Running, present, stored
@@ -704,10 +704,6 @@ class ZoneService:
             standards=known.client.standards if known and known.client else (),
         )
 
-    def wait(self) -> None:
-        """Until `stop` is asked for or a worker failed."""
-        self.stopped.wait()
-
     def stop(self) -> None:
         """End every worker after its round, then the listener, then the database."""
         self.stopped.set()
@@ -781,17 +777,15 @@ def run(settings: Settings, zone: Zone) -> int:
     manager.tell("STATUS=opening, or bringing the database up to date 正在打开或升级数据库")
     service = ZoneService(open_zone(settings, zone))
     teller = Teller(manager, service, round_s_max=settings.pace.round_s_max)
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: service.stopped.set())
-    signal.signal(signal.SIGHUP, lambda *_: teller.ask_to_reload())
     opened = service.zone
     service.parts = [*ways_in(service), teller]
-    try:
-        service.start()
-        service.wait()
-    finally:
-        teller.stopping()
-        service.stop()
+    with Signals(reload=teller.ask_to_reload) as asked:
+        try:
+            service.start()
+            asked.wait(service.stopped.is_set)
+        finally:
+            teller.stopping()
+            service.stop()
     if service.failure is not None:
         opened.observer.event("zone_failed", reason=_why(service.failure))
         return 1

@@ -104,7 +104,7 @@ class Teller:
             thread.join(LOOK_S)
 
     def ask_to_reload(self) -> None:
-        """Reload at the next look; safe in a signal handler."""
+        """Reload at the next look."""
         self._reload.set()
         self._wake.set()
 
