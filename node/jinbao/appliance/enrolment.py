@@ -124,8 +124,9 @@ def serve(
     """
 
     def topology() -> Topology | None:
-        is_there = topology_file is not None and topology_file.exists()
-        return read_topology(topology_file, authority, now()) if topology_file and is_there else None
+        if topology_file is None or not topology_file.exists():
+            return None
+        return read_topology(topology_file, authority, now())
 
     if topology() is None and topology_file is not None:
         structlog.get_logger().warning("topology_awaited", file=str(topology_file))

@@ -23,6 +23,10 @@ from jinbao.model.zone import Endpoint, Zone
 FILE = "outdated.json"
 
 
+FURTHER_MAX = 100
+"""Streams of other zones of our node that are kept of what callers said: a zone seals a few, and a caller names any."""
+
+
 class Outdated:
     """What was heard of one zone's newer past; `found` is the word that counts, `told` learns of it once."""
 
@@ -49,7 +53,8 @@ class Outdated:
         if self.found is not None or not self._is_believed(caller) or mark.epoch < self._epoch():
             return
         if mark.stream.origin != self._me:
-            self._further[mark.stream] = mark
+            if mark.stream in self._further or len(self._further) < FURTHER_MAX:
+                self._further[mark.stream] = mark
             return
         word = {
             "stream": str(mark.stream),

@@ -105,7 +105,8 @@ def _make(settings: Settings, zone: Endpoint, store: Store, found: Revisions, no
     copy = Copy(name, str(zone), made_at, __version__, found.present, found.pending, acts, size, sha256)
     _describe(files, directory, copy)
     hit(DESCRIBED)
-    for old in listed(directory)[: -settings.upgrade.copies_kept]:
+    others = [old for old in listed(directory) if old.name != name]  # the clock may have gone back since
+    for old in others[: max(0, len(others) + 1 - settings.upgrade.copies_kept)]:
         for suffix in (_DESCRIPTION, _FILE):
             files.remove(directory / f"{old.name}{suffix}")
     return copy
