@@ -13,7 +13,7 @@ from tests.link.zones import TOPICS, Zones, accepted, seal, serving, zones
 from tests.servers import await_
 
 from jinbao.appliance.assembly import OpenZone, open_zone
-from jinbao.appliance.outdated import FILE, Outdated
+from jinbao.appliance.outdated import FILE, FURTHER_MAX, Outdated
 from jinbao.appliance.questions import Asked, dispatch
 from jinbao.appliance.serve import ZoneService
 from jinbao.model import acts
@@ -191,3 +191,19 @@ def test_a_word_that_was_cut_off_is_heard_again(case: Case, left: bytes) -> None
     case.city().close()
 
     assert not (case.home / FILE).exists()
+
+
+def test_what_callers_name_of_other_zones_is_bounded(case: Case) -> None:
+    """However many streams of another zone of its node a caller names, a zone keeps so many, and follows those it keeps."""
+    zone, other = case.city(), Endpoint(CITY.node, Zone.PRODUCTION)
+    try:
+        found = heard(zone, SIBLING)
+        for seq in (1, 2):
+            for number in range(2 * FURTHER_MAX):
+                found.hear(
+                    PROVINCE, Mark(StreamId(other, f"topic_{number}", "line"), "a" * 32, 1, seq, "f" * 64)
+                )
+    finally:
+        zone.close()
+
+    assert [mark.seq for mark in found.further(other)] == [2] * FURTHER_MAX

@@ -107,12 +107,8 @@ def test_copies_are_kept_as_many_as_the_settings_say(
         monkeypatch.setenv("JINBAO_UPGRADE__COPIES_KEPT", "2")
         start(home)
         names += [copy["name"] for copy in copies(home, say)][-1:]
-        with closing(sqlite3.connect(database(home))) as connection, connection:
-            connection.execute(
-                f"UPDATE alembic_version SET version_num = '{OLDER}' WHERE version_num = '{NEWEST}'"
-            )
-            connection.execute("ALTER TABLE journal_zone DROP COLUMN epoch")
-        make_old(home, names[-1], at)
+        go_back(home)
+        date(home, names[-1], 2020, at)
 
     found = copies(home, say)
     files = sorted(path.name for path in Path(found[0]["directory"]).iterdir())
@@ -120,10 +116,36 @@ def test_copies_are_kept_as_many_as_the_settings_say(
     assert files == sorted(f"{copy['name']}{suffix}" for copy in found for suffix in (".db", ".json"))
 
 
-def make_old(home: Net, name: str, at: int) -> None:
-    """Let a copy be older, and of another moment of the journal, as it would be by the next upgrade."""
+def test_a_copy_that_was_just_made_stays_though_the_clock_went_back(
+    home: Net, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where copies of a later moment lie beside it, they go before the one a migration needs now."""
+    start(home)
+    date(home, copies(home, say)[0]["name"], 2999, 1)
+    go_back(home)
+    monkeypatch.setenv("JINBAO_UPGRADE__COPIES_KEPT", "1")
+
+    start(home)
+
+    (kept,) = copies(home, say)
+    with closing(sqlite3.connect(database(home))) as connection:
+        row = connection.execute("SELECT backup FROM schema_step WHERE revision = ?", (NEWEST,)).fetchone()
+    assert row == (kept["name"],)
+
+
+def go_back(home: Net) -> None:
+    """Let the database be of the release before once more."""
+    with closing(sqlite3.connect(database(home))) as connection, connection:
+        connection.execute(
+            f"UPDATE alembic_version SET version_num = '{OLDER}' WHERE version_num = '{NEWEST}'"
+        )
+        connection.execute("ALTER TABLE journal_zone DROP COLUMN epoch")
+
+
+def date(home: Net, name: str, year: int, at: int) -> None:
+    """Let a copy be of another year, and of another moment of the journal, as it would be by the next upgrade."""
     place = database(home).parent / "upgrades"
-    older = f"2020{at:04d}{name[8:]}"
+    older = f"{year}{at:04d}{name[8:]}"
     body = json.loads((place / f"{name}.json").read_text(encoding="utf-8"))
     (place / f"{name}.json").unlink()
     (place / f"{older}.json").write_text(json.dumps(body | {"name": older, "acts": 0}), encoding="utf-8")
