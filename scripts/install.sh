@@ -142,7 +142,7 @@ hold_machine() {
   [ -z "$python" ] || got=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || got=none
   [ "$got" = "$wanted" ] || fail "Python ${python:-}" "Python ${python:-}" "$wanted" "$got" \
     "name one: --python /usr/bin/python$wanted" "请以 --python 指定，如 /usr/bin/python$wanted"
-  "$python" -c 'import venv, ensurepip' 2>/dev/null || fail "$python" "$python" "modules venv and ensurepip" "none" \
+  "$python" -c 'import venv' 2>/dev/null || fail "$python" "$python" "module venv" "none" \
     "apt-get install python$wanted-venv" "apt-get install python$wanted-venv"
   free=$(df -Pm "$prefix" | awk 'NR == 2 { print $4 }')
   [ "$free" -ge "$need_mib" ] || fail "room below $prefix" "$prefix 剩余空间" "$need_mib MiB" "$free MiB" \
@@ -150,6 +150,25 @@ hold_machine() {
 }
 
 # 3. The release beside the others.
+# The pip of the bundle: it is not installed, and Debian's need not be there.
+run_pip() {
+  for pip in "$here"/tools/pip-*.whl; do
+    "$python" -I "$pip/pip" --isolated --disable-pip-version-check --python "$release/venv/bin/python" "$@"
+  done
+}
+
+# Most wheels of a release are those of the one before: linked, they take neither time nor room.
+link_unchanged() {
+  former=$(target_of current)
+  [ -n "$former" ] && [ -e "$prefix/$former/.complete" ] || return 0
+  "$python" -I "$here/tools/link_unchanged.py" "$here/wheels" "$prefix/$former" "$release" 2>"$work/said" || {
+    say "nothing is linked from ${former#releases/}: $(tail -n 1 "$work/said")" \
+      "未从 ${former#releases/} 建立链接：$(tail -n 1 "$work/said")"
+    rm -rf "$release/venv"
+    "$python" -I -m venv --without-pip "$release/venv"
+  }
+}
+
 make_release() {
   release=$prefix/releases/$version
   if [ -e "$release/.complete" ]; then
@@ -161,14 +180,16 @@ make_release() {
   rm -rf "$release" # left by an installer that was killed: nothing points to it
   mkdir -p "$release"
   say "installing $version into $release" "正在安装 $version 到 $release"
-  "$python" -m venv "$release/venv"
-  "$release/venv/bin/python" -I -m pip --isolated install --quiet --disable-pip-version-check --no-cache-dir \
-    --no-index --find-links "$here/wheels" --only-binary :all: --no-deps --require-hashes --no-compile \
-    -r "$here/requirements.txt"
+  "$python" -I -m venv --without-pip "$release/venv"
+  link_unchanged
+  # What was linked pip finds installed.
+  run_pip install --quiet --no-cache-dir --no-index --find-links "$here/wheels" --only-binary :all: --no-deps \
+    --require-hashes --no-compile -r "$here/requirements.txt"
   # By all processors, and without what no zone imports.
-  "$release/venv/bin/python" -I -m compileall -qq -j 0 -x '/(tests?|pip|setuptools|pkg_resources)/' \
-    "$release/venv/lib" || say "some modules are not compiled: zones start more slowly" "部分模块未能编译：分区启动较慢"
-  "$release/venv/bin/python" -I -m pip --isolated check --disable-pip-version-check >/dev/null
+  "$release/venv/bin/python" -I -m compileall -qq -j 0 -x '/tests?/' "$release/venv/lib" ||
+    say "some modules are not compiled: zones start more slowly" "部分模块未能编译：分区启动较慢"
+  (cd "$release/venv" && find lib -name '*.pyc' -exec sha256sum {} +) >"$release/COMPILED"
+  run_pip check >/dev/null
   for name in units tiers docs monitoring ansible sbom.cdx.json SHA256SUMS SHA256SUMS.sig BUNDLE LICENSE CHANGELOG.md install.sh; do
     [ ! -e "$here/$name" ] || cp -R "$here/$name" "$release/"
   done

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import platform
 import shutil
 import sys
 import zipfile
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+
+import pip
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.house.tree import ROOT
@@ -19,6 +24,7 @@ from jinbao.appliance.bundle.contents import (
     REQUIREMENTS,
     SBOM,
     SIGNATURE,
+    TOOLS,
     WHEELS,
     BundleInfo,
     write_sums,
@@ -27,6 +33,9 @@ from jinbao.appliance.bundle.sbom import read_wheel, sbom
 from jinbao.authority.release_keys import ReleaseKey
 
 KEY = ReleaseKey(Ed25519PrivateKey.from_private_bytes(bytes(32)))
+
+STEADY = "steady_words"
+"""The package of a wheel that is the same in every release."""
 
 SAYS = "import sys\n\n\ndef main():\n    sys.stdout.write('jinbao, version {version}\\n')\n"
 
@@ -42,12 +51,17 @@ def small_info(
 def small_bundle(into: Path, info: BundleInfo) -> Path:
     """The signed folder of a small bundle."""
     directory = into / info.name
-    (directory / WHEELS).mkdir(parents=True)
-    wheel = read_wheel(_wheel(directory / WHEELS, info.version))
+    for name in (WHEELS, TOOLS):
+        (directory / name).mkdir(parents=True)
+    wheel = read_wheel(_program(directory / WHEELS, info.version))
+    steady = read_wheel(_steady(directory / WHEELS))
     (directory / REQUIREMENTS).write_text(
-        f"jinbao=={info.version} --hash=sha256:{wheel.sha256}\n", encoding="utf-8"
+        "".join(f"{w.name}=={w.version} --hash=sha256:{w.sha256}\n" for w in (wheel, steady)),
+        encoding="utf-8",
     )
-    (directory / SBOM).write_bytes(sbom(info, wheel, []))
+    (directory / TOOLS / f"pip-{pip.__version__}-py3-none-any.whl").write_bytes(_pip())
+    shutil.copy(ROOT / "scripts" / "link_unchanged.py", directory / TOOLS)
+    (directory / SBOM).write_bytes(sbom(info, wheel, [steady]))
     (directory / INFO).write_text(info.text(), encoding="utf-8")
     shutil.copytree(ROOT / "units", directory / "units")
     (directory / "docs").mkdir()
@@ -69,20 +83,45 @@ def public_key(into: Path) -> Path:
     return path
 
 
-def _wheel(into: Path, version: str) -> Path:
+@cache
+def _pip() -> bytes:
+    """The pip of the Python that runs here, as a wheel carries it."""
+    held = io.BytesIO()
+    place = Path(pip.__file__).parent
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(place.rglob("*")):
+            if path.is_file() and path.suffix != ".pyc":
+                archive.write(path, f"pip/{path.relative_to(place).as_posix()}")
+    return held.getvalue()
+
+
+def _program(into: Path, version: str) -> Path:
     """A wheel with one command."""
-    info = f"jinbao-{version}.dist-info"
     files = {
         "jinbao_says.py": SAYS.format(version=version),
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: jinbao\nVersion: {version}\nLicense-Expression: Apache-2.0\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": "[console_scripts]\njinbao = jinbao_says:main\n",
+        f"jinbao-{version}.dist-info/entry_points.txt": "[console_scripts]\njinbao = jinbao_says:main\n",
     }
-    record = "".join(f"{name},sha256={_record_hash(text)},{len(text)}\n" for name, text in files.items())
-    path = into / f"jinbao-{version}-py3-none-any.whl"
+    return _wheel(into, "jinbao", version, files)
+
+
+def _steady(into: Path) -> Path:
+    """A wheel with two modules and no command."""
+    files = {f"{STEADY}/__init__.py": "", f"{STEADY}/words.py": "WORDS = '金保工程'\n"}
+    return _wheel(into, STEADY, "1.0", files)
+
+
+def _wheel(into: Path, name: str, version: str, files: Mapping[str, str]) -> Path:
+    info = f"{name}-{version}.dist-info"
+    files = {
+        **files,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nLicense-Expression: Apache-2.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{n},sha256={_record_hash(text)},{len(text.encode())}\n" for n, text in files.items())
+    path = into / f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
-        for name, text in (files | {f"{info}/RECORD": record + f"{info}/RECORD,,\n"}).items():
-            archive.writestr(zipfile.ZipInfo(name), text)
+        for n, text in (files | {f"{info}/RECORD": record + f"{info}/RECORD,,\n"}).items():
+            archive.writestr(zipfile.ZipInfo(n), text)
     return path
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from tests.bundles import KEY, public_key, sign_again, small_bundle, small_info
+from tests.bundles import KEY, STEADY, public_key, sign_again, small_bundle, small_info
 from tests.house.tree import ROOT
 
 from jinbao import __version__
@@ -132,6 +132,46 @@ def test_installing_what_is_there_changes_nothing(host: Host) -> None:
     assert (again.returncode, "current already" in again.stdout) == (0, True)
     assert (other.returncode, "another build of it" in other.stdout) == (1, True)
     assert (host.prefix / "releases" / "7.1.0" / ".complete").stat().st_mtime_ns == made
+
+
+def _installed(host: Host, version: str, name: str) -> Path:
+    """A file of the wheel that every release has."""
+    [site] = (host.prefix / "releases" / version / "venv" / "lib").glob("python*/site-packages")
+    return site / STEADY / name
+
+
+COMPILED = f"__pycache__/words.{sys.implementation.cache_tag}.pyc"
+
+
+def test_what_did_not_change_is_linked_and_outlives_the_release_it_came_from(host: Host) -> None:
+    """Sources and compiled modules of an unchanged wheel take no room again, and stay when the older release goes."""
+    for version in ("7.1.0", "7.2.0", "7.3.0"):
+        host.install(small_info(version))
+
+    for name in ("words.py", COMPILED):
+        kept, newest = (_installed(host, version, name) for version in ("7.2.0", "7.3.0"))
+        assert (kept.stat().st_ino, kept.stat().st_nlink) == (newest.stat().st_ino, 2)
+    shown = subprocess.run(
+        [host.prefix / "current" / "venv" / "bin" / "python", "-I", "-m", STEADY + ".words"], check=False
+    )
+    assert shown.returncode == 0
+    assert not (host.prefix / "releases" / "7.1.0").exists()
+
+
+@pytest.mark.parametrize("name", ["words.py", COMPILED])
+def test_damage_in_the_former_release_does_not_spread(host: Host, name: str) -> None:
+    """A file that is not as it was signed, or a compiled module not as it was made, is made anew for the next release."""
+    host.install(FIRST)
+    damaged = _installed(host, "7.1.0", name)
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole.replace("金保工程".encode(), "銀保工程".encode()))
+
+    host.install(SECOND)
+
+    fresh = _installed(host, "7.2.0", name)
+    assert damaged.read_bytes() != whole
+    assert "金保工程".encode() in fresh.read_bytes()
+    assert fresh.stat().st_ino != damaged.stat().st_ino
 
 
 def test_without_a_former_release_there_is_no_way_back(host: Host) -> None:

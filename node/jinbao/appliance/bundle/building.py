@@ -25,6 +25,7 @@ from jinbao.appliance.bundle.contents import (
     REQUIREMENTS,
     SBOM,
     SIGNATURE,
+    TOOLS,
     WHEELS,
     BundleInfo,
     write_sums,
@@ -34,8 +35,8 @@ from jinbao.appliance.bundle.sbom import Wheel, read_wheel, sbom
 from jinbao.authority.release_keys import ReleaseKey
 from jinbao.model.errors import LocalError, UsageError
 
-LOCK = Path("requirements") / "runtime.txt"
-SCRIPT = Path("scripts") / INSTALLER
+LOCK, PIP = Path("requirements") / "runtime.txt", Path("requirements") / "pip.txt"
+SCRIPT, LINKER = Path("scripts") / INSTALLER, Path("scripts") / "link_unchanged.py"
 FOLDERS = ("units", "tiers", "docs", "monitoring", "ansible")
 """Of the checkout, as far as they are there."""
 
@@ -51,20 +52,19 @@ def build(checkout: Path, arch: str, out: Path, key: ReleaseKey | None) -> Path:
 
     Raises UsageError where there is no checkout, LocalError where pip or the build of our wheel fails.
     """
-    for needed in (LOCK, SCRIPT, Path("pyproject.toml")):
+    for needed in (LOCK, PIP, SCRIPT, LINKER, Path("pyproject.toml")):
         if not (checkout / needed).is_file():
             raise UsageError("checkout", expected=f"a directory with {needed}", got=str(checkout))
     info = BundleInfo(__version__, arch, f"{sys.version_info.major}.{sys.version_info.minor}")
     out.mkdir(parents=True, exist_ok=True)
     with _scratch(out) as scratch:
         directory = scratch / info.name
-        wheels = directory / WHEELS
-        wheels.mkdir(parents=True)
-        _fetch(checkout / LOCK, info, wheels, scratch)
-        fetched = [read_wheel(path) for path in sorted(wheels.iterdir())]
+        wheels, tools = directory / WHEELS, directory / TOOLS
+        fetched = _fetch(checkout / LOCK, info, wheels, scratch)
+        pip = _fetch(checkout / PIP, info, tools, scratch)
         own = _own(checkout, wheels)
         (directory / REQUIREMENTS).write_text(_requirements([*fetched, own]), encoding="utf-8")
-        (directory / SBOM).write_bytes(sbom(info, own, fetched))
+        (directory / SBOM).write_bytes(sbom(info, own, [*fetched, *pip]))
         _copy(checkout, directory)
         (directory / INFO).write_text(info.text(), encoding="utf-8")
         return _finished(directory, out / f"{info.name}{SUFFIX}", key)
@@ -113,14 +113,16 @@ def lock_for(lock: str, info: BundleInfo) -> str:
     return "".join(kept)
 
 
-def _fetch(lock: Path, info: BundleInfo, wheels: Path, scratch: Path) -> None:
-    """The locked wheels for a machine, each of a hash the lock names."""
+def _fetch(lock: Path, info: BundleInfo, wheels: Path, scratch: Path) -> list[Wheel]:
+    """The locked wheels for a machine, each of a hash the lock names, into a new directory."""
+    wheels.mkdir(parents=True)
     mine = scratch / lock.name
     mine.write_text(lock_for(lock.read_text(encoding="utf-8"), info), encoding="utf-8")
     tags = [part for tag in platforms(info.arch) for part in ("--platform", tag)]
     only = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--implementation", "cp"]
     what = ["--python-version", info.python, *tags, "--requirement", str(mine), "--dest", str(wheels)]
     _run("wheels of the lock", ["-m", "pip", "download", "--quiet", "--no-input", *only, *what], lock.parent)
+    return [read_wheel(path) for path in sorted(wheels.iterdir())]
 
 
 def _own(checkout: Path, wheels: Path) -> Wheel:
@@ -165,3 +167,4 @@ def _copy(checkout: Path, directory: Path) -> None:
     for name in FILES:
         shutil.copyfile(checkout / name, directory / name)
     shutil.copyfile(checkout / SCRIPT, directory / INSTALLER)
+    shutil.copyfile(checkout / LINKER, directory / TOOLS / LINKER.name)

@@ -3,7 +3,7 @@
 jinbao-X.Y.Z-linux-ARCH/
   SHA256SUMS SHA256SUMS.sig   a line for every other file, and the release key's signature over them
   BUNDLE                      version, arch, python, glibc, one per line: what the installer compares
-  install.sh requirements.txt wheels/ units/ tiers/ docs/ sbom.cdx.json …
+  install.sh requirements.txt wheels/ tools/ units/ tiers/ docs/ sbom.cdx.json …
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from jinbao.model.errors import LocalError, UnprovableError
 
 SUMS, SIGNATURE, INFO = "SHA256SUMS", "SHA256SUMS.sig", "BUNDLE"
 REQUIREMENTS, WHEELS, SBOM, INSTALLER = "requirements.txt", "wheels", "sbom.cdx.json", "install.sh"
+TOOLS = "tools"
+"""What the installer runs: pip, and the linker of what did not change."""
+
 ARCHES = ("x86_64", "aarch64")
 GLIBC_MIN = "2.28"
 """Of the newest manylinux the wheels are built for."""
