@@ -1,10 +1,12 @@
+#!/usr/bin/env python3
 """Takes over from the former release, as links, what the wheels of a bundle would install again; for install.sh alone.
 
 usage: link_unchanged.py WHEELS FORMER NEW: a directory of wheels, two releases, NEW with an empty venv of the same Python.
 
 A file is linked only once it holds the sum which the bundle's own wheel names for it, a compiled module only once it
-holds the one which the former release wrote down when it was made (COMPILED): damage does not spread. A wheel that makes
-commands, lays files elsewhere, or of which one file is missing or differs, is left to pip. Needs the standard library alone.
+holds the one which the former release wrote down when it was made (COMPILED): damage does not spread. A wheel that
+makes commands, lays files elsewhere, or of which one file is missing or differs, is left to pip. Needs the standard
+library alone.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from functools import cache
 from pathlib import Path
 
 import pip
-
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.house.tree import ROOT
 
