@@ -1,7 +1,8 @@
 """`make test-ops`: a province is deployed from a bundle, without a network, upgraded and rolled back; root on Debian 12.
 
 Six machines with systemd of their own: a ministry, a province, two cities, a backup site, and a city that comes later.
-The release before this one is deployed by its own collection, and everything after is done with today's.
+The province and one of its cities are deployed with the release before this one, by its own collection; all others, and
+everything after, with today's. So two releases exchange on the line before one node after the other is upgraded.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from tests.ops import business, province
 from tests.ops.controller import Controller, key_pair
 from tests.ops.machines import base, booted, missing
 from tests.ops.province import ADDED, BACKUP, CITIES, DOMAIN, MINISTRY, PROVINCE
-from tests.ops.releases import Release, former, of_checkout
+from tests.ops.releases import Release, former, of_checkout, release_key
 
+T = TypeVar("T")
 BEGAN = time.monotonic()
 ARRIVES_S = 180.0
 PROGRAM = business.PROGRAM
@@ -44,9 +47,25 @@ def within(seconds: float, holds: Callable[[], bool]) -> bool:
     return held
 
 
-def found_authorities(there: Controller) -> None:
+def at_once(*calls: Callable[[], T]) -> list[T]:
+    """What several calls answer that are made at the same time; the first that failed raises."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [one.result() for one in [pool.submit(call) for call in calls]]
+
+
+def found_authorities(there: Controller, older: Release) -> None:
     """The root, offline; the authorities of ministry and province, which the root certifies by what is carried."""
-    told("the authorities ask for certificates", there.play("site", "-l", "authority") > 0)
+    authorities = (
+        lambda: there.play("site", "-l", f"ca-{MINISTRY}"),
+        lambda: there.play("site", "-l", f"ca-{PROVINCE}", release=older),
+    )
+    programs = ("--tags", "jinbao_install")
+    changed = at_once(
+        *authorities,
+        lambda: there.play("site", "-l", f"{BACKUP},{CITIES[1]}", *programs),
+        lambda: there.play("site", "-l", CITIES[0], *programs, release=older),
+    )
+    told("the authorities ask for certificates, other machines have their release", all(changed))
     there.jinbao(f"ca init root --domain {DOMAIN}")
     for node in (MINISTRY, PROVINCE):
         there.jinbao(f"ca issue root --request carried/{node}.csr --out carried/{node}.pem")
@@ -56,7 +75,7 @@ def found_authorities(there: Controller) -> None:
         "ca_trust_documents": [str(there.carried / "trust.pem")],
         "node_trust_documents": [str(there.carried / "trust.pem")],
     }
-    told("the authorities answer", there.play("site", "-l", "authority") > 0)
+    told("the authorities answer", all(at_once(*authorities)))
     for node in (MINISTRY, PROVINCE):
         published = there.network.machines[node].root / "var" / "lib" / "jinbao-ca" / "trust.pem"
         told(f"the authority {node} publishes what others need to trust", within(60, published.is_file))
@@ -85,29 +104,39 @@ def seal(there: Controller, version: int) -> None:
     shutil.copyfile(place / "topology.sealed", there.carried / "topology.sealed")
 
 
-def converge(there: Controller) -> None:
+def converge(there: Controller, older: Release) -> None:
     """Everything, from nothing; check mode before it tells of changes and makes none; the second run changes nothing."""
-    said = there.said("site", "-l", f"authority,{MINISTRY},{BACKUP}")
+    said, _ = at_once(
+        lambda: there.said("site", "-l", f"ca-{MINISTRY},{MINISTRY},{BACKUP}"),
+        lambda: there.said("site", "-l", f"ca-{PROVINCE}", release=older),
+    )
     there.copies["drill_key"] = re.findall(r'drill_key = \\"(.+?)\\"', said)[0]
     told("the ministry and the backup site run, and there is a key of drills", holds=True)
-    city = there.network.machines[CITIES[0]]
-    told("check mode tells of a city", there.play("site", "-l", CITIES[0], "--check") > 0)
-    told("and makes nothing", not (city.root / "etc" / "jinbao" / "node.toml").exists())
-    told("province and cities", there.plays("site", PROVINCE, ",".join(CITIES)) > 0)
-    everywhere(there, there.release.version)
-    halves = f"authority,{MINISTRY},{PROVINCE}", ",".join((BACKUP, *CITIES))
-    told("the second run changes nothing", there.plays("site", *halves) == 0)
+    first, second = CITIES
+    told("check mode tells of a city", there.play("site", "-l", second, "--check") > 0)
+    root = there.network.machines[second].root
+    told("and makes nothing", not (root / "etc" / "jinbao" / "node.toml").exists())
+    changed = at_once(
+        lambda: there.play("site", "-l", PROVINCE, release=older),
+        lambda: there.play("site", "-l", first, release=older),
+        lambda: there.play("site", "-l", second),
+    )
+    told("province and cities", all(changed))
+    everywhere(there, older.version, PROVINCE, first)
+    everywhere(there, there.release.version, MINISTRY, BACKUP, second)
+    again = there.play("site", "-l", f"ca-{MINISTRY},{MINISTRY},{BACKUP},{second}")
+    told("the second run changes nothing", again == 0)
 
 
 def everywhere(there: Controller, version: str, *nodes: str) -> None:
-    """Every zone of these nodes, or of all, runs and is of this release."""
-    for node in nodes or (MINISTRY, PROVINCE, *there.cities, BACKUP):
+    """Every zone of these nodes runs and is of this release."""
+    for node in nodes:
         for zone in province.zones_of(node):
             asked = f"{PROGRAM} status --zone {zone} --json || [ $? = 3 ]"
             found = json.loads(there.network.machines[node].run("sh", "-c", asked))
             if not (found["running"] and found["version"] == version):
                 told(f"{node}/{zone} runs {version}, and not {found['version']}", holds=False)
-    told(f"every zone of {', '.join(nodes) or 'all nodes'} runs {version}", holds=True)
+    told(f"every zone of {', '.join(nodes)} runs {version}", holds=True)
 
 
 def equal(there: Controller, when: str) -> None:
@@ -135,20 +164,21 @@ def protected(there: Controller) -> None:
     told("every zone that is protected can be restored from the backup site", within(ARRIVES_S, holds))
 
 
-def upgrade(there: Controller, newer: Release) -> None:
-    """To today's release with today's collection; then a city goes back, and another is added, while the clerks work."""
-    older = there.release.version
-    with business.at_work(there, CITIES) as clerk, ThreadPoolExecutor() as pool:
-        there.take(newer)
+def upgrade(there: Controller, older: Release) -> None:
+    """To today's release; then one city goes back, and another is added, all while the clerks work."""
+    newer = there.release.version
+    with business.at_work(there, CITIES) as clerk:
         told("the upgrade passes", there.play("upgrade", "-e", "upgrade_serial=1") > 0)
-        everywhere(there, newer.version)
+        everywhere(there, newer, MINISTRY, PROVINCE, *there.cities, BACKUP)
         there.cities = (*there.cities, ADDED)
         seal(there, 2)
-        back = pool.submit(there.play, "rollback", "-e", f"rollback_to={older}", "-l", CITIES[0])
-        told("a city is added", there.play("add_city", "-e", f"city={ADDED}") > 0)
-        told(f"another goes back to {older}", back.result() > 0)
-        everywhere(there, newer.version, ADDED)
-        everywhere(there, older, CITIES[0])
+        added, back = at_once(
+            lambda: there.play("add_city", "-e", f"city={ADDED}"),
+            lambda: there.play("rollback", "-e", f"rollback_to={older.version}", "-l", CITIES[0]),
+        )
+        told(f"a city is added, and another goes back to {older.version}", added > 0 and back > 0)
+        everywhere(there, newer, ADDED)
+        everywhere(there, older.version, CITIES[0])
     told(f"the clerks changed {clerk.changes} records meanwhile", clerk.changes > 0)
 
 
@@ -168,38 +198,37 @@ def deploy() -> None:
     with tempfile.TemporaryDirectory(prefix="jb-place-") as scratch, ThreadPoolExecutor() as pool:
         place = Path(scratch)
         (place / "carried").mkdir()
-        for number, name in enumerate(("passphrase", "second")):
-            (place / name).touch(0o600)
-            (place / name).write_text(f"a passphrase of words {number}\n", encoding="utf-8")
-        unpacked = pool.submit(base)
-        older, newer = former(place), of_checkout(place)
+        unpacked, key = pool.submit(base), release_key()
+        older, newer = former(place, key), of_checkout(place)
+        built = [pool.submit(one.build, key) for one in (older, newer)]
         with booted(province.ADDRESSES, key_pair(place) if unpacked.result() else "") as network:
             told("six machines run", len(network.machines) == 6)
-            there = Controller(network, place, older)
+            there = Controller(network, place, newer)
             there.know()
-            key = "--passphrase-file passphrase"
-            there.jinbao(f"bundle key --to release.pem --public carried/release.pub.pem {key}")
-            built = [
-                pool.submit(one.build, place / "release.pem", place / "passphrase") for one in (older, newer)
-            ]
-            escrow = there.jinbao(f"standby key create escrow --to escrow.pem {key} --passphrase-file second")
-            there.copies["escrow_key"] = escrow.split('"')[1]
+            there.install(older, newer)
+            shutil.copyfile(key.public, there.carried / key.public.name)
+            there.copies["escrow_key"] = escrow_key(there)
             for city in (*CITIES, ADDED):
                 business.lay_down(there, city)
             for one in built:
                 one.result()
-            told(
-                f"the bundles of {older.version} and {newer.version}",
-                older.bundle.is_file() and newer.bundle.is_file(),
-            )
-            there.take(older)
-            found_authorities(there)
+            told(f"there are bundles of {older.version} and {newer.version}", holds=True)
+            found_authorities(there, older)
             found_network(there)
-            converge(there)
-            equal(there, "after the first deployment")
+            converge(there, older)
+            equal(there, "by two releases")
             protected(there)
-            upgrade(there, newer)
+            upgrade(there, older)
             equal(there, "after upgrade, rollback and the city that was added")
+
+
+def escrow_key(there: Controller) -> str:
+    """Have two persons make the key that opens every copy; returns its public half."""
+    for name in ("first", "second"):
+        (there.place / name).touch(0o600)
+        (there.place / name).write_text(f"a passphrase of the {name} person\n", encoding="utf-8")
+    words = "standby key create escrow --to escrow.pem --passphrase-file first --passphrase-file second"
+    return there.jinbao(words).split('"')[1]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -20,7 +19,10 @@ JINBAO = str(ROOT / ".venv" / "bin" / "jinbao")
 
 @dataclass
 class Controller:
-    """A directory `place` of its own, and the state of the inventory."""
+    """A directory `place` of its own, and the state of the inventory.
+
+    `release` is the one whose bundle and collection are played where no other is named.
+    """
 
     network: Network
     place: Path
@@ -34,39 +36,37 @@ class Controller:
         """What persons brought."""
         return self.place / "carried"
 
-    def take(self, release: Release) -> None:
-        """From now on this release: its bundle, and its collection in the place of the one before."""
-        self.release = release
-        link = self.place / "collections" / "ansible_collections" / "jinbao" / "node"
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.unlink(missing_ok=True)
-        link.symlink_to(release.collection)
+    def install(self, *releases: Release) -> None:
+        """Install the collections of releases, each in a place of its own."""
+        for release in releases:
+            link = self._collections(release) / "ansible_collections" / "jinbao" / "node"
+            link.parent.mkdir(parents=True)
+            link.symlink_to(release.collection)
 
-    def play(self, name: str, *words: str) -> int:
+    def _collections(self, release: Release) -> Path:
+        return self.place / f"collections-{release.version}"
+
+    def play(self, name: str, *words: str, release: Release | None = None) -> int:
         """How many tasks of a playbook changed something, or in check mode would; RuntimeError where one failed."""
-        return sum(map(int, re.findall(r"changed=(\d+)", self.said(name, *words))))
+        return sum(map(int, re.findall(r"changed=(\d+)", self.said(name, *words, release=release))))
 
-    def plays(self, name: str, *limits: str) -> int:
-        """The same for a playbook that is run at several places at once."""
-        with ThreadPoolExecutor() as pool:
-            return sum(pool.map(lambda limit: self.play(name, "-l", limit), limits))
-
-    def said(self, name: str, *words: str) -> str:
-        """All a playbook says."""
-        text = province.inventory(self.carried, self.release.bundle, self.copies, self.cities, self.options)
+    def said(self, name: str, *words: str, release: Release | None = None) -> str:
+        """All a playbook of a release says."""
+        of = release or self.release
+        text = province.inventory(self.carried, of.bundle, self.copies, self.cities, self.options)
         with NamedTemporaryFile("w", dir=self.place, prefix="hosts-", suffix=".yml", delete=False) as hosts:
             hosts.write(text)
         program = str(ROOT / ".venv" / "bin" / "ansible-playbook")
         command = [program, "-i", hosts.name, f"jinbao.node.{name}", *words]
-        return self.network.at_controller(*command, **self._environment())
+        return self.network.at_controller(*command, **self._environment(of))
 
-    def _environment(self) -> Mapping[str, str]:
+    def _environment(self, release: Release) -> Mapping[str, str]:
         known = self.place / "known_hosts"
         ssh = f"-o UserKnownHostsFile={known} -o ControlMaster=auto -o ControlPersist=60s"
         return {
             "ANSIBLE_CACHE_PLUGIN": "jsonfile",
             "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(self.place / "facts"),
-            "ANSIBLE_COLLECTIONS_PATH": str(self.place / "collections"),
+            "ANSIBLE_COLLECTIONS_PATH": str(self._collections(release)),
             "ANSIBLE_FORKS": "6",
             "ANSIBLE_GATHERING": "smart",
             "ANSIBLE_HOME": str(self.place / "home"),

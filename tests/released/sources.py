@@ -26,6 +26,7 @@ KEPT = (
     "tiers",
     "monitoring",
     "ansible",
+    "requirements/pip.txt",
     "requirements/runtime.txt",
     "requirements/uv.txt",
     "pyproject.toml",
