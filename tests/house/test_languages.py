@@ -21,6 +21,7 @@ _SKELETON = {"headings": r"^#+ ", "lines of tables": r"^\|", "items of lists": r
 _HAN = re.compile(r"[\u4e00-\u9fff]")
 _CODE = re.compile(r"`([^`]+)`")
 _LINK = re.compile(r"\[([^]]+)\]\(([^)#:]+\.md)(?:#[^)]*)?\)")
+_PAGE = re.compile(r"docs/[a-z/-]+(?:\.zh)?\.md")
 
 
 def pairs() -> list[tuple[Path, Path]]:
@@ -114,6 +115,21 @@ def test_the_chinese_readme_leads_on_in_chinese() -> None:
 
     assert links
     assert left == []
+
+
+def test_runbooks_name_pages_of_their_own_language() -> None:
+    """Whoever is woken is led to pages that exist, and in the language of the runbook."""
+    paired = {one for one, _ in pairs()}
+    named = {"zh": set[Path](), "en": set[Path]()}
+
+    for book in (ROOT / "monitoring" / "runbooks").glob("*.md"):
+        aims = _PAGE.findall(book.read_text(encoding="utf-8"))
+        named["zh" if book.stem.endswith(".zh") else "en"].update(ROOT / aim for aim in aims)
+
+    assert all(named.values())
+    assert {aim for aims in named.values() for aim in aims if not aim.exists()} == set()
+    assert named["zh"] & paired == set()
+    assert {aim for aim in named["en"] if aim.stem.endswith(".zh")} == set()
 
 
 def test_no_chinese_page_is_alone() -> None:
