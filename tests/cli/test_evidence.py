@@ -12,7 +12,8 @@ from tests.cli.harness import Net, spawn
 from tests.conftest import Golden
 from tests.trust.submission import Hierarchy, file, flat, hierarchy
 
-from jinbao.cli.evidence import scaled
+from jinbao.cli.evidence import scaled, step_word
+from jinbao.model.receipt import Step
 
 KEY = "1401P000000012"
 ASKED = ("--library", "pension_macro", "--table", "active_person", "--reason", "request 2024-31")
@@ -143,3 +144,13 @@ def test_a_root_that_is_none_is_said_so(say: Say, exported: Path, root: str, cod
 def test_amounts_are_shown_exactly(value: str | int | None, scale: int, shown: str | int | None) -> None:
     """A scaled integer is shown with all its decimals, without arithmetic of floats."""
     assert scaled(value, scale) == shown
+
+
+@pytest.mark.parametrize("step", Step, ids=str)
+def test_every_stage_has_its_word(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads Chinese reads of every stage a receipt may name in Chinese."""
+    monkeypatch.setenv("JINBAO_LANG", "zh")
+
+    word = step_word(str(step))
+
+    assert word != str(step)

@@ -1,7 +1,8 @@
 """A page that tells what to do, or why, exists in English and Chinese, and the two do not drift apart.
 
 Words are not compared: whoever changes a page changes its twin. What can be compared is: every block that is typed or
-shown, and the skeleton of headings, lines of tables and items of lists. Reference pages are in both languages at once.
+shown, the skeleton of headings, lines of tables and items of lists, and of explanations every name in code. Reference
+pages are no pairs: what is in both languages there is on one page.
 """
 
 from __future__ import annotations
@@ -13,30 +14,41 @@ import pytest
 from tests.house.tree import ROOT
 
 DOCS = ROOT / "docs"
-REASONS = ("why-fetched", "why-sealed", "zones", "accepted-and-applied")
-"""Explanations that operators read; the others are for who reads the code."""
+EXPLANATION = DOCS / "explanation"
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 _SKELETON = {"headings": r"^#+ ", "lines of tables": r"^\|", "items of lists": r"^(?:[-*]|\d+\.) "}
 _HAN = re.compile(r"[\u4e00-\u9fff]")
+_CODE = re.compile(r"`([^`]+)`")
 _LINK = re.compile(r"\[([^]]+)\]\(([^)#:]+\.md)(?:#[^)]*)?\)")
+_PAGE = re.compile(r"docs/[a-z/-]+(?:\.zh)?\.md")
 
 
 def pairs() -> list[tuple[Path, Path]]:
     """Each English page that must have a twin, with the place of that twin."""
-    pages = [*(DOCS / "tutorial").glob("*.md"), *(DOCS / "how-to").glob("*.md")]
-    pages += [DOCS / "explanation" / f"{name}.md" for name in REASONS]
+    pages = [*(DOCS / "tutorial").glob("*.md"), *(DOCS / "how-to").glob("*.md"), *EXPLANATION.glob("*.md")]
     return [(page, page.with_suffix(".zh.md")) for page in sorted(pages) if not page.stem.endswith(".zh")]
 
 
 PAIRS = [pytest.param(*pair, id=pair[0].stem) for pair in pairs()]
+EXPLAINED = [pytest.param(*pair, id=pair[0].stem) for pair in pairs() if pair[0].parent == EXPLANATION]
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
     """Kind and text of each block; a drawing of an explanation has its words in the page's language."""
     found = _BLOCK.findall(page.read_text(encoding="utf-8"))
-    drawn = page.parent.name == "explanation"
-    return [(kind, "" if drawn and kind == "text" else text) for kind, text in found]
+    return [(kind, "" if is_drawing(page, kind, text) else text) for kind, text in found]
+
+
+def is_drawing(page: Path, kind: str, text: str) -> bool:
+    """Whether a block of an explanation shows how things hang together, and nothing that is typed."""
+    return page.parent == EXPLANATION and kind == "text" and not text.startswith("$ ")
+
+
+def names(page: Path) -> set[str]:
+    """Everything that stands as code in a page's sentences and tables, wherever its lines are broken."""
+    text = _BLOCK.sub("", page.read_text(encoding="utf-8"))
+    return {" ".join(name.split()) for name in _CODE.findall(text)}
 
 
 def skeleton(page: Path) -> dict[str, int]:
@@ -47,7 +59,7 @@ def skeleton(page: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize(("english", "chinese"), PAIRS)
 def test_a_page_has_its_chinese_twin(english: Path, chinese: Path) -> None:
-    """Each tutorial, how-to and reason an operator reads is there in Chinese, under a Chinese heading, and in the index."""
+    """Each tutorial, how-to and explanation is there in Chinese, under a Chinese heading, and in the index."""
     assert chinese.exists(), f"{english.name}: expected {chinese.name} beside it, got none"
     title = chinese.read_text(encoding="utf-8").partition("\n")[0]
     index = (DOCS / "index.md").read_text(encoding="utf-8")
@@ -69,6 +81,12 @@ def test_both_languages_have_the_same_parts(english: Path, chinese: Path) -> Non
     assert skeleton(chinese) == skeleton(english)
 
 
+@pytest.mark.parametrize(("english", "chinese"), EXPLAINED)
+def test_both_languages_explain_by_the_same_names(english: Path, chinese: Path) -> None:
+    """No setting, command, file or test that an explanation names in code is named in one language only."""
+    assert names(chinese) == names(english)
+
+
 @pytest.mark.parametrize(("english", "chinese"), PAIRS)
 def test_each_page_leads_to_the_other_language(english: Path, chinese: Path) -> None:
     """Under its title, each page leads to what it says in the other language."""
@@ -86,6 +104,32 @@ def test_a_chinese_page_leads_on_in_chinese(english: Path, chinese: Path) -> Non
     left = [aim for _, aim in links if (chinese.parent / aim).resolve() in paired]
 
     assert left == [english.name], "but for the link under the title"
+
+
+def test_the_chinese_readme_leads_on_in_chinese() -> None:
+    """Whoever begins with the Chinese README stays in Chinese, wherever a page is in Chinese."""
+    paired = {one for one, _ in pairs()}
+    links = _LINK.findall((ROOT / "README.zh.md").read_text(encoding="utf-8"))
+
+    left = [aim for _, aim in links if (ROOT / aim).resolve() in paired]
+
+    assert links
+    assert left == []
+
+
+def test_runbooks_name_pages_of_their_own_language() -> None:
+    """Whoever is woken is led to pages that exist, and in the language of the runbook."""
+    paired = {one for one, _ in pairs()}
+    named = {"zh": set[Path](), "en": set[Path]()}
+
+    for book in (ROOT / "monitoring" / "runbooks").glob("*.md"):
+        aims = _PAGE.findall(book.read_text(encoding="utf-8"))
+        named["zh" if book.stem.endswith(".zh") else "en"].update(ROOT / aim for aim in aims)
+
+    assert all(named.values())
+    assert {aim for aims in named.values() for aim in aims if not aim.exists()} == set()
+    assert named["zh"] & paired == set()
+    assert {aim for aim in named["en"] if aim.stem.endswith(".zh")} == set()
 
 
 def test_no_chinese_page_is_alone() -> None:

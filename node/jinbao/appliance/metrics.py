@@ -56,7 +56,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("jinbao_identities_renewed_total", "counter", (), "Times this zone took up a renewed identity.", "本分区启用新证书的次数。", "identity_renewed"),
     Metric("jinbao_renewals_failed_total", "counter", ("code",), "Times a certificate was due and could not be renewed.", "证书到期前续期失败的次数。", "renewal_failed"),
     Metric("jinbao_certificate_expires_timestamp_seconds", "gauge", (), "When the first certificate of this zone ends.", "本分区最早到期证书的到期时刻。"),
-    Metric("jinbao_revocation_list_due_timestamp_seconds", "gauge", ("authority",), "When the next revocation list of an authority is due.", "认证机构下一份吊销列表的应到时刻。"),
+    Metric("jinbao_revocation_list_due_timestamp_seconds", "gauge", ("authority",), "When the next revocation list of an authority is due.", "发证机构下一份吊销列表的应到时刻。"),
     Metric("jinbao_authority_answered_timestamp_seconds", "gauge", ("authority",), "When an issuing authority this zone asks last told what others need to trust; 0 if it did not since this process began.", "本分区所询问的发证机构最近一次给出信任材料的时刻；本进程启动后尚无则为 0。"),
     Metric("jinbao_authority_asks_failed_total", "counter", ("authority", "code"), "Times an issuing authority was asked for newer lists and gave none that hold.", "向发证机构询问新列表而未获有效答复的次数。", "authority_ask_failed"),
     Metric("jinbao_topology_version", "gauge", (), "Version of the signed topology in force.", "生效的签名拓扑版本。"),

@@ -188,6 +188,7 @@ def step_word(step: str) -> str:
         "accepted": "受理",
         "applied": "入库",
         "refused": "拒绝",
+        "held": "暂停",
         "overdue": "逾期",
         "missing": "缺回执",
         "awaited": "待回执",

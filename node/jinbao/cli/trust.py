@@ -18,7 +18,7 @@ from jinbao.model.zone import Zone
 @click.group(
     help=t(
         "Whom this zone trusts: roots, authorities, revocation lists, topology.",
-        "本分区信任谁：根证书、认证机构、吊销列表、网络拓扑。",
+        "本分区信任谁：根证书、发证机构、吊销列表、网络拓扑。",
     ),
     epilog="jinbao trust list",
 )
@@ -30,7 +30,7 @@ def trust() -> None:
     name="list",
     help=t(
         "Our own certificate, roots, authorities and revocation lists.",
-        "本分区证书、根、认证机构和吊销列表。",
+        "本分区证书、根、发证机构和吊销列表。",
     ),
     epilog="jinbao trust list --zone exchange",
 )
@@ -50,7 +50,7 @@ def list_(config: Path, zone: str, as_json: bool) -> None:
     )
     show.result("")
     held = [c | {"held": t("root", "根")} for c in found["roots"]] + [
-        c | {"held": t("authority", "认证机构")} for c in found["authorities"]
+        c | {"held": t("authority", "发证机构")} for c in found["authorities"]
     ]
     show.table(held, _certificate_columns())
     show.result("")
@@ -90,7 +90,7 @@ def _certificate_columns() -> dict[str, str]:
     name="import",
     help=t(
         "Take in revocation lists, authorities' certificates or a signed topology; exchange zones pass them on.",
-        "导入吊销列表、认证机构证书或签名拓扑；交换区会继续下发。",
+        "导入吊销列表、发证机构证书或签名拓扑；交换区会继续下发。",
     ),
     epilog="jinbao trust import province.crl.pem --reason 'daily list'",
 )
