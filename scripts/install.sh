@@ -143,7 +143,7 @@ hold_machine() {
   [ "$got" = "$wanted" ] || fail "Python ${python:-}" "Python ${python:-}" "$wanted" "$got" \
     "name one: --python /usr/bin/python$wanted" "请以 --python 指定，如 /usr/bin/python$wanted"
   "$python" -c 'import venv' 2>/dev/null || fail "$python" "$python" "module venv" "none" \
-    "apt-get install python$wanted-venv" "apt-get install python$wanted-venv"
+    "apt-get install python$wanted" "apt-get install python$wanted"
   free=$(df -Pm "$prefix" | awk 'NR == 2 { print $4 }')
   [ "$free" -ge "$need_mib" ] || fail "room below $prefix" "$prefix 剩余空间" "$need_mib MiB" "$free MiB" \
     "free space, or name another: --prefix" "请释放空间或以 --prefix 指定"

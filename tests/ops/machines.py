@@ -31,7 +31,7 @@ PARTS = {
 PACKAGES = "dbus,iproute2,openssh-server,openssl,procps,python3,python3-apt,python3-venv,systemd,systemd-sysv,tzdata,zstd"
 CACHE = Path(os.environ.get("JINBAO_OPS_CACHE", "/var/cache/jinbao-test-ops"))
 BOOT_S = 90.0
-IN_MEMORY, ROOM = Path("/dev/shm"), 14 << 30  # noqa: S108  # what machines write is gone with them
+IN_MEMORY, ROOM = Path("/dev/shm"), 14 << 30  # what machines write is gone with them
 """Where the machines write, while there is so much memory: six releases of gigabytes at once are slow on one disk."""
 
 CONTROLLER = "192.0.2.1"
