@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.link.zones import SETTINGS
 
+from jinbao.appliance import telling
 from jinbao.appliance.network import DEMO_NODES, make_network
 from jinbao.appliance.notify import ServiceManager
 from jinbao.appliance.settings import Settings
-from jinbao.appliance.telling import READY_WITHIN_S
+from jinbao.flow.pace import Pace, PaceLimits, Worker
+from jinbao.model.errors import LinkError
 from jinbao.model.zone import Zone
 
 PR_SET_MDWE = 65
@@ -44,6 +48,15 @@ print(decoder.examine(Path(sys.argv[1]), Shape(1, {"A": True}), "a" * 64))
 decoder.close()
 """
 
+SERVE = """
+import sys
+from jinbao.appliance import telling
+telling.READY_WITHIN_S = float(sys.argv.pop(1))
+from jinbao.cli.main import main
+main()
+"""
+
+NEVER_S = 1e9
 WATCHDOG_S = 1.2
 WITHIN_S = 60.0
 MINISTRY = DEMO_NODES[0]
@@ -82,18 +95,49 @@ class Manager:
         return count
 
 
+class Failing:
+    """A zone as it is told of, whose one worker fails; it says so in other words at each look."""
+
+    def __init__(self) -> None:
+        pace = Pace(PaceLimits(backoff_s=0.01, backoff_max_s=0.02), random.Random(1))
+        self.worker = Worker("capture", self._fail, pace=pace, observer=self, on_bug=pytest.fail)
+        self.workers = {"capture": self.worker}
+
+    def _fail(self) -> bool:
+        raise LinkError("source city", expected="an answer", got="none")
+
+    def event(self, name: str, **values: Any) -> None:
+        """Nothing but its failures can be told."""
+        assert name == "step_failed", values
+
+    def readiness(self) -> list[str]:
+        """Why the worker fails, and how often it did."""
+        return [f"capture: {self.worker.last_error} ({self.worker.rounds})"]
+
+    def unable(self) -> list[str]:
+        """Nothing: it can be asked."""
+        return []
+
+    def reload(self) -> None:
+        """Take up nothing."""
+
+
 @contextmanager
 def managed(
     settings: Settings,
     address: str,
     log: Path,
     environment: Mapping[str, str] | None = None,
+    ready_within_s: float = NEVER_S,
 ) -> Iterator[tuple[Manager, subprocess.Popen[bytes]]]:
-    """An exchange zone started as a service manager would, which listens at `address`."""
+    """An exchange zone started as a service manager would, which listens at `address`.
+
+    Where something of its own is amiss it is told ready after so long.
+    """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     listener.bind("\0" + address[1:] if address.startswith("@") else address)
     config = settings.data_directory / "node.toml"
-    serve = ["-m", "jinbao.cli.main", "serve", "--config", str(config), "--zone", "exchange"]
+    serve = ["-c", SERVE, str(ready_within_s), "serve", "--config", str(config), "--zone", "exchange"]
     told = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": str(int(WATCHDOG_S * 1e6))}
     with listener, log.open("wb") as written:
         served = subprocess.Popen(
@@ -179,14 +223,36 @@ def test_a_worker_that_hangs_ends_the_signs_of_life(tmp_path: Path) -> None:
 
 @pytest.mark.processes
 def test_a_neighbour_that_is_down_does_not_keep_a_zone_from_being_started(tmp_path: Path) -> None:
-    """A zone whose child is away is told ready in time, and its line says who is away."""
+    """A zone whose child is away is told ready as soon as its own work is, and its line says who is away."""
     nodes = [MINISTRY, DEMO_NODES[1]]
     settings = make_network(tmp_path / "network", nodes, overrides=SETTINGS)[1][MINISTRY.node]
 
     with managed(settings, str(tmp_path / "notify"), tmp_path / "log") as (manager, _):
-        line = manager.await_(lambda line: line.startswith("STATUS=not ready"))
-        assert "follow 140000/exchange" in line
-        manager.await_("READY=1".__eq__, within_s=2 * READY_WITHIN_S)
+        manager.await_("READY=1".__eq__)
+        away = [line for _, line in manager.heard if "follow 140000/exchange" in line]
+        assert away or manager.await_(lambda line: "follow 140000/exchange" in line)
+
+
+def test_a_zone_with_trouble_of_its_own_is_given_time_and_then_told_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a worker of its own fails a zone is told ready only after its time, for by then it can at least be asked."""
+    monkeypatch.setattr(telling, "READY_WITHIN_S", NEVER_S)
+    monkeypatch.setattr(telling, "LOOK_S", 0.02)
+    zone = Failing()
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        manager = Manager(listener)
+        teller = telling.Teller(ServiceManager(str(tmp_path / "notify")), zone, round_s_max=60)
+        zone.worker.start()
+        teller.start()
+        for _ in range(3):
+            manager.await_(lambda line: line.startswith("STATUS=not ready") and zone.worker.rounds > 1)
+        assert "READY=1" not in [line for _, line in manager.heard]
+        monkeypatch.setattr(telling, "READY_WITHIN_S", 0.0)
+        manager.await_("READY=1".__eq__)
+        teller.stop()
+        zone.worker.stop(WITHIN_S)
 
 
 def test_no_child_speaks_for_the_zone_and_no_other_process_is_watched() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from jinbao.appliance.notify import ServiceManager
+from jinbao.model.errors import JinbaoError
 from jinbao.model.masking import mask_numbers
 
 LOOK_S = 1.0
@@ -25,12 +26,12 @@ NAMES_MAX, REASON_CHARACTERS_MAX = 6, 300
 
 
 READY_WITHIN_S = 10.0
-"""A zone that only others keep from being ready is told ready after this: with READY it would wait for a city that
-is down, and its manager would end it for that. The line says what is not well."""
+"""A zone in whose own first rounds something is amiss, such as a source that is away, is told ready after this: it can
+be asked, and its manager would end it otherwise. The line says what is not well."""
 
 
 _WAITING = "follow "
-"""Workers whose rounds wait for a neighbour's news: being in one says nothing."""
+"""Workers whose rounds wait for a neighbour's news: being in one says nothing, and a neighbour that is down is not ours."""
 
 
 class Works(Protocol):
@@ -39,6 +40,11 @@ class Works(Protocol):
     @property
     def rounds(self) -> int:
         """Rounds it has ended, well or not."""
+        ...
+
+    @property
+    def last_error(self) -> JinbaoError | None:
+        """Why its last round did not end well; None where it did."""
         ...
 
     def busy_s(self, now: float) -> float:
@@ -144,11 +150,10 @@ class Teller:
             self._manager.tell(*lines)
 
     def _may_serve(self) -> bool:
-        """Whether a first round of everything it does by itself found nothing amiss, or only what others must mend."""
-        if time.monotonic() - self._began > READY_WITHIN_S:
-            return not self._zone.unable()
+        """Whether a first round of everything it does by itself found nothing amiss, or has had its time."""
         own = [w for name, w in list(self._zone.workers.items()) if not name.startswith(_WAITING)]
-        return all(worker.rounds for worker in own) and not self._zone.readiness()
+        is_well = all(worker.rounds and worker.last_error is None for worker in own)
+        return (is_well or time.monotonic() - self._began > READY_WITHIN_S) and not self._zone.unable()
 
     def _reloaded(self) -> None:
         self._manager.tell(
