@@ -480,9 +480,20 @@ def test_what_may_go_keeps_its_shape(
     body["copies"] = body.get("copies", {}) | {"hold": (PROTECTED[-1].node,)}
     write_settings(config.parent, Settings(**body))
 
-    asked = ("standby", "purge", "--older-than", "30", "--json", "--config", str(config))
+    asked = (
+        "standby",
+        "purge",
+        "--older-than",
+        "30",
+        "--reason",
+        "a test",
+        "--json",
+        "--config",
+        str(config),
+    )
     shown, gone = say(*asked), say(*asked, "--apply")
 
+    assert gone.code == 0, gone.err
     assert json.loads(gone.out)["may_go"] == json.loads(shown.out)["may_go"] != []
     shaped("standby purge", shown, gone)
 
