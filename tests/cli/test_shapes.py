@@ -163,21 +163,20 @@ def test_zones_that_run_keep_their_shapes(own: Net, say: Say, shaped: Shaped) ->
     """What a zone tells programs of itself is as it was, stopped and running, and so is what only one that runs does."""
     limited(own)
     config = ("--config", own.config(), "--json")
-    asked = {name: ANSWERS[name.replace(" ", "-")] for name in ("status", "line status")}
-    told = {name: [say(*words, *config)] for name, words in asked.items()}
-
     settings = load(Path(own.config()))
+    asked = (ANSWERS["status"], ANSWERS["line-status"])
+    stopped = [say(*words, *config) for words in asked]
+
     with ExitStack() as stack:
         for zone in (Zone.EXCHANGE, Zone.PRODUCTION):
             stack.enter_context(serving(open_zone(settings, zone)))
         await_(lambda: any(peer["seconds_ago"] is not None for peer in peers(say("status", *config))))
-        for name, words in asked.items():
-            told[name].append(say(*words, *config))
+        running = [say(*words, *config) for words in asked]
         pulled = say("line", "pull", *config)
         run = say("capture", "run", *config)
 
-    for name, answers in told.items():
-        shaped(name, *answers)
+    shaped("status", stopped[0], running[0])
+    shaped("line status", stopped[1], running[1])
     shaped("line pull", pulled)
     shaped("capture run", run)
 
