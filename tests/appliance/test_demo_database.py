@@ -172,6 +172,7 @@ def test_a_server_that_does_not_start_says_why(home: Path) -> None:
 
 @pytest.mark.database
 @pytest.mark.processes
+@pytest.mark.timeout(900)
 def test_the_proof_is_the_same_and_finds_what_was_changed(
     home: Path, say: Say, shaped: Shaped, monkeypatch: pytest.MonkeyPatch
 ) -> None:
