@@ -338,7 +338,7 @@ def _says(option: dict[str, Any]) -> str:
 
 
 def shapes() -> dict[str, str]:
-    """The shape of each command's JSON answer that a golden file holds, by the command."""
+    """The shape of each command's JSON answer, which a golden file holds, by the command."""
     return {
         f"jinbao {path.stem.replace('-', ' ')}": path.read_text(encoding="utf-8") for path in SHAPES.glob("*")
     }
@@ -350,18 +350,11 @@ def speaks_json(one: dict[str, Any]) -> bool:
 
 
 def _cli_json() -> str:
-    """Each command that has a golden shape, with it; then those that have `--json` and none."""
+    """Each command that has `--json`, with its golden shape; KeyError for one that has none."""
     held, speaking = shapes(), [each for each in commands() if speaks_json(each)]
-    made = "\n".join(
+    return "\n".join(
         f"## `{each['name']}`\n\n{each['help']}  \n{each['help_zh']}\n\n```json\n{held[each['name']]}```\n"
         for each in speaking
-        if each["name"] in held
-    )
-    others = ", ".join(
-        f"`{each['name'].removeprefix('jinbao ')}`" for each in speaking if each["name"] not in held
-    )
-    return (
-        f"{made}\n## Others\n\nThese answer `--json` too; no golden file holds their shape yet: {others}.\n"
     )
 
 

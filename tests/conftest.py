@@ -18,6 +18,12 @@ sys.dont_write_bytecode = False
 Golden = Callable[[str, str], None]
 """Compare a text with the file of that name under the test module's `golden` directory."""
 
+Shaped = Callable[..., None]
+"""Compare the shape of answers of a command, `Said`, with the one that programs were told of: name, then answers."""
+
+SHAPES = Path(__file__).parent / "cli" / "golden" / "json"
+"""A file for each command that has `--json`; the reference's page of JSON answers is made of them."""
+
 
 def pytest_report_header() -> str:
     """Which release is tested."""
@@ -34,6 +40,17 @@ def golden(request: pytest.FixtureRequest) -> Golden:
     """Whether a text is the one in the golden file; the file is written instead where that was asked for."""
     directory = request.path.parent / "golden"
     return lambda name, text: _compare(directory / name, text, write=request.config.option.write_changes)
+
+
+@pytest.fixture
+def shaped(request: pytest.FixtureRequest) -> Shaped:
+    """Whether JSON answers of a command have the keys and kinds of its golden file, wherever such an answer is given."""
+    from tests.cli.shapes import shape_of
+
+    write = request.config.option.write_changes
+    return lambda name, *answers: _compare(
+        SHAPES / f"{name.replace(' ', '-')}.json", shape_of(*answers), write=write
+    )
 
 
 def _compare(path: Path, found: str, *, write: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import signal
@@ -18,8 +19,11 @@ import psutil
 import psycopg
 import pytest
 import sqlalchemy as sa
+from tests.appliance.demonstrations import found_running
+from tests.cli.conftest import Say
+from tests.conftest import Shaped
 
-from jinbao.appliance.demo import DemoNetwork, conclude, tamper
+from jinbao.appliance.demo import DemoNetwork, conclude
 from jinbao.appliance.demo import server as servers
 from jinbao.appliance.demo.databases import CONNECTIONS_PER_ZONE, PostgresDatabases
 from jinbao.appliance.demo.server import PostgresServer
@@ -168,7 +172,10 @@ def test_a_server_that_does_not_start_says_why(home: Path) -> None:
 
 @pytest.mark.database
 @pytest.mark.processes
-def test_the_proof_is_the_same_and_finds_what_was_changed(home: Path) -> None:
+@pytest.mark.timeout(900)
+def test_the_proof_is_the_same_and_finds_what_was_changed(
+    home: Path, say: Say, shaped: Shaped, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Three tiers on PostgreSQL end with equal digests; a row changed on the server is found, and the server ends."""
     databases = PostgresDatabases(home)
     network = DemoNetwork(home, PERSONS, 7, lambda _message, _values: None, NODES, databases=databases)
@@ -183,8 +190,8 @@ def test_the_proof_is_the_same_and_finds_what_was_changed(home: Path) -> None:
             held = connection.execute(
                 "SELECT datname, count(*) FROM pg_stat_activity WHERE datname LIKE 'zone%' GROUP BY 1"
             ).fetchall()
-        said = tamper(network, "row")
-        changed = conclude(network, 0.0)
+        with found_running(network, home / "note", monkeypatch):
+            said = say("demo", "tamper", "row", "--json")
     finally:
         again = network.end()
 
@@ -193,8 +200,11 @@ def test_the_proof_is_the_same_and_finds_what_was_changed(home: Path) -> None:
     assert {name for name, _ in held} == {f"zone_{e.node}_{e.zone}" for e in network.endpoints()}
     assert max(count for _, count in held) <= CONNECTIONS_PER_ZONE
     assert not list(home.glob("*/*/zone.db"))
-    assert said.startswith("pension_macro/retiree ")
+    assert said.err.startswith("changed: pension_macro/retiree ")
+    assert said.code == 1
+    changed = json.loads(said.out)
     assert not changed["ok"]
+    shaped("demo tamper", said)
     assert [(d["tier"], d["keys"]) for d in changed["differences"]] == [("province", 1)]
     assert is_gone(home)
     assert again.endswith(" start")

@@ -11,10 +11,10 @@ from tests.postgres import fresh_database
 
 from jinbao.appliance.assembly import OpenZone, open_zone
 from jinbao.appliance.auditing import keep_trail
-from jinbao.appliance.questions import Asked, dispatch
+from jinbao.appliance.questions import QUESTIONS, Asked, dispatch
 from jinbao.journal.ledger import RECORD_AFTER, RECORD_BEFORE
 from jinbao.model import failpoint
-from jinbao.model.audit import Caller, Way
+from jinbao.model.audit import Caller, Role, Way
 from jinbao.model.errors import AuditError, RoleError, UsageError
 from jinbao.model.zone import Zone
 
@@ -184,6 +184,18 @@ def test_clear_data_needs_a_reason(zone: OpenZone, question: str) -> None:
         dispatch(Asked(zone), question, arguments)
 
     assert trail(zone) == [(question, "refused")]
+
+
+def test_whatever_needs_a_reason_can_be_given_one() -> None:
+    """Each question that a zone refuses without a reason has an argument for it."""
+    needing = [
+        one
+        for one in QUESTIONS.values()
+        if one.role is Role.SECURITY or one.unmasks or (one.person and one.role is None)
+    ]
+
+    assert needing
+    assert [one.name for one in needing if "reason" not in one.arguments.model_fields] == []
 
 
 def test_an_outcome_is_recorded_however_it_ends(zone: OpenZone) -> None:

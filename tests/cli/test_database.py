@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 from tests.cli.conftest import Say
 from tests.cli.harness import Net, spawn
+from tests.conftest import Shaped
 from tests.postgres import as_role, fresh_database
 
 from jinbao import __version__
@@ -315,7 +316,7 @@ AS_IN_0_1 = (
 
 @pytest.mark.database
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
-def test_a_schema_that_is_behind_is_brought_up(home: Net, say: Say, backend: str) -> None:
+def test_a_schema_that_is_behind_is_brought_up(home: Net, say: Say, shaped: Shaped, backend: str) -> None:
     """`migrate --plan` shows what is lacking and does nothing; `migrate` does it; a second time there is nothing to do."""
     whole: set[tuple[str, str]] = set()
     if backend == "postgresql":
@@ -336,10 +337,9 @@ def test_a_schema_that_is_behind_is_brought_up(home: Net, say: Say, backend: str
     tail = (*ZONE, "--json", "--config", config)
 
     note = findings(say, config, code=0)["schema"]
-    plan = json.loads(say("database", "migrate", "--plan", *tail).out)
-    again = json.loads(say("database", "migrate", "--plan", *tail).out)
-    done = json.loads(say("database", "migrate", *tail).out)
-    after = json.loads(say("database", "migrate", *tail).out)
+    asked = (("--plan",), ("--plan",), (), ())
+    told = [say("database", "migrate", *words, *tail) for words in asked]
+    plan, again, done, after = (json.loads(said.out) for said in told)
 
     assert note == ("note", "lacks quarantine_0001")
     assert plan == again
@@ -352,6 +352,7 @@ def test_a_schema_that_is_behind_is_brought_up(home: Net, say: Say, backend: str
     }
     assert done["steps"] == plan["steps"]
     assert after == {"done": False, "steps": []}
+    shaped("database migrate", *told)
     assert findings(say, config, code=0)["schema"] == ("ok", "newest")
 
 

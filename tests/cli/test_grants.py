@@ -12,7 +12,7 @@ import pytest
 from tests.cli.conftest import Say
 from tests.cli.harness import LOCALES, command, environment
 from tests.cli.test_authorities import NODE, WALK, normal, until_it_listens
-from tests.conftest import Golden
+from tests.conftest import Golden, Shaped
 
 from jinbao.appliance.loopback import free_port
 from jinbao.authority.identity_files import load_identity
@@ -104,18 +104,22 @@ def test_the_way_of_a_promotion_is_the_golden_one(place: Path, say: Say, golden:
     golden(f"{lang}/ca-grant.txt", normal("\n".join(told)))
 
 
-def test_json_says_the_same(place: Path, say: Say) -> None:
+def test_json_says_the_same(place: Path, say: Say, shaped: Shaped) -> None:
     """With `--json` a grant answers node, epoch and serials, and the list names what was granted."""
     for line in PROMOTION[:4]:
         assert say(*line.split()).code == 0
 
-    granted = json.loads(say(*PROMOTION[4].split(), "--json").out)
-    found = json.loads(say("ca", "list", "m", "--json").out)
+    said = say(*PROMOTION[4].split(), "--json")
+    assert say(*PROMOTION[6].split()).code == 0  # the new holder's token
+    listed = say("ca", "list", "m", "--json")
+    granted, found = json.loads(said.out), json.loads(listed.out)
 
     standing = {one["serial"]: one["standing"] for one in found["certificates"]}
     assert (granted["node"], granted["epoch"], len(granted["revoked"])) == ("310000", 2, 2)
     assert {standing[serial] for serial in granted["revoked"]} == {"revoked"}
     assert [(one["node"], one["epoch"]) for one in found["grants"]] == [("310000", 2)]
+    shaped("ca grant", said)
+    shaped("ca list", listed, say("ca", "list", "root", "--all", "--json"))
 
 
 def test_a_process_with_a_topology_file_enrols_the_new_holder(place: Path, say: Say) -> None:

@@ -60,14 +60,17 @@ def test_both_sides_are_shown(held: Net, say: Say, golden: Golden, lang: str) ->
 
 
 def test_both_sides_are_written_whole(held: Net, say: Say, tmp_path: Path) -> None:
-    """`line proof --out` writes both envelopes, which prove the contradiction wherever they are read."""
+    """`line proof --out` writes both envelopes, which prove the contradiction wherever they are read; JSON stays."""
     out = tmp_path / "proof.json"
 
     said = say("line", "proof", str(STREAM), "--out", str(out), "--config", held.config("140000"))
     told = json.loads(say("line", "proof", str(STREAM), "--json", "--config", held.config("140000")).out)
+    again = str(tmp_path / "again.json")
+    both = say("line", "proof", str(STREAM), "--out", again, "--json", "--config", held.config("140000"))
 
     found = json.loads(out.read_text(encoding="utf-8"))
     assert (said.out, said.err) == ("", f"both sides written to {out}\n")
+    assert (json.loads(both.out), both.err, Path(again).read_bytes()) == (told, "", out.read_bytes())
     assert found == told
     assert found["ground"] == "two_heads"
     assert [head_of(envelope_of(side["sealed"])) for side in found["heads"]] == [

@@ -24,6 +24,7 @@ from scripts.make_reference import (
     speaks_json,
     standards,
 )
+from tests.cli.test_shapes import AUTHORITY, READS, WRITES
 from tests.house.tree import ROOT, modules
 
 from jinbao.appliance.metrics import METRICS
@@ -186,12 +187,21 @@ def test_a_page_is_made_from_what_it_speaks_of() -> None:
     assert by_hand == {"night"}
 
 
-def test_every_shape_is_of_a_command() -> None:
-    """A golden shape belongs to a command that speaks JSON; one that was renamed leaves none behind."""
+def test_every_command_that_speaks_json_has_a_shape() -> None:
+    """Each command with `--json` has a golden shape, and no shape is left behind by one that was renamed."""
     speaking = {one["name"] for one in commands() if speaks_json(one)}
 
-    assert shapes()
-    assert shapes().keys() <= speaking
+    assert speaking
+    assert shapes().keys() == speaking
+
+
+def test_every_shape_is_held_by_a_test() -> None:
+    """One test holds answers against each golden shape, so that none is only a file, and none is written by two."""
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+
+    held = [*READS, *WRITES, *AUTHORITY, *re.findall(r'\bshaped\(\s*"([a-z ]+)"', tests)]
+
+    assert sorted(f"jinbao {name}" for name in held) == sorted(shapes())
 
 
 def test_every_command_a_page_shows_exists() -> None:

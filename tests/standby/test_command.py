@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Say
 from tests.cli.harness import Net, spawn
+from tests.conftest import Shaped
 from tests.postgres import fresh_database
 from tests.sim.world import Plan
 from tests.standby.network import standby_net
@@ -136,7 +137,7 @@ def test_scrubbing_is_shown(net: Net, say: Say) -> None:
     assert json.loads(said.out)["last_ended_at"] == ""
 
 
-def test_a_copy_is_opened_by_who_has_a_key_for_it(net: Net, say: Say, tmp_path: Path) -> None:
+def test_a_copy_is_opened_by_who_has_a_key_for_it(net: Net, say: Say, shaped: Shaped, tmp_path: Path) -> None:
     """Without a key, or with the one of drills, nothing is built and the next step is said; the zones' own keys do."""
     keys = net.directory / COPY_KEYS
     rebuild = ("standby", "rebuild", f"{CITY}/exchange", "--config", net.config(BACKUP), "--to")
@@ -144,15 +145,17 @@ def test_a_copy_is_opened_by_who_has_a_key_for_it(net: Net, say: Say, tmp_path: 
     without = say(*rebuild, str(tmp_path / "a"))
     drill = say(*rebuild, str(tmp_path / "b"), "--key", str(keys / "drill.pem"))
     zones = sorted(net.directory.glob("*/*/copy-keys"))
-    own = say(*rebuild, str(tmp_path / "c"), *(word for zone in zones for word in ("--key", str(zone))))
+    named = (word for zone in zones for word in ("--key", str(zone)))
+    own = say(*rebuild, str(tmp_path / "c"), *named, "--json")
 
     assert (without.code, drill.code, own.code) == (1, 2, 0), own.err
     assert "--key" in without.err
     assert "escrow:" in drill.err
     assert (tmp_path / "b" / MARK).exists()
+    shaped("standby rebuild", own)
 
 
-def test_a_key_is_tried_before_it_is_needed(net: Net, say: Say, tmp_path: Path) -> None:
+def test_a_key_is_tried_before_it_is_needed(net: Net, say: Say, shaped: Shaped, tmp_path: Path) -> None:
     """The escrow key opens every key of every zone and status names who does; another key opens none, exit code 3."""
     config = ("--config", net.config(BACKUP))
     stranger = tmp_path / "stranger.pem"
@@ -168,6 +171,7 @@ def test_a_key_is_tried_before_it_is_needed(net: Net, say: Say, tmp_path: Path) 
     assert all(line["opened"] == 0 and line["shut"] for line in json.loads(shut.out)["zones"])
     purposes = [[name.partition(":")[0] for name in line["opened_by"]] for line in lines]
     assert purposes == [["drill", "escrow"]] * 5
+    shaped("standby key check", shut)
 
 
 def test_keys_are_made_for_two_persons_and_for_drills(say: Say, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.audit.parts import told
 from tests.audit.test_who import apart_as
 from tests.cli.conftest import Say
 from tests.cli.harness import Net
+from tests.conftest import Shaped
 from tests.link.zones import serving
 from tests.servers import await_
 from tests.sim.world import Plan, World, world
@@ -32,6 +34,7 @@ from tests.standby.following import (
     name_of,
     objects_of,
 )
+from tests.standby.lost import quick
 from tests.standby.network import standby_net
 
 from jinbao.appliance import drilling as drilling_module
@@ -276,12 +279,17 @@ def test_the_command_drills_whom_it_is_asked_or_who_waits_longest(net: Net, say:
     assert list((net.directory / BACKUP.node / "exchange").glob("drill-*")) == []
 
 
-def test_a_red_drill_is_an_exit_code(net: Net, say: Say) -> None:
-    """A harmed copy ends the command with 3 and the words of what is wrong; status ends with 3 from then on."""
-    config = net.config(BACKUP.node)
+def rot(net: Net) -> Path:
+    """The largest segment of the backup site, which nothing is built from any more."""
     shelf = net.directory / BACKUP.node / "exchange" / "segments"
     victim = max(shelf.glob("*/*.parquet"), key=lambda path: path.stat().st_size)
     victim.write_bytes(b"rotten")
+    return victim
+
+
+def test_a_red_drill_is_an_exit_code(net: Net, say: Say) -> None:
+    """A harmed copy ends the command with 3 and the words of what is wrong; status ends with 3 from then on."""
+    config, victim = net.config(BACKUP.node), rot(net)
 
     said = say("standby", "drill", "--all", "--config", config)
 
@@ -292,6 +300,37 @@ def test_a_red_drill_is_an_exit_code(net: Net, say: Say) -> None:
     wrong = say("standby", "drill", "--node", "999999", "--config", config)
     assert wrong.code == 2
     assert f"{PROVINCE} or {CITY}" in wrong.err
+
+
+def test_a_backup_site_keeps_its_shapes(net: Net, say: Say, shaped: Shaped, tmp_path: Path) -> None:
+    """What drills, plans, the declaration and the distance tell programs is as it was: stopped, running, drilled or not."""
+    quick(net, {})
+    site, city = (("--json", "--config", net.config(node)) for node in (BACKUP.node, CITY))
+    top = ("--json", "--config", net.config("100000"))
+    rot(net)
+
+    plans = [say("standby", "plan", CITY, *site)]
+    drilled = say("standby", "drill", "--all", *site)
+    told = [say("standby", "status", *words) for words in (site, top, (*city, "--zone", "production"))]
+    with ExitStack() as stack:
+        for words in (site, city):
+            stack.enter_context(serving(open_zone(load(Path(words[-1])), Zone.EXCHANGE)))
+        await_(lambda: is_near(*(json.loads(say("standby", "status", *words).out) for words in (site, city))))
+        told += [say("standby", "status", *words) for words in (site, city)]
+    given = ("--reason", "fire", "--without", f"{PROVINCE}/exchange", "--out", str(tmp_path / "declared"))
+    declared = say("standby", "declare", CITY, *given, *site)
+    plans += [say("standby", "plan", node, *site) for node in (CITY, PROVINCE)]
+
+    shaped("standby drill", drilled)
+    shaped("standby status", *told)
+    shaped("standby declare", declared)
+    shaped("standby plan", *plans)
+
+
+def is_near(site: dict[str, Any], city: dict[str, Any]) -> bool:
+    """Whether a backup heard of a zone, and the zone of it."""
+    seen = [line["seen_s_ago"] for line in site["protected"] if line["zone"] == city["zone"]]
+    return seen != [None] and city["own"]["rpo_s"] is not None
 
 
 class Told:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.cli.conftest import Say
+from tests.conftest import Shaped
 from tests.sim.conftest import MakeWorld
 from tests.sim.world import Plan, World, world
 from tests.standby.following import BACKUP, CITY, PROTECTED, bring, copy_of, journal_of, name_of, objects_of
+from tests.standby.network import standby_net
 from tests.standby.test_following import act_of_many
 from tests.standby.test_scrub import scrub
 
 from jinbao.appliance import purging
 from jinbao.appliance.guarding import guarded as guarded_cuts
-from jinbao.appliance.network import COPY_KEYS
+from jinbao.appliance.network import COPY_KEYS, write_settings
 from jinbao.appliance.purging import may_go, purge
 from jinbao.appliance.restoring import Place, rebuild
+from jinbao.appliance.settings import Settings, load
 from jinbao.authority.copy_keys import ZoneKeys, create_copy_key, load_copy_key, recipient_of, zone_opens
 from jinbao.flow import following
 from jinbao.journal.verify import verify_journal
@@ -459,6 +465,37 @@ def test_spares_go_after_their_time_and_a_zone_is_built_all_the_same(
         assert not gone & (names[2] | names[3])
         assert verify_journal(backup.store, backup.shelf) == []
         rebuild(copy_of(backup, endpoint), backup.settings, Place(tmp_path / "built"), lambda *_: None)
+
+
+def test_what_may_go_keeps_its_shape(
+    guarded_plan: Plan, say: Say, shaped: Shaped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `standby purge` tells programs is as it was: what may go, what is under hold, what came free."""
+    monkeypatch.setattr(purging, "KEPT_BATCHES", 2)
+    with closing(World(guarded_plan, tmp_path / "world", seed=1)) as made:
+        captured_again(made, PROTECTED[0], 4)
+    net = standby_net(replace(guarded_plan, directory=tmp_path / "world"), tmp_path / "net")
+    config = Path(net.config(BACKUP.node))
+    body = load(config).model_dump(exclude_unset=True)
+    body["copies"] = body.get("copies", {}) | {"hold": (PROTECTED[-1].node,)}
+    write_settings(config.parent, Settings(**body))
+
+    asked = (
+        "standby",
+        "purge",
+        "--older-than",
+        "30",
+        "--reason",
+        "a test",
+        "--json",
+        "--config",
+        str(config),
+    )
+    shown, gone = say(*asked), say(*asked, "--apply")
+
+    assert gone.code == 0, gone.err
+    assert json.loads(gone.out)["may_go"] == json.loads(shown.out)["may_go"] != []
+    shaped("standby purge", shown, gone)
 
 
 def test_a_hold_and_the_settings_time_keep_everything(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Say
 from tests.cli.harness import Net, Said, spawn
+from tests.conftest import Shaped
 from tests.sim.world import Plan
 from tests.standby.network import standby_net
 
@@ -108,7 +109,9 @@ def test_asked_again_the_grant_is_the_same(net: Net, say: Say, signing: Signing,
 
 
 @pytest.mark.processes
-def test_what_a_stopped_zone_tells_is_no_result(net: Net, say: Say, signing: Signing, tmp_path: Path) -> None:
+def test_what_a_stopped_zone_tells_is_no_result(
+    net: Net, signing: Signing, shaped: Shaped, tmp_path: Path
+) -> None:
     """With `--json` stdout is one document also where the command itself opens the zone; its events are on stderr."""
     file, where = tmp_path / "declared", ("--config", net.config(BACKUP))
     first = spawn("standby", "declare", CITY, *REASON, *where, "--out", str(file), "--json")
@@ -120,6 +123,7 @@ def test_what_a_stopped_zone_tells_is_no_result(net: Net, say: Say, signing: Sig
     assert json.loads(first.out)["node"] == json.loads(second.out)["node"] == CITY
     assert "node_declared" in first.err
     assert "identity_granted" in second.err
+    shaped("standby grant", second)
 
 
 @pytest.mark.parametrize(
@@ -145,11 +149,14 @@ def test_a_person_sees_what_is_signed(
         assert fact in shown
 
 
-def test_a_file_is_signed_once_and_stays_whole(net: Net, say: Say, signing: Signing, tmp_path: Path) -> None:
+def test_a_file_is_signed_once_and_stays_whole(
+    net: Net, say: Say, signing: Signing, shaped: Shaped, tmp_path: Path
+) -> None:
     """A second time, under another's name or by a wrong key file, nothing of the file changes, and why is said."""
     file = tmp_path / "declared"
-    declared(net, say, file)
-    body = json.loads(signing(file, "wang", "--json").out)
+    declared(net, say, file, "--without", f"{PROVINCE}/exchange")
+    first = signing(file, "wang", "--json")
+    body = json.loads(first.out)
     before = file.read_bytes()
 
     again, renamed = signing(file, "wang"), signing(file, "wang", person="李娜")
@@ -162,6 +169,7 @@ def test_a_file_is_signed_once_and_stays_whole(net: Net, say: Say, signing: Sign
     assert file.read_bytes() == before
     assert file.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.glob(".declared*")] == []
+    shaped("standby sign", first)
 
 
 def test_a_stranger_grants_nothing(net: Net, say: Say, signing: Signing, tmp_path: Path) -> None:

@@ -7,15 +7,13 @@ import random
 import re
 import shutil
 import signal
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.cli.conftest import Say
 from tests.cli.harness import Net, Said, spawn
-from tests.conftest import Golden
+from tests.conftest import Golden, Shaped
 from tests.postgres import fresh_database
 from tests.sim.business import Business
 from tests.sim.world import PERIOD, Plan
@@ -345,7 +343,7 @@ def test_the_old_database_put_back_is_not_opened_again(old: Old, say: Say, tmp_p
 # Diverged and review.
 
 
-def test_a_running_zone_gives_its_file(told: Old, say: Say, tmp_path: Path) -> None:
+def test_a_running_zone_gives_its_file(told: Old, say: Say, shaped: Shaped, tmp_path: Path) -> None:
     """A superseded zone that runs gives its file through its socket, private, and it is reviewed at the parent."""
     settings, out = load(Path(told.net.config(CITY))), tmp_path / "out"
     opened = open_zone(settings, Zone.PRODUCTION, purpose=Purpose.SERVE)
@@ -365,6 +363,7 @@ def test_a_running_zone_gives_its_file(told: Old, say: Say, tmp_path: Path) -> N
     found = json.loads(say("standby", "review", str(out), *told.parent, "--json").out)
     assert (found["zone"], found["statement"]) == (f"{CITY}/production", "")
     assert found["acts"] == json.loads(said.out)["acts"] >= LAST
+    shaped("standby diverged", said)
 
 
 def test_a_zone_that_holds_its_identity_gives_none(told: Old, say: Say, tmp_path: Path) -> None:
@@ -392,7 +391,7 @@ def test_an_altered_file_is_refused_by_the_command(told: Old, say: Say, tmp_path
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_the_answers_are_the_golden_ones(
-    guarded_plan: Plan, say: Say, golden: Golden, tmp_path: Path, lang: str
+    guarded_plan: Plan, say: Say, golden: Golden, shaped: Shaped, tmp_path: Path, lang: str
 ) -> None:
     """Diverged, review and rejoin answer in the reader's language, and as JSON of the same names."""
     old = left_behind(standby_net(guarded_plan, tmp_path / "net"), captures=True)
@@ -410,18 +409,5 @@ def test_the_answers_are_the_golden_ones(
     words = "".join(f"{one.out}\n" for one in (said[0], said[1], said[3])).replace(str(tmp_path), "<tmp>")
     words = re.sub(r"\b[0-9a-f]{12}\b", "<head>", old.net.normal(words))
     golden(f"{lang}/rejoin.txt", re.sub(r"\d+(?= bytes| 字节)", "<n>", words))
-    golden(
-        "rejoin-keys.txt",
-        "".join(f"{line}\n" for one in (said[2], said[4]) for line in keys(json.loads(one.out))),
-    )
-
-
-def keys(found: Any, path: str = "") -> Iterator[str]:
-    """Every name of a JSON answer, those of a list's items once."""
-    if isinstance(found, dict):
-        for key, value in found.items():
-            yield f"{path}{key}"
-            if key != "kinds":
-                yield from keys(value, f"{path}{key}.")
-    elif isinstance(found, list) and found:
-        yield from keys(found[0], path)
+    shaped("standby review", said[2])
+    shaped("standby rejoin", said[4])

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -113,7 +114,7 @@ def demo(
     """Run, prove, and stay until Ctrl-C unless `--once`."""
     if ctx.invoked_subcommand is not None:
         return
-    then = _nothing if once else _stay
+    then = _nothing if once else partial(stay, as_json=as_json)
     ctx.exit(_run(persons, seed, keep, as_json=as_json, then=then, database=database))
 
 
@@ -147,13 +148,14 @@ def _nothing(_network: object, _result: dict[str, Any]) -> None:
     """End after the proof."""
 
 
-def _stay(network: Any, result: dict[str, Any]) -> None:
-    """Leave the network running until Ctrl-C, and say what to try."""
+def stay(network: Any, result: dict[str, Any], *, as_json: bool) -> None:
+    """Leave the network running until Ctrl-C, and say what to try: on stderr where stdout is a document."""
+    say = show.talk if as_json else show.result
     _LAST.unlink(missing_ok=True)
     _LAST.write_text(result["directory"], encoding="utf-8")
     config = Path(result["directory"]) / "140000" / "node.toml"
-    show.result("")
-    show.result(t("The network is running. Try, in another terminal:", "网络正在运行。可在另一终端尝试："))
+    say("")
+    say(t("The network is running. Try, in another terminal:", "网络正在运行。可在另一终端尝试："))
     for line in (
         f"jinbao status --config {config}",
         f"jinbao topology --config {config}",
@@ -167,8 +169,8 @@ def _stay(network: Any, result: dict[str, Any]) -> None:
         "jinbao demo rotate",
         "jinbao demo revoke 140200",
     ):
-        show.result(f"  {line}")
-    show.result(t("Ctrl-C ends it.", "按 Ctrl-C 结束。"))
+        say(f"  {line}")
+    say(t("Ctrl-C ends it.", "按 Ctrl-C 结束。"))
     sys.stdout.flush()  # who reads it through a pipe or from a file would wait for the end otherwise
     try:
         network.watch()

@@ -204,10 +204,11 @@ def proof(stream: str, out: Path | None, config: Path, zone: str, as_json: bool)
     found = ask(config, zone, "line.proof", stream=stream)
     if out is not None:
         out.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        show.talk(t(f"both sides written to {out}", f"双方已写入 {out}"))
-        return
     if as_json:
         show.as_json(found)
+        return
+    if out is not None:
+        show.talk(t(f"both sides written to {out}", f"双方已写入 {out}"))
         return
     names = {
         "code": t("held by code", "暂停代码"),

@@ -300,7 +300,7 @@ def _drilled(
         "At the backup: what of its copies may go after its time. A zone can be built again all the same.",
         "在灾备：副本中到期可清除的内容；各分区仍可重建。",
     ),
-    epilog="jinbao standby purge --older-than 90 --apply",
+    epilog="jinbao standby purge --older-than 90 --reason 'the disk is full' --apply",
 )
 @click.option(
     "--older-than",
@@ -310,11 +310,12 @@ def _drilled(
     help=t("days since a segment was last named", "段最后一次被引用以来的天数"),
 )
 @click.option("--apply", "is_applied", is_flag=True, help=t("remove it", "执行清除"))
+@click.option("--reason", required=True, help=t("why; it is recorded", "原因，将被记录"))
 @config_option
 @json_option
-def purge(days: float, is_applied: bool, config: Path, as_json: bool) -> None:
+def purge(days: float, is_applied: bool, reason: str, config: Path, as_json: bool) -> None:
     """An act of the security administrator, where roles are apart."""
-    found = ask(config, str(Zone.EXCHANGE), "standby.purge", days=days, apply=is_applied)
+    found = ask(config, str(Zone.EXCHANGE), "standby.purge", days=days, apply=is_applied, reason=reason)
     if as_json:
         show.as_json(found)
         return

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from jinbao.appliance.guarding import age_s, capture_age_s, copy_of, exposure, guarded
 from jinbao.appliance.purging import may_go, purge
-from jinbao.appliance.questions.registry import Answer, Arguments, Asked, Body, question
+from jinbao.appliance.questions.registry import Answer, Arguments, Asked, Body, Reasoned, question
 from jinbao.appliance.questions.status import NoArguments
 from jinbao.model import acts
 from jinbao.model.acts import envelope_json
@@ -134,8 +134,8 @@ def rotate(asked: Asked, _arguments: NoArguments) -> Body:
     return {"zone": str(asked.zone.me), "key": asked.zone.giver.rotate()}
 
 
-class Older(Arguments):
-    """Spare segments that were last named more than `days` ago; with `apply` they are removed."""
+class Older(Reasoned):
+    """Spare segments that were last named more than `days` ago, and why; with `apply` they are removed."""
 
     days: float = Field(gt=0)
     apply: bool = False
