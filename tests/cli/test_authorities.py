@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
@@ -165,6 +166,28 @@ def test_a_node_enrols_and_renews_at_a_process(place: Path, say: Say) -> None:
     assert events == ["enrolment_started", "zone_enrolled", "zone_renewed", "enrolment_stopped"]
 
 
+def test_a_token_goes_from_authority_to_node_through_a_pipe(
+    place: Path, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `-` a token lies on no disk: it is all that is said on one side and all that is read on the other."""
+    for line in WALK[:2]:
+        assert say(*line.split()).code == 0
+    before = set(place.rglob("*"))
+
+    made = say("ca", "token", "m", "--node", "100000", "--out", "-")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(made.out.encode())))
+    asked = say(*["enrol", "--token", "-", "--request", "asked", "--config", "node.toml"])
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"noise")))
+    noise = say(*["enrol", "--token", "-", "--config", "node.toml"])
+
+    assert (made.code, json.loads(made.out)["node"], asked.code) == (0, "100000", 0), asked
+    new = {path for path in set(place.rglob("*")) - before if path.is_file()}
+    secret = json.loads(made.out)["secret"].encode()
+    assert place / "asked" in new
+    assert not [path for path in new if secret in path.read_bytes()]
+    assert (noise.code, "token on standard input: expected a token" in noise.err) == (2, True), noise
+
+
 def test_the_units_command_serves_before_there_is_a_topology(place: Path, say: Say) -> None:
     """What an authority's unit starts opens its key by the credential, and enrols the ministry while no topology is."""
     for line in (WALK[0], f"{WALK[1]} --passphrase-file pass"):
@@ -226,6 +249,11 @@ REFUSED: dict[str, tuple[int, str, str]] = {
         2,
         "ca token m --node 100000 --out t2 --minutes 100000",
         "expected up to 43200 minutes",
+    ),
+    "a token and JSON in one pipe": (
+        2,
+        "ca token m --node 100000 --out - --json",
+        "--out -: expected a pipe to jinbao enrol --token -, got --json",
     ),
     "a token over a file": (2, "ca token m --node 100000 --out token", "expected a new name"),
     "nothing to revoke": (2, "ca revoke m --reason superseded", "expected serials or --node, got neither"),

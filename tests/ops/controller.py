@@ -17,6 +17,18 @@ from tests.ops.releases import Release
 JINBAO = str(ROOT / ".venv" / "bin" / "jinbao")
 
 
+@dataclass(frozen=True, slots=True)
+class Played:
+    """All that a playbook said."""
+
+    said: str
+
+    @property
+    def changed(self) -> int:
+        """How many tasks changed something, or in check mode would."""
+        return sum(map(int, re.findall(r"changed=(\d+)", self.said)))
+
+
 @dataclass
 class Controller:
     """A directory `place` of its own, and the state of the inventory.
@@ -46,19 +58,15 @@ class Controller:
     def _collections(self, release: Release) -> Path:
         return self.place / f"collections-{release.version}"
 
-    def play(self, name: str, *words: str, release: Release | None = None) -> int:
-        """How many tasks of a playbook changed something, or in check mode would; RuntimeError where one failed."""
-        return sum(map(int, re.findall(r"changed=(\d+)", self.said(name, *words, release=release))))
-
-    def said(self, name: str, *words: str, release: Release | None = None) -> str:
-        """All a playbook of a release says."""
+    def play(self, name: str, *words: str, release: Release | None = None) -> Played:
+        """Run a playbook of a release; RuntimeError where a task failed."""
         of = release or self.release
         text = province.inventory(self.carried, of.bundle, self.copies, self.cities, self.options)
         with NamedTemporaryFile("w", dir=self.place, prefix="hosts-", suffix=".yml", delete=False) as hosts:
             hosts.write(text)
         program = str(ROOT / ".venv" / "bin" / "ansible-playbook")
         command = [program, "-i", hosts.name, f"jinbao.node.{name}", *words]
-        return self.network.at_controller(*command, **self._environment(of))
+        return Played(self.network.at_controller(*command, **self._environment(of)))
 
     def _environment(self, release: Release) -> Mapping[str, str]:
         known = self.place / "known_hosts"

@@ -83,6 +83,7 @@ def settings(node: str, copies: Mapping[str, str]) -> dict[str, Any]:
         for zone in zones_of(node)
     }
     found: dict[str, Any] = {"node": node, "tier": tier_of(node), "period": PERIOD, "zones": zones}
+    found["pace"] = {"interval_s": 3.0}
     if node == BACKUP:
         found["role"] = "backup"
     elif node != MINISTRY:
@@ -91,7 +92,7 @@ def settings(node: str, copies: Mapping[str, str]) -> dict[str, Any]:
         found["authorities"] = {PROVINCE: f"{ADDRESSES[PROVINCE]}:{AUTHORITY_PORT}"}
     if tier_of(node) == "city":
         found["sources"] = [{"name": "city", "url": f"sqlite:///{BUSINESS}"}]
-        found["pace"] = {"capture_cron": "* * * * *"}
+        found["pace"]["capture_cron"] = "* * * * *"
     return found
 
 

@@ -157,10 +157,8 @@ def _recorded(token: Token, *, founding: bool) -> dict[str, object]:
     }
 
 
-def write_token(token: Token, path: Path) -> None:
-    """Write the file, for its owner alone; refuses to overwrite one."""
-    if path.exists():
-        raise UsageError(f"token file {path}", expected="a new name", got="a file that is there")
+def token_text(token: Token) -> bytes:
+    """What a token's file says: JSON, with the secret."""
     content = {
         "format": _FORMAT,
         "id": token.id,
@@ -177,17 +175,29 @@ def write_token(token: Token, path: Path) -> None:
         "suite": token.suite,
         "root": token.root.public_bytes(Encoding.PEM).decode("ascii"),
     }
-    write_private(path, json.dumps(content, indent=1).encode())
+    return json.dumps(content, indent=1).encode()
+
+
+def write_token(token: Token, path: Path) -> None:
+    """Write the file, for its owner alone; refuses to overwrite one."""
+    if path.exists():
+        raise UsageError(f"token file {path}", expected="a new name", got="a file that is there")
+    write_private(path, token_text(token))
 
 
 def read_token(path: Path) -> Token:
     """Read the file; refuses one that others may read. What it says of itself is never repeated in an error."""
     check_private(path)
+    return parse_token(path.read_bytes(), f"token file {path}")
+
+
+def parse_token(content: bytes, thing: str) -> Token:
+    """The token that `token_text` wrote; SettingsError, which names `thing` and repeats nothing, for another content."""
     try:
-        return _token(json.loads(path.read_bytes()))
+        return _token(json.loads(content))
     except (ValueError, KeyError, TypeError) as exc:
         raise SettingsError(
-            f"token file {path}",
+            thing,
             expected="a token of this release",
             got="another content",
             next_step="ask the authority for a new one: jinbao ca token",

@@ -16,6 +16,8 @@ from jinbao.model.zone import Zone
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_CONFIG = "/etc/jinbao/node.toml"
+STANDARD = Path("-")
+"""A file of this name is standard input or output."""
 
 
 def end_tidily() -> None:

@@ -1,7 +1,8 @@
-"""`jinbao ca`: an authority as its operator sees and steers it. Keys and secrets are in files, never shown."""
+"""`jinbao ca`: an authority as its operator sees and steers it. Secrets are in files or go into a pipe, never shown."""
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jinbao.cli import ca_grant, ca_trust, show
-from jinbao.cli.asking import json_option
+from jinbao.cli.asking import STANDARD, json_option
 from jinbao.cli.ca_options import (
     PATH,
     directory_argument,
@@ -196,7 +197,7 @@ def _log_event(name: str, /, **values: object) -> None:
     help=t("HOST:PORT of jinbao ca serve; none: by file", "jinbao ca serve 的地址；缺省为文件方式"),
 )
 @click.option("--minutes", type=float, help=t("how long it is good; 10 if not said", "有效分钟数，缺省 10"))
-@out_option("the token file, made 0600", "令牌文件，权限 0600")
+@out_option("the token file, made 0600; - for standard output", "令牌文件，权限 0600；- 表示标准输出")
 @topology_option
 @passphrase_option
 @json_option
@@ -211,12 +212,17 @@ def token(
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
-    """The secret is in the file alone."""
-    from jinbao.authority.tokens import make_token, write_token
+    """The secret is in the file alone, or in the pipe."""
+    from jinbao.authority.tokens import make_token, token_text, write_token
     from jinbao.model.errors import UsageError
     from jinbao.model.zone import Zone
 
-    if out.exists():
+    is_piped = out == STANDARD
+    if is_piped and (as_json or sys.stdout.isatty()):
+        raise UsageError(
+            "--out -", expected="a pipe to jinbao enrol --token -", got="--json" if as_json else "a terminal"
+        )
+    if not is_piped and out.exists():
         raise UsageError(f"token file {out}", expected="a new name", got="a file that is there")
     authority = opened(directory, passphrase_file)
     made = make_token(
@@ -228,6 +234,9 @@ def token(
         address=address,
         life=None if minutes is None else timedelta(minutes=minutes),
     )
+    if is_piped:
+        show.result(token_text(made).decode())
+        return
     write_token(made, out)
     until = f"{made.expires:%Y-%m-%dT%H:%M:%SZ}"
     zones = ", ".join(made.zones)

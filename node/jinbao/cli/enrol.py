@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,14 +12,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from jinbao.cli import show
-from jinbao.cli.asking import config_option, json_option
+from jinbao.cli.asking import STANDARD, config_option, json_option
 from jinbao.cli.words import t
 
 if TYPE_CHECKING:
     from jinbao.appliance.settings import Settings
+    from jinbao.authority.tokens import Token
     from jinbao.model.zone import Zone
 
 _PATH = click.Path(path_type=Path)
+_TOKEN_BYTES_MAX = 1 << 16
 
 
 @click.command(
@@ -32,7 +35,12 @@ _PATH = click.Path(path_type=Path)
 )
 @config_option
 @click.option(
-    "--token", type=_PATH, help=t("token file of the authority (0600)", "发证机构的令牌文件（0600）")
+    "--token",
+    type=_PATH,
+    help=t(
+        "token file of the authority (0600); - for standard input",
+        "发证机构的令牌文件（0600）；- 表示标准输入",
+    ),
 )
 @click.option("--renew", is_flag=True, help=t("renew with the current keys", "以现有密钥续期"))
 @click.option(
@@ -132,16 +140,24 @@ def _with_token(
 ) -> None:
     from jinbao.appliance import enrolment
     from jinbao.authority import joining
-    from jinbao.authority.tokens import read_token
     from jinbao.wire.gen.jinbao.wire.v1 import enrolment_pb2 as wire
 
-    token = read_token(path)
+    token = _token(path)
     directories = enrolment.token_directories(settings, token, zone)
     if request:
         asked = joining.enrol_request(token, directories)
         _written(request, wire.EnrolmentFile(enrol=asked).SerializeToString(), as_json)
     else:
         _say(_rows(enrolment.enrol(token, directories, _now())), as_json)
+
+
+def _token(path: Path) -> Token:
+    """Of a file its owner alone may read, or of standard input, so that it need lie nowhere."""
+    from jinbao.authority.tokens import parse_token, read_token
+
+    if path == STANDARD:
+        return parse_token(sys.stdin.buffer.read(_TOKEN_BYTES_MAX), "token on standard input")
+    return read_token(path)
 
 
 def _installed(settings: Settings, file: Path, zone: Zone | None, reason: str) -> Rows:
