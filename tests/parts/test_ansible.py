@@ -281,3 +281,34 @@ def test_a_running_zone_is_asked_to_renew_by_who_may(
     )
 
     assert ran.returncode == 0, ran.stdout
+
+
+WHO_DRILLS: dict[str, tuple[dict[str, object], str]] = {
+    "roles are not apart": ({}, "jinbao-exchange"),
+    "roles are apart": ({"roles": {"system": ["@staff", "zhang_sys"], "security": ["li_sec"]}}, "zhang_sys"),
+}
+
+
+@pytest.mark.parametrize(("settings", "asked_by"), WHO_DRILLS.values(), ids=WHO_DRILLS)
+def test_the_backup_site_is_asked_to_drill_by_who_may(
+    controller: Controller, settings: dict[str, object], asked_by: str
+) -> None:
+    """With roles apart the zone is asked by an account of `system`, else by its own; it drills, and not root."""
+    (play,) = yaml.safe_load((COLLECTION / "playbooks" / "drill.yml").read_text(encoding="utf-8"))
+    named, drilled = play["tasks"][:2]
+    argv = drilled["ansible.builtin.command"]["argv"]
+    variables: dict[str, object] = {
+        "node_settings": NODE | settings,
+        "drill_node": "140100",
+        "argv": argv,
+        "who": ["runuser", "-u", asked_by, "--"],
+        "what": ["standby", "drill", "--by-zone", "--json", "--node", "140100"],
+    }
+
+    ran = controller.play(
+        named,
+        {"ansible.builtin.assert": {"that": ["argv[:4] == who", "argv[5:] == what"]}},
+        variables=variables,
+    )
+
+    assert ran.returncode == 0, ran.stdout
