@@ -19,6 +19,7 @@ from tests.newer import CONTRACT, EXPAND, folder_of, upgraded
 from tests.postgres import fresh_database
 
 from jinbao.appliance.assembly import open_zone
+from jinbao.appliance.database import checking
 from jinbao.appliance.settings import load
 from jinbao.model.errors import LocalError, SpaceError
 from jinbao.model.failpoint import ENVIRONMENT
@@ -333,3 +334,52 @@ def test_what_a_newer_release_added_is_not_left_out_by_a_conversion(
     assert said.code == 1
     assert "convert it with the release that made it" in said.err
     assert not (tmp_path / "x.db").exists()
+
+
+@pytest.mark.fault_row(7)
+@pytest.mark.parametrize("is_known", [True, False], ids=["by the newer release", "by the record alone"])
+def test_whether_the_former_release_can_run_is_said_before_going_back(
+    home: Net, say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_known: bool
+) -> None:
+    """Asked for a release that cannot run on a contracted schema, the check is wrong and names revision and copy."""
+    folders = folder_of(tmp_path / "newer", step="contract", body=CONTRACT)
+    engine = sa.create_engine(f"sqlite:///{database(home)}")
+    upgraded(engine, folders, "20991231T000000Z-before-9.1.0-x")
+    engine.dispose()
+    if is_known:
+        monkeypatch.setattr(checking, "MIGRATIONS", folders)
+    asked = ("database", "check", *ZONE, "--config", home.config(), "--for-release")
+
+    said = say(*asked, "0.3.0", "--json")
+    shown = say(*asked, "0.3.0")
+    same = say(*asked, "9.1.0", "--json")
+
+    assert (said.code, shown.code, same.code) == (1, 1, 0 if is_known else 1)
+    things = findings(said)
+    assert things["for_release"] == {"expected": "yes", "got": "no: journal_9001", "level": "wrong"}
+    assert things["copy_before"]["got"] == "20991231T000000Z-before-9.1.0-x"
+    assert "no: journal_9001" in shown.out
+    assert findings(same)["for_release"]["got"] == "yes"
+
+
+def test_an_expanded_schema_lets_the_former_release_run(home: Net, say: Say, tmp_path: Path) -> None:
+    """Asked for a release that can run on what was added, nothing is wrong; what is no release is refused."""
+    engine = sa.create_engine(f"sqlite:///{database(home)}")
+    upgraded(engine, folder_of(tmp_path / "newer", step="expand", body=EXPAND))
+    engine.dispose()
+    asked = ("database", "check", *ZONE, "--json", "--config", home.config(), "--for-release")
+
+    said = say(*asked, "0.3.0")
+    wrong = say(*asked, "the last one")
+
+    assert said.code == 0, said.out
+    assert findings(said)["for_release"] == {"expected": "yes", "got": "yes", "level": "ok"}
+    assert "copy_before" not in findings(said)
+    assert wrong.code == 2
+    assert "--for-release: expected a release, 1.2.0, got the last one" in wrong.err
+
+
+def findings(said: Said) -> dict[str, dict[str, str]]:
+    """What `database check --json` found of the one zone, by thing."""
+    (body,) = json.loads(said.out)["zones"]
+    return {found.pop("thing"): found for found in body["findings"]}

@@ -9,10 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 import yaml
+from tests.audit.parts import settings_of
 from tests.bundles import KEY, public_key, sign_again, small_bundle, small_info
 from tests.house.tree import ROOT
+from tests.newer import CONTRACT, EXPAND, folder_of, upgraded
 
+from jinbao.appliance.assembly import open_zone
 from jinbao.appliance.bundle.packing import pack
 from jinbao.appliance.settings import load
 from jinbao.model.zone import Zone
@@ -56,7 +60,7 @@ class Controller:
         )
 
     def play(
-        self, *tasks: dict[str, object], variables: dict[str, object]
+        self, *tasks: dict[str, object], variables: dict[str, object], **more: str
     ) -> subprocess.CompletedProcess[str]:
         """A play of these tasks on this machine, in check mode: nothing is changed."""
         play = {
@@ -68,7 +72,7 @@ class Controller:
         }
         file = self.directory / "play.yml"
         file.write_text(yaml.safe_dump([play], allow_unicode=True), encoding="utf-8")
-        return self.run("ansible-playbook", "--check", "-i", "localhost,", str(file))
+        return self.run("ansible-playbook", "--check", "-i", "localhost,", str(file), **more)
 
 
 @pytest.fixture
@@ -281,3 +285,131 @@ def test_a_running_zone_is_asked_to_renew_by_who_may(
     )
 
     assert ran.returncode == 0, ran.stdout
+
+
+WHO_DRILLS: dict[str, tuple[dict[str, object], str]] = {
+    "roles are not apart": ({}, "jinbao-exchange"),
+    "roles are apart": ({"roles": {"system": ["@staff", "zhang_sys"], "security": ["li_sec"]}}, "zhang_sys"),
+}
+
+
+@pytest.mark.parametrize(("settings", "asked_by"), WHO_DRILLS.values(), ids=WHO_DRILLS)
+def test_the_backup_site_is_asked_to_drill_by_who_may(
+    controller: Controller, settings: dict[str, object], asked_by: str
+) -> None:
+    """With roles apart the zone is asked by an account of `system`, else by its own; it drills, and not root."""
+    (play,) = yaml.safe_load((COLLECTION / "playbooks" / "drill.yml").read_text(encoding="utf-8"))
+    named, drilled = play["tasks"][:2]
+    argv = drilled["ansible.builtin.command"]["argv"]
+    variables: dict[str, object] = {
+        "node_settings": NODE | settings,
+        "drill_node": "140100",
+        "argv": argv,
+        "who": ["runuser", "-u", asked_by, "--"],
+        "what": ["standby", "drill", "--by-zone", "--json", "--node", "140100"],
+    }
+
+    ran = controller.play(
+        named,
+        {"ansible.builtin.assert": {"that": ["argv[:4] == who", "argv[5:] == what"]}},
+        variables=variables,
+    )
+
+    assert ran.returncode == 0, ran.stdout
+
+
+def a_zone_with(step: str, body: str, directory: Path) -> Path:
+    """Settings of a node whose exchange zone is stopped, its schema as a release 9.1 left it by one step more."""
+    settings = settings_of(directory)
+    zone = open_zone(settings, Zone.EXCHANGE)
+    zone.close()
+    engine = sa.create_engine(f"sqlite:///{settings.directory(Zone.EXCHANGE) / 'zone.db'}")
+    upgraded(engine, folder_of(directory / "newer", step=step, body=body), "20991231T000000Z-before-9.1.0-x")
+    engine.dispose()
+    return directory / settings.node / "node.toml"
+
+
+def go_back(controller: Controller, config: Path, runs: str, **more: object) -> str:
+    """What the real tasks say that look before a node goes back to 0.3.0, where the zone runs that one or not."""
+    tasks = COLLECTION / "roles" / "node" / "tasks" / "rollback_preflight.yml"
+    found = yaml.safe_load(tasks.read_text(encoding="utf-8"))
+    assert found[0]["ansible.builtin.import_tasks"] == "look.yml"
+    programs = {
+        "runuser": 'shift 3; exec "$@"',  # a machine of tests has no accounts of ours
+        "jinbao": f'JINBAO_CONFIG={config} exec {sys.executable} -m jinbao.cli.main "$@"',
+    }
+    (controller.directory / "bin").mkdir()
+    for name, text in programs.items():
+        program = controller.directory / "bin" / name
+        program.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        program.chmod(0o755)
+    variables: dict[str, object] = {
+        "ansible_python_interpreter": sys.executable,
+        "node_settings": NODE,
+        "node_zones": ["exchange"],
+        "node_rollback_to": "0.3.0",
+        "node_current_version": "9.1.0",
+        "node_program": str(controller.directory / "bin" / "jinbao"),
+        "node_look": {
+            "releases": {"previous": "0.3.0"},
+            "enrolled": ["exchange"],
+            "running": {"jinbao-exchange.service": runs} if runs else {},
+        },
+    }
+    path = f"{controller.directory / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    ran = controller.play(*found[1:], variables=variables | more, PATH=path)
+    said = " ".join(ran.stdout.split())
+    assert (ran.returncode == 0) == ("failed=0" in said), said
+    return said
+
+
+def test_a_node_whose_schema_was_contracted_does_not_go_back(controller: Controller, tmp_path: Path) -> None:
+    """Before anything is touched the refusal names the zone, the revision, and the copy to go back to; unless told so."""
+    config = a_zone_with("contract", CONTRACT, tmp_path / "net")
+
+    said = go_back(controller, config, "")
+
+    assert "failed=1" in said, said
+    assert (
+        "Zone 140100/exchange: expected a schema that release 0.3.0 can run on, got no: journal_9001" in said
+    )
+    assert "the copy 20991231T000000Z-before-9.1.0-x made before: jinbao backup list --zone exchange" in said
+
+
+LETS_GO: dict[str, tuple[str, str, str, dict[str, object]]] = {
+    "the newer one only added": ("expand", EXPAND, "", {}),
+    "the zone runs on it already": ("contract", CONTRACT, "0.3.0", {}),
+    "told to go all the same": ("contract", CONTRACT, "", {"node_rollback_anyway": True}),
+}
+
+
+@pytest.mark.parametrize(("step", "body", "runs", "more"), LETS_GO.values(), ids=LETS_GO)
+def test_a_node_goes_back_where_the_former_release_can_run(
+    controller: Controller, tmp_path: Path, step: str, body: str, runs: str, more: dict[str, object]
+) -> None:
+    """A schema that was only expanded is no hindrance, nor is a zone that runs on the former release, nor a clear word."""
+    said = go_back(controller, a_zone_with(step, body, tmp_path / "net"), runs, **more)
+
+    assert "failed=0" in said, said
+
+
+def test_a_zone_that_cannot_be_asked_is_no_zone_that_can_go_back(
+    controller: Controller, tmp_path: Path
+) -> None:
+    """Where nobody can say whether the former release can run, the node does not go back, and is told what is wrong."""
+    said = go_back(controller, tmp_path / "no-such-node.toml", "")
+
+    assert "failed=1" in said, said
+    assert "no-such-node.toml" in said
+    assert "-e rollback_anyway=true" in said
+
+
+def test_every_node_is_looked_at_before_one_goes_back() -> None:
+    """The first play of a way back looks at the hosts of all others, and its end by an error is everybody's."""
+    plays = yaml.safe_load((COLLECTION / "playbooks" / "rollback.yml").read_text(encoding="utf-8"))
+    looks, goes = plays
+
+    assert looks["hosts"] == goes["hosts"]
+    assert looks["any_errors_fatal"] is True
+    assert "serial" not in looks
+    assert looks["tasks"][0]["ansible.builtin.include_role"]["tasks_from"] == "rollback_preflight"

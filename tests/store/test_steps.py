@@ -10,17 +10,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
-from tests.newer import CONTRACT, EXPAND, MOVE, folder_of, upgraded
+from tests.newer import CONTRACT, EXPAND, MOVE, folder_of, release, upgraded
 from tests.postgres import fresh_database
 
 from jinbao.appliance.assembly import MIGRATIONS
 from jinbao.model.errors import LocalError
 from jinbao.store import migrations
 from jinbao.store.migrations import revisions, upgrade
-from jinbao.store.steps import STEP, Kind, declared, minor
-
-RECORDED_SINCE = (0, 2)
-"""The release that began to put steps on record: the one before refuses every step it does not know."""
+from jinbao.store.steps import RECORDED_SINCE, STEP, Kind, declared, minor
 
 ADDS = (
     r"CREATE TABLE (?P<made>\w+)",
@@ -248,3 +245,31 @@ def test_what_ran_before_there_was_a_record_is_put_on_it(engine: sa.Engine) -> N
     with engine.connect() as connection:
         names = set(connection.execute(sa.select(STEP.c.revision)).scalars())
     assert names == set(modules())
+
+
+@pytest.mark.fault_row(7)
+@pytest.mark.parametrize(
+    ("step", "body", "runs_on", "bears"),
+    [
+        ("expand", EXPAND, "0.2", {"0.1.0": False, "0.2.1": True, "9.0.0": True, "9.1.0": True}),
+        ("expand", EXPAND, "9.0", {"0.2.1": False, "9.0.0": True, "9.1.3": True}),
+        ("contract", CONTRACT, "0.1", {"0.2.1": False, "9.0.0": False, "9.1.0": True, "10.0": True}),
+    ],
+    ids=["expanded", "expanded-for-others", "contracted"],
+)
+def test_it_is_known_beforehand_which_release_can_run_on_it(
+    engine: sa.Engine, tmp_path: Path, step: str, body: str, runs_on: str, bears: dict[str, bool]
+) -> None:
+    """Whether it knows the newest step or its record alone, a release says of another what that would find itself."""
+    newer = folder_of(tmp_path / "newer", step=step, body=body, runs_on=runs_on)
+    upgraded(engine, newer, "20991231T000000Z-before-9.1.0-journal_9001")
+
+    for name, can in bears.items():
+        with release(name), engine.connect() as connection:
+            own = newer if minor(name) >= (9, 1) else MIGRATIONS
+            itself = revisions(connection, own)
+            said = [revisions(connection, folders, name) for folders in (newer, MIGRATIONS)]
+        assert [itself.is_borne, *(one.is_borne for one in said)] == [can] * 3
+        for one in () if can else said:
+            assert "journal_9001" in one.refused
+            assert one.copy == "20991231T000000Z-before-9.1.0-journal_9001"

@@ -24,7 +24,7 @@ from jinbao.appliance.asking_authorities import AskingAuthorities
 from jinbao.appliance.assembly import CHINA, OpenZone, open_zone
 from jinbao.appliance.auditing import keep_trail
 from jinbao.appliance.carrying import between
-from jinbao.appliance.drill_process import Drilling, sweep_drills
+from jinbao.appliance.drill_process import EVERY, Drilling, sweep_drills
 from jinbao.appliance.guarding import age_s, capture_age_s, exposure, guarded
 from jinbao.appliance.housekeeping import sweep_shelf, watch_disk
 from jinbao.appliance.mending import holders, mend
@@ -445,10 +445,11 @@ class ZoneService:
         if jobs:
             self._scheduler.start()
 
-    def drill_now(self) -> None:
-        """Drill every protected node, as soon as a drill under way is done."""
-        self.drilling.ask()
+    def drill_now(self, node: str = EVERY) -> int:
+        """Drill a protected node, or every one, as soon as a drill under way is done; the number of that run."""
+        run = self.drilling.ask(node)
         self.workers["drill"].wake()
+        return run
 
     def _is_capture_due(self) -> bool:
         """Whether a run was asked for and not made, or was cut off before every library was judged."""

@@ -30,6 +30,8 @@ def _things() -> dict[str, str]:
         "reach": t("can be reached", "可以连接"),
         "conversion": t("unfinished conversion", "未完成的转换"),
         "schema": t("schema", "表结构版本"),
+        "for_release": t("the release asked for can run on it", "所询版本可在其上运行"),
+        "copy_before": t("copy made before", "此前所作副本"),
         "version": t("version", "版本"),
         "derived": t("derived server", "衍生版服务器"),
         "encoding": t("encoding", "编码"),
@@ -61,6 +63,14 @@ def _advice() -> dict[str, str]:
         "schema": t(
             "lacking: jinbao database migrate, or start the zone; newer: start the release that made it",
             "缺少时：jinbao database migrate 或启动分区；较新时：使用建立它的版本",
+        ),
+        "for_release": t(
+            "stay on this release; the way back is the copy made before: see Upgrade and roll back",
+            "请留在本版本；回退须恢复此前所作副本：见“升级与回退”",
+        ),
+        "copy_before": t(
+            "jinbao backup list, jinbao backup restore; of a server its own copy",
+            "jinbao backup list、jinbao backup restore；服务器用其自身的备份",
         ),
         "version": t("upgrade the server", "升级数据库服务器"),
         "derived": t(
@@ -109,6 +119,7 @@ def _value(text: str) -> str:
         "on: a standby server": t("on: a standby server", "on：备用服务器"),
     }
     openings = {
+        "no: ": t("no: ", "否："),
         "lacks ": t("lacks ", "缺少 "),
         "expanded by ": t("expanded by ", "已由较新版本扩展："),
         "unfinished since ": t("unfinished since ", "未完成，始于 "),
@@ -153,15 +164,24 @@ def _told(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     type=click.Choice([str(zone) for zone in Zone]),
     help=t("only this zone; may be repeated", "仅此分区；可重复"),
 )
+@click.option(
+    "--for-release",
+    "for_release",
+    default="",
+    help=t(
+        "whether this release could run on the schema as it is now, before going back to it",
+        "所列版本能否在当前表结构上运行，用于回退之前",
+    ),
+)
 @json_option
 @click.pass_context
-def check(ctx: click.Context, config: Path, zones: tuple[str, ...], as_json: bool) -> None:
+def check(ctx: click.Context, config: Path, zones: tuple[str, ...], for_release: str, as_json: bool) -> None:
     """Every finding of every zone."""
     from jinbao.appliance.database.asking import check as look
     from jinbao.appliance.settings import load
 
     settings = load(config)
-    found = [look(settings, Zone(zone)) for zone in zones or settings.zones]
+    found = [look(settings, Zone(zone), for_release) for zone in zones or settings.zones]
     wrong = sum(f["level"] == "wrong" for body in found for f in body["findings"])
     if as_json:
         show.as_json({"ok": not wrong, "zones": found})

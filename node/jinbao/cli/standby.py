@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from jinbao.cli import divergence, promotion, show, takeover
-from jinbao.cli.asking import ask, ask_for_file, asking, config_option, end_tidily, json_option
+from jinbao.cli.asking import ask, ask_for_file, asking, config_option, json_option
+from jinbao.cli.drill import drill, show_drilling, show_drills
 from jinbao.cli.standby_keys import key, key_option, passphrase_option
 from jinbao.cli.words import t
 from jinbao.model.zone import Zone
@@ -30,7 +31,7 @@ def standby() -> None:
 
 _COMMANDS = (
     *(takeover.plan, promotion.declare, promotion.sign, promotion.grant, takeover.promote, key),
-    *(divergence.diverged, divergence.review, divergence.rejoin),
+    *(divergence.diverged, divergence.review, divergence.rejoin, drill),
 )
 for _command in _COMMANDS:
     standby.add_command(_command)
@@ -93,16 +94,9 @@ def _show(found: dict[str, Any]) -> None:
         ]
         show.table(lines, columns)
     if found["drills"]:
-        columns = {
-            "node": t("drilled node", "已演练节点"),
-            "at": t("at", "时间"),
-            "ok": t("went well", "成功"),
-            "seconds": t("seconds", "秒"),
-            "restored_to": t("built up to", "重建至"),
-            "wrong": t("wrong", "错误"),
-            "good_at": t("last went well", "最近成功"),
-        }
-        show.table(found["drills"], columns)
+        show_drills(found["drills"])
+    if found["drilling"]:
+        show_drilling(found["drilling"])
     if found["witnessed"]:
         columns = {
             "backup": t("backup", "灾备"),
@@ -188,115 +182,6 @@ def rebuild(
 
 @standby.command(
     help=t(
-        "Build a protected node again where it can reach nobody, open it, hold it against its own signed word, and sign the report.",
-        "在隔离环境中重建被保护节点，打开并与其自身签封核对，签发演练报告。",
-    ),
-    epilog="jinbao standby drill --node 140100 | jinbao standby drill --all",
-)
-@click.option(
-    "--node",
-    default="",
-    help=t("the node; the one that waits longest if not named", "节点；缺省为等待最久者"),
-)
-@click.option(
-    "--all", "every", is_flag=True, help=t("every protected node, one after the other", "逐个演练全部节点")
-)
-@click.option(
-    "--at",
-    "moment",
-    default="",
-    help=t("as it was at this moment, UTC; now if not named", "按此时刻（UTC）重建；缺省为最新"),
-)
-@key_option
-@passphrase_option
-@config_option
-@json_option
-@click.pass_context
-def drill(
-    ctx: click.Context,
-    node: str,
-    every: bool,
-    moment: str,
-    keys: tuple[Path, ...],
-    passphrases: tuple[Path, ...],
-    config: Path,
-    as_json: bool,
-) -> None:
-    """Exit code 3 if anything is wrong: a red drill is a red backup."""
-    from jinbao.appliance.restoring import opens_of
-    from jinbao.appliance.settings import load
-
-    end_tidily()
-    settings = load(config)
-    usual = (settings.copies.drill_key_file,) if settings.copies.drill_key_file is not None else ()
-    opens = opens_of(keys or usual, passphrases, ("drill", "escrow"))
-    found = ask(config, str(Zone.EXCHANGE), "standby.status")
-    reports = [
-        _drilled(chosen, moment, config, settings, opens, as_json=as_json)
-        for chosen in _chosen(found, node, every=every)
-    ]
-    if as_json:
-        show.as_json({"ok": all(r["ok"] for r in reports), "reports": reports})
-    else:
-        for report in reports:
-            _show_report(report)
-    ctx.exit(0 if all(r["ok"] for r in reports) else 3)
-
-
-def _chosen(found: dict[str, Any], node: str, *, every: bool) -> list[str]:
-    """The nodes to drill: the one named, all, or the one whose last drill is the oldest."""
-    from jinbao.model.errors import UsageError
-
-    nodes = list(dict.fromkeys(line["zone"].partition("/")[0] for line in found["protected"] if line["acts"]))
-    if not nodes or (node and node not in nodes):
-        raise UsageError(
-            "--node", expected=" or ".join(nodes) or "a backup site that has a copy", got=node or "none"
-        )
-    last = {drill["node"]: drill["at"] for drill in found["drills"]}
-    if every:
-        return nodes
-    return [node or min(nodes, key=lambda name: last.get(name, ""))]
-
-
-def _drilled(
-    node: str, moment: str, config: Path, settings: Any, opens: Any, *, as_json: bool
-) -> dict[str, Any]:
-    """Drill one node in a directory of the backup's own zone, and have the report signed."""
-    import tempfile
-
-    from jinbao.appliance.drilling import ZoneDrill
-    from jinbao.appliance.drilling import drill as run
-    from jinbao.appliance.restoring import read_copy
-    from jinbao.standby.rebuilding import as_of
-
-    home = settings.directory(Zone.EXCHANGE)
-    with tempfile.TemporaryDirectory(prefix="drill-", dir=home) as scratch:
-        copies, without = [], list[str]()
-        for line in ask(config, str(Zone.EXCHANGE), "standby.status")["protected"]:
-            if line["zone"].startswith(f"{node}/") and not line["acts"]:
-                without.append(line["zone"])
-            elif line["zone"].startswith(f"{node}/"):
-                lines = Path(scratch) / line["zone"].replace("/", "-")
-                said = ask_for_file(lines, config, str(Zone.EXCHANGE), "standby.copy", protected=line["zone"])
-                copies.append(read_copy(lines, said, opens))
-        copies, not_yet = as_of(copies, moment) if moment else (copies, list[str]())
-
-        def tell(zone: str) -> None:
-            if not as_json:
-                show.talk(f"· {zone}")
-
-        report = run(copies, settings, Path(scratch) / "place", tell)
-    report.not_yet = not_yet
-    for zone in without:
-        report.zones.append(ZoneDrill(zone, wrong=["there is no copy of it"]))
-    report.ok = report.ok and not without
-    body = report.body()
-    ask(config, str(Zone.EXCHANGE), "standby.drilled", report=body)
-    return body
-
-
-@standby.command(
-    help=t(
         "At the backup: what of its copies may go after its time. A zone can be built again all the same.",
         "在灾备：副本中到期可清除的内容；各分区仍可重建。",
     ),
@@ -327,26 +212,3 @@ def purge(days: float, is_applied: bool, reason: str, config: Path, as_json: boo
         show.result(t("under legal hold: {}", "法律保全：{}").format(", ".join(found["hold"])))
     if is_applied:
         show.result(t("{} bytes came free", "已释放 {} 字节").format(found["freed_bytes"]))
-
-
-def _show_report(report: dict[str, Any]) -> None:
-    columns = {
-        "zone": t("zone", "分区"),
-        "acts": t("acts", "流水条数"),
-        "restored_to": t("built up to", "重建至"),
-        "captured_at": t("source captured", "来源采集于"),
-        "rows": t("rows", "行数"),
-        "bytes": t("bytes", "字节"),
-        "libraries": t("libraries held against their word", "已核对交换库"),
-        "rebuild_s": t("built in, s", "重建用时（秒）"),
-        "open_s": t("opened and asked in, s", "打开并问答用时（秒）"),
-    }
-    show.table(report["zones"], columns)
-    for zone in report["zones"]:
-        for line in zone["wrong"]:
-            show.result(f"  - {zone['zone']}: {line}")
-    for zone in report["not_yet"]:
-        show.result(t(f"{zone} did not exist yet", f"{zone} 当时尚不存在"))
-    good = t("{node}: all well, {seconds} s", "{node}：全部正确，用时 {seconds} 秒")
-    bad = t("{node}: NOT well, {seconds} s", "{node}：有错误，用时 {seconds} 秒")
-    show.result((good if report["ok"] else bad).format(**report))

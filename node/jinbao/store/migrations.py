@@ -139,10 +139,17 @@ class Revisions:
         )
 
 
-def revisions(connection: sa.Connection, folders: Sequence[Path]) -> Revisions:
-    """What a database has and lacks of every room's revisions; changes nothing."""
+def revisions(connection: sa.Connection, folders: Sequence[Path], release: str = "") -> Revisions:
+    """What a database has and lacks of every room's revisions; changes nothing.
+
+    With `release` as that one would find it, by what each revision says of itself and by what is on record.
+    """
     script = ScriptDirectory.from_config(_config(folders))
-    known = {revision.revision: revision for revision in script.walk_revisions()}
+    known = {
+        revision.revision: revision
+        for revision in script.walk_revisions()
+        if not release or minor(revision.module.release) <= minor(release)
+    }
     present = sorted(MigrationContext.configure(connection).get_current_heads())
     unknown = [name for name in present if name not in known]
     ahead, roots, unrecorded = _ahead(connection, unknown, known)
@@ -154,7 +161,8 @@ def revisions(connection: sa.Connection, folders: Sequence[Path]) -> Revisions:
         below = known[name].down_revision
         left += [below] if isinstance(below, str) else list(below or ())
     pending = [name for name in reversed(known) if name not in done]
-    refused = [*unrecorded, *(name for name, step in ahead.items() if not step.bears(__version__))]
+    lacking = [step for step in ahead.values() if not (release and step.is_of(release))]
+    refused = [*unrecorded, *(step.revision for step in lacking if not step.bears(release or __version__))]
     moving = [name for name in pending if declared(known[name].module).kind != Kind.EXPAND]
     return Revisions(
         tuple(present), tuple(pending), tuple(unknown), ahead, tuple(sorted(refused)), tuple(moving)

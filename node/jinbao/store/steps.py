@@ -32,6 +32,10 @@ STEP = sa.Table(
 name (empty for none). Data of a `migrate` is `behind` once a release that does not know it began to write."""
 
 
+RECORDED_SINCE = (0, 2)
+"""The release that began to put steps on record: the one before refuses every step it does not know."""
+
+
 class Kind(StrEnum):
     """What a revision does to those who do not know it."""
 
@@ -54,7 +58,12 @@ class Step:
 
     def bears(self, release: str) -> bool:
         """Whether a release that does not know this step may run on what it left; a kind nobody knows bears none."""
-        return self.kind in {Kind.EXPAND, Kind.MIGRATE} and minor(self.runs_on) <= minor(release)
+        needed = max(minor(self.runs_on), RECORDED_SINCE)
+        return self.kind in {Kind.EXPAND, Kind.MIGRATE} and needed <= minor(release)
+
+    def is_of(self, release: str) -> bool:
+        """Whether a release has this step: it, or one before it, was the one that ran it."""
+        return bool(self.made_by) and minor(self.made_by) <= minor(release)
 
 
 def minor(release: str) -> tuple[int, int]:

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import Any
 
 from jinbao.appliance.admin_client import ask, is_running
-from jinbao.appliance.database.checking import Finding, look
+from jinbao.appliance.database.checking import RELEASE, Finding, look
 from jinbao.appliance.database.dumping import tables_of
 from jinbao.appliance.database.opening import readings, stopped
 from jinbao.appliance.database.usable import database_url, setting_of, shown
 from jinbao.appliance.settings import Settings
-from jinbao.model.errors import JinbaoError
+from jinbao.model.errors import JinbaoError, UsageError
 from jinbao.model.zone import Zone
 
 
-def check(settings: Settings, zone: Zone) -> dict[str, Any]:
-    """`zone`, `running`, `database` (its URL without password) and `findings` of one zone, whatever its state."""
+def check(settings: Settings, zone: Zone, for_release: str = "") -> dict[str, Any]:
+    """`zone`, `running`, `database` (its URL without password) and `findings` of one zone, whatever its state.
+
+    Raises UsageError where `for_release`, another release that may come to run on it, is none.
+    """
+    if for_release and not re.fullmatch(RELEASE, for_release):
+        raise UsageError("--for-release", expected="a release, 1.2.0", got=for_release[:40])
     running = is_running(settings, zone)
+    arguments = {"for_release": for_release} if for_release else {}  # an older zone knows no such argument
     body = {"zone": str(settings.endpoint(zone)), "running": running, "database": "", "findings": []}
     try:
         body["database"] = shown(database_url(settings.database(zone), setting_of(zone)))
         body["findings"] = (
-            ask(settings, zone, "database.check")["findings"] if running else _look(settings, zone)
+            ask(settings, zone, "database.check", arguments)["findings"]
+            if running
+            else _look(settings, zone, for_release)
         )
     except JinbaoError as exc:
         body["findings"] = [
@@ -31,8 +40,9 @@ def check(settings: Settings, zone: Zone) -> dict[str, Any]:
     return body
 
 
-def _look(settings: Settings, zone: Zone) -> list[dict[str, Any]]:
+def _look(settings: Settings, zone: Zone, for_release: str) -> list[dict[str, Any]]:
     _, projections, _ = readings(settings, zone)
     with stopped(settings, zone) as store:
-        found = look(store, tables_of(projections), settings.limits.disk_reserve_bytes)
+        reserve = settings.limits.disk_reserve_bytes
+        found = look(store, tables_of(projections), reserve, for_release)
     return [asdict(finding) for finding in found]

@@ -25,6 +25,9 @@ from jinbao.store.partition import SCHEMA as PARTS_SCHEMA
 
 Level = Literal["ok", "note", "wrong"]
 
+RELEASE = r"\d+\.\d+(\.\w+)?"
+"""A release as it is asked after, `1.2.0` or `1.2`."""
+
 SERVER_MIN = 12
 """PostgreSQL 12 attaches a partition without stopping its readers; nothing newer is needed."""
 
@@ -50,8 +53,13 @@ class Finding:
     level: Level
 
 
-def look(store: Store, tables: Iterable[sa.Table], reserve_bytes: int) -> list[Finding]:
-    """Every finding of an open database; one alone if it does not answer. `tables` are the zone's."""
+def look(
+    store: Store, tables: Iterable[sa.Table], reserve_bytes: int, for_release: str = ""
+) -> list[Finding]:
+    """Every finding of an open database; one alone if it does not answer. `tables` are the zone's.
+
+    With `for_release` also whether that release could run on the schema as it is now.
+    """
     try:
         said = None if store.is_sqlite else server(store.url)
         found = [Finding("reach", "yes", "yes", "ok"), *(judge(said) if said else ())]
@@ -60,7 +68,8 @@ def look(store: Store, tables: Iterable[sa.Table], reserve_bytes: int) -> list[F
         with store.read() as connection:
             kind = _sqlite if store.is_sqlite else _postgresql
             more = kind(connection, store.url, [t.name for t in tables], reserve_bytes)
-            return [*found, _conversion(connection), _schema(connection), *more]
+            former = _former(connection, for_release) if for_release else ()
+            return [*found, _conversion(connection), _schema(connection), *former, *more]
     except (sa.exc.DBAPIError, psycopg.Error) as exc:
         return [Finding("reach", "yes", str(unreachable(store.url, exc).got), "wrong")]
 
@@ -91,6 +100,16 @@ def _schema(connection: sa.Connection) -> Finding:
     if found.pending:
         return Finding("schema", "newest", f"lacks {', '.join(found.pending)}", "note")
     return Finding("schema", "newest", "newest", "ok")
+
+
+def _former(connection: sa.Connection, release: str) -> Iterator[Finding]:
+    """Whether a release can run on it, which is not asked itself: its program would ask the zone that runs now."""
+    found = revisions(connection, MIGRATIONS, release)
+    if found.is_borne:
+        yield Finding("for_release", "yes", "yes", "ok")
+        return
+    yield Finding("for_release", "yes", f"no: {', '.join(found.refused or found.unknown)}", "wrong")
+    yield Finding("copy_before", "", found.copy or "none", "note")
 
 
 def _space(thing: str, directory: Path, reserve_bytes: int) -> Finding:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from jinbao.appliance.database.checking import look
+from pydantic import Field
+
+from jinbao.appliance.database.checking import RELEASE, look
 from jinbao.appliance.database.dumping import tables_of
 from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
 
 
-class NoArguments(Arguments):
-    """A question that needs nothing more."""
+class ForRelease(Arguments):
+    """Another release, whether it could run on the schema as it is; empty for none."""
+
+    for_release: str = Field("", pattern=rf"^({RELEASE})?$")
 
 
-@question("database.check", arguments=NoArguments)
-def check(asked: Asked, _arguments: NoArguments) -> Body:
+@question("database.check", arguments=ForRelease)
+def check(asked: Asked, arguments: ForRelease) -> Body:
     """Server, settings that durability rests on, privileges, schema, size and free space, each with what is expected."""
     zone = asked.zone
-    found = look(zone.store, tables_of(zone.projections), zone.settings.limits.disk_reserve_bytes)
+    reserve = zone.settings.limits.disk_reserve_bytes
+    found = look(zone.store, tables_of(zone.projections), reserve, arguments.for_release)
     return {"zone": str(zone.me), "findings": [asdict(finding) for finding in found]}

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from jinbao.appliance.asking_authorities import AskingAuthorities
 from jinbao.appliance.assembly import OpenZone
 from jinbao.appliance.callers import own
+from jinbao.appliance.drill_process import EVERY, Drilling
 from jinbao.flow.pace import Worker
 from jinbao.link.shaping import Shaper
 from jinbao.model.audit import Caller, Role
@@ -78,6 +79,15 @@ class Running(Protocol):
 
     def capture_now(self) -> None:
         """Run a capture as soon as the last one is done."""
+        ...
+
+    @property
+    def drilling(self) -> Drilling:
+        """What it drills."""
+        ...
+
+    def drill_now(self, node: str = EVERY) -> int:
+        """Drill as soon as a drill under way is done; the number of that run."""
         ...
 
     def contacts(self) -> Mapping[str, Contact]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
+from jinbao.appliance.drill_process import EVERY
 from jinbao.appliance.guarding import age_s, capture_age_s, copy_of, exposure, guarded
 from jinbao.appliance.purging import may_go, purge
 from jinbao.appliance.questions.registry import Answer, Arguments, Asked, Body, Reasoned, question
@@ -20,13 +21,17 @@ from jinbao.model import acts
 from jinbao.model.acts import envelope_json
 from jinbao.model.audit import Role
 from jinbao.model.batch import VerifiedBatch
-from jinbao.model.errors import UsageError
+from jinbao.model.errors import LinkError, SettingsError, UsageError
 from jinbao.model.zone import Endpoint, Zone
 from jinbao.standby.cuts import Cut
 from jinbao.standby.objects import openers, read_ring, ring_path
 
 REPORT_CHARACTERS_MAX = 500_000
 """A report has a line for each zone, and at most some twenty for what is wrong with it."""
+
+
+DRILL = "drill"
+"""The worker of a running backup site that drills."""
 
 
 class OneProtected(Arguments):
@@ -63,6 +68,9 @@ def status(asked: Asked, _arguments: NoArguments) -> Body:
         "protected": protected,
         "witnessed": witnessed,
         "drills": drills,
+        "drilling": asdict(asked.running.drilling.doing)
+        if asked.running and DRILL in asked.running.workers
+        else None,
     }
 
 
@@ -126,6 +134,33 @@ def drilled(asked: Asked, arguments: OneReport) -> Body:
     zone.ledger.record(act)
     zone.observer.event("node_drilled", node=node, ok=not wrong, seconds=report.get("seconds"), wrong=wrong)
     return {"node": node, "ok": not wrong, "wrong": wrong}
+
+
+class OneNode(Arguments):
+    """A node that is protected here; empty: every one."""
+
+    node: str = ""
+
+
+@question("standby.drill", kind="act", changes=True, role=Role.SYSTEM, arguments=OneNode)
+def drill(asked: Asked, arguments: OneNode) -> Body:
+    """Have the running backup site drill as soon as the drill under way is done; the number of that run."""
+    zone, running, thing = asked.zone, asked.running, f"drill by zone {asked.zone.me}"
+    if zone.settings.role != "backup" or zone.me.zone is not Zone.EXCHANGE:
+        step = "ask the backup site of the node: jinbao topology"
+        raise UsageError(thing, expected="the exchange zone of a backup site", got="none", next_step=step)
+    row = zone.topology.row(zone.me.node)
+    nodes = row.protects if row is not None else ()
+    if not nodes or (arguments.node and arguments.node not in nodes):
+        got = arguments.node[:40] or "none"
+        raise UsageError("--node", expected=" or ".join(nodes) or "a node that is protected here", got=got)
+    if zone.settings.copies.drill_key_file is None:
+        step = "jinbao standby key create drill, then name the file in the settings"
+        raise SettingsError("copies.drill_key_file", expected="the key of drills", got="none", next_step=step)
+    if running is None or DRILL not in running.workers:
+        step = "start it: jinbao serve --zone exchange"
+        raise LinkError(thing, expected="a zone that runs and follows", got="none", next_step=step)
+    return {"zone": str(zone.me), "run": running.drill_now(arguments.node or EVERY)}
 
 
 @question("standby.rotate", kind="act", changes=True, role=Role.SYSTEM, arguments=NoArguments)
