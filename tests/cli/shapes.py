@@ -21,7 +21,7 @@ NAMES_MIN = 12
 NAMED = {"kinds", "numbers", "tables"}
 """Objects whose keys are names, however few: of kinds of acts, of what a check counted, of tables."""
 
-_NAME = "<name>"
+_NAME, _OR_NULL = "<name>", " or null"
 
 
 def shape_of(*answers: Said) -> str:
@@ -78,12 +78,22 @@ def _joined(shapes: list[Any]) -> Any:
 
 
 def _merged(shapes: list[dict[str, Any]]) -> dict[str, Any]:
-    keys = sorted({key.rstrip("?") for one in shapes for key in one})
+    """Keys of all of them: one that some lack ends with `?`, one whose object is null in some with ` or null`."""
+    said: dict[str, list[tuple[str, Any]]] = {}
+    for one in shapes:
+        for key, kind in one.items():
+            said.setdefault(key.removesuffix("?").removesuffix(_OR_NULL), []).append((key, kind))
     found = {}
-    for key in keys:
-        have = [one.get(key, one.get(f"{key}?")) for one in shapes if key in one or f"{key}?" in one]
-        is_sure = key == _NAME or all(key in one for one in shapes)
-        found[key if is_sure else f"{key}?"] = _joined(have)
+    for key in sorted(said):
+        kinds = [kind for _, kind in said[key]]
+        objects = [kind for kind in kinds if kind != "null"]
+        is_object = bool(objects) and all(isinstance(kind, dict) for kind in objects)
+        or_null = is_object and any(kind == "null" or _OR_NULL in name for name, kind in said[key])
+        lacks = key != _NAME and (
+            len(kinds) < len(shapes) or any(name.endswith("?") for name, _ in said[key])
+        )
+        name = f"{key}{_OR_NULL if or_null else ''}{'?' if lacks else ''}"
+        found[name] = _joined(objects if or_null else kinds)
     return found
 
 
