@@ -188,21 +188,40 @@ def protected(there: Controller) -> None:
 
 
 def upgrade(there: Controller, older: Release) -> None:
-    """To today's release; then one city goes back, and another is added, all while the clerks work."""
+    """To today's release, one node after the other; the rest of what operators do; all while the clerks work."""
     newer = there.release.version
     with business.at_work(there, CITIES) as clerk:
         told("the upgrade passes", there.play("upgrade", "-e", "upgrade_serial=1").changed > 0)
         everywhere(there, newer, MINISTRY, PROVINCE, *there.cities, BACKUP)
         there.cities = (*there.cities, ADDED)
         seal(there, 2)
-        added, back = at_once(
+        back, renewed = CITIES
+        before = identity(there, renewed)
+        played = at_once(
             lambda: there.play("add_city", "-e", f"city={ADDED}"),
-            lambda: there.play("rollback", "-e", f"rollback_to={older.version}", "-l", CITIES[0]),
+            lambda: there.play("rollback", "-e", f"rollback_to={older.version}", "-l", back),
+            lambda: there.play("rotate_certificates", "-l", renewed),
+            lambda: there.play("drill", "-e", f"drill_node={PROVINCE}"),
         )
-        told(f"a city is added, and another goes back to {older.version}", changed(added, back))
-        everywhere(there, newer, ADDED)
-        everywhere(there, older.version, CITIES[0])
+        told(f"a city is added, another goes back to {older.version}, and one has new keys", changed(*played))
+        told("the backup site built the province again and found all well", drilled(there))
+        everywhere(there, newer, ADDED, renewed)
+        everywhere(there, older.version, back)
+        told("its certificates are others", identity(there, renewed) != before)
     told(f"the clerks changed {clerk.changes} records meanwhile", clerk.changes > 0)
+
+
+def identity(there: Controller, node: str) -> str:
+    """Where a node's exchange zone has its keys now: each renewal is a place of its own."""
+    place = there.network.machines[node].root / "var" / "lib" / "jinbao" / "exchange" / "identity"
+    return str((place / "current").readlink())
+
+
+def drilled(there: Controller) -> bool:
+    """Whether the newest drill of the province went well, as the backup site says."""
+    asked = f"{PROGRAM} standby status --json || [ $? = 3 ]"
+    found = json.loads(there.network.machines[BACKUP].run("sh", "-c", asked))
+    return [one["ok"] for one in found["drills"] if one["node"] == PROVINCE] == [True]
 
 
 def main() -> None:
