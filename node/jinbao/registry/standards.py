@@ -9,6 +9,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,26 +33,46 @@ _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,31}")
 
 
 def load_standards(directory: Path) -> dict[str, Standard]:
-    """Every standard of a directory, by library id."""
-    lists = load_code_lists(directory / CODE_LISTS)
-    files = [path for path in sorted(directory.glob("*.toml")) if path.name != CODE_LISTS]
-    if not files:
+    """Every standard of a directory, by library id; files that did not change are parsed once per process."""
+    code_lists = directory / CODE_LISTS
+    contents = [(code_lists, _read(code_lists))]
+    contents += [(path, _read(path)) for path in sorted(directory.glob("*.toml")) if path != code_lists]
+    if len(contents) == 1:
         raise SettingsError(f"standards {directory}", expected="one TOML file per library", got="none")
-    standards = [_standard(path, read_toml(path), lists) for path in files]
+    return dict(_standards(tuple(contents)))
+
+
+@lru_cache(maxsize=2)
+def _standards(contents: tuple[tuple[Path, bytes], ...]) -> Mapping[str, Standard]:
+    """The standards of files with these contents, code lists first. A command that opens several zones asks for each."""
+    (path, content), *files = contents
+    lists = _code_lists(path, _parsed(path, content))
+    standards = [_standard(path, _parsed(path, content), lists) for path, content in files]
     return {standard.library: standard for standard in standards}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file of bounded size as a dictionary; raises SettingsError if it is none."""
+    return _parsed(path, _read(path))
+
+
+def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)
-        if len(content) > FILE_BYTES_MAX:
-            raise SettingsError(str(path), expected=f"at most {FILE_BYTES_MAX} bytes", got="more")
+    except OSError as exc:
+        raise SettingsError(str(path), expected="a TOML file", got=quoted(str(exc), 200)) from exc
+    if len(content) > FILE_BYTES_MAX:
+        raise SettingsError(str(path), expected=f"at most {FILE_BYTES_MAX} bytes", got="more")
+    return content
+
+
+def _parsed(path: Path, content: bytes) -> dict[str, Any]:
+    try:
         return tomllib.loads(content.decode("utf-8"))
     except RecursionError as exc:  # the parser's own answer to a thousand brackets
         raise SettingsError(str(path), expected="a TOML file", got="nesting without end") from exc
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise SettingsError(str(path), expected="a TOML file", got=quoted(str(exc), 200)) from exc
 
 
@@ -73,12 +94,16 @@ def few(path: Path, thing: str, several: Sequence[Any], most: int) -> Sequence[A
 
 def load_code_lists(path: Path) -> dict[str, CodeList]:
     """All code lists, by id; entries are [code, name] or [code, name, from, to, successors]."""
+    return _code_lists(path, read_toml(path))
+
+
+def _code_lists(path: Path, body: Mapping[str, Any]) -> dict[str, CodeList]:
     return {
         name: CodeList(
             name,
-            tuple(_code(path, name, entry) for entry in few(path, name, body["codes"], CODES_MAX)),
+            tuple(_code(path, name, entry) for entry in few(path, name, said["codes"], CODES_MAX)),
         )
-        for name, body in read_toml(path).items()
+        for name, said in body.items()
     }
 
 
