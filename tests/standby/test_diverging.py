@@ -584,8 +584,10 @@ def test_no_other_spelling_is_the_word(said: Said, data: st.DataObject) -> None:
     body = json.loads(encode(said))
     name = data.draw(st.sampled_from(sorted(body)))
     other = data.draw(st.sampled_from([None, 1.5, True, "x", [], {}, [1], -1, 1 << 70]))
-    if other == body[name] and type(other) is type(body[name]):
-        return
+    if (name, other) in (("counts", {}), ("parts", [])) or (
+        other == body[name] and type(other) is type(body[name])
+    ):
+        return  # the same, or another word: of none
     cases = [
         json.dumps(body | {name: other}, sort_keys=True, separators=(",", ":")),
         json.dumps(body | {"more": 1}, sort_keys=True, separators=(",", ":")),
