@@ -215,12 +215,17 @@ def deadlocked(server: OwnServer, library: Applied) -> None:
 
 def cancelled(server: OwnServer, library: Applied) -> None:
     """An administrator cancels the writer's statement; the lock is held until its transaction is over."""
+    name = library.store.url.database
+    waits = "wait_event_type = 'Lock' AND query LIKE '%ACCESS EXCLUSIVE%'"
+    writers = f"SELECT pid, xact_start::text FROM pg_stat_activity WHERE datname = '{name}' AND {waits}"
 
-    def cancel(_session: object, pids: list[int]) -> None:
-        begun = f"SELECT xact_start FROM pg_stat_activity WHERE pid = {pids[0]}"
-        before = list(server.run(begun))
-        server.run(f"SELECT pg_cancel_backend({pids[0]})")
-        await_(lambda: list(server.run(begun)) != before)
+    def cancel(_session: object, _pids: list[int]) -> None:
+        found: list[tuple[int, str]] = []
+        await_(lambda: found or found.extend(server.run(writers)) or found)
+        pid, begun = found[0]
+        # Between two attempts at the lock it runs nothing that could be cancelled: until its transaction is over.
+        again = f"SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = {pid} AND xact_start::text = '{begun}'"
+        await_(lambda: not list(server.run(again)))
 
     _locked(server, library, cancel)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from jinbao.journal import statements
 from jinbao.journal.projection import ACCEPTED, APPLIED
 from jinbao.journal.segments import SegmentShelf
 from jinbao.journal.tables import (
@@ -21,11 +22,9 @@ from jinbao.journal.tables import (
     HOLD,
     MARK,
     MISSING,
-    PAUSE,
     RECEIPT,
     RECEIPT_DUE,
     SEGMENT,
-    STREAM,
     ZONE,
 )
 from jinbao.model.acts import envelope_of
@@ -80,13 +79,13 @@ class JournalIndex:
         self.shelf = shelf
         self._store = store
 
-    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+    def _rows(self, query: sa.Select[Any], **bound: Any) -> Sequence[sa.Row[Any]]:
         with self._store.read() as connection:
-            return connection.execute(query).all()
+            return connection.execute(query, bound).all()
 
     def incarnation(self) -> str:
         """The incarnation this store chose at its creation; empty before `created` is recorded."""
-        rows = self._rows(sa.select(ZONE.c.incarnation))
+        rows = self._rows(statements.INCARNATION)
         return str(rows[0].incarnation) if rows else ""
 
     def epoch(self) -> int:
@@ -98,63 +97,47 @@ class JournalIndex:
 
     def newest_act(self) -> tuple[int, str]:
         """Place of the newest act, and the chain's hash there; (0, "") in an empty journal."""
-        rows = self._rows(sa.select(ACT.c.lsn, ACT.c.hash).order_by(ACT.c.lsn.desc()).limit(1))
+        rows = self._rows(statements.NEWEST_ACT)
         return (rows[0].lsn, rows[0].hash) if rows else (0, "")
 
     def head(self, stream: StreamId) -> Mark:
         """The newest header held of a stream, own or accepted."""
-        return self._mark(sa.select(STREAM).where(STREAM.c.stream == str(stream)), stream)
+        return _mark(self._rows(statements.HEAD, of=str(stream)), stream)
 
     def mark(self, stream: StreamId, stage: str = ACCEPTED) -> Mark:
         """How far this zone has come in a stream at a stage."""
-        query = sa.select(MARK).where(MARK.c.stage == stage, MARK.c.stream == str(stream))
-        return self._mark(query, stream)
-
-    def _mark(self, query: sa.Select[Any], stream: StreamId) -> Mark:
-        rows = self._rows(query)
-        if not rows:
-            return Mark(stream)
-        row = rows[0]
-        return Mark(stream, row.incarnation, row.epoch, row.seq, row.head)
+        return _mark(self._rows(statements.MARK_OF, of=str(stream), at_stage=stage), stream)
 
     def marks(self, stage: str = ACCEPTED, nodes: Collection[str] = ()) -> list[Mark]:
         """Marks of all streams at a stage, by stream; with `nodes` of the streams they are the origin of."""
-        query = sa.select(MARK).where(MARK.c.stage == stage).order_by(MARK.c.stream)
+        query = statements.MARKS
         if nodes:
             query = query.where(sa.or_(*(MARK.c.stream.startswith(f"{node}/") for node in sorted(nodes))))
-        return [
-            Mark(StreamId.parse(r.stream), r.incarnation, r.epoch, r.seq, r.head) for r in self._rows(query)
-        ]
+        rows = self._rows(query, at_stage=stage)
+        return [Mark(StreamId.parse(r.stream), r.incarnation, r.epoch, r.seq, r.head) for r in rows]
 
     def streams(self) -> list[Mark]:
         """The newest header of every stream held, by stream."""
-        query = sa.select(STREAM).order_by(STREAM.c.stream)
-        return [
-            Mark(StreamId.parse(r.stream), r.incarnation, r.epoch, r.seq, r.head) for r in self._rows(query)
-        ]
+        rows = self._rows(statements.STREAMS)
+        return [Mark(StreamId.parse(r.stream), r.incarnation, r.epoch, r.seq, r.head) for r in rows]
 
     def held(self) -> dict[StreamId, tuple[int, str, str]]:
         """Streams that wait for a person: seq, error code and reason."""
-        return {StreamId.parse(r.stream): (r.seq, r.code, r.reason) for r in self._rows(sa.select(HOLD))}
+        return {StreamId.parse(r.stream): (r.seq, r.code, r.reason) for r in self._rows(statements.HELD)}
 
     def paused(self) -> dict[Endpoint, str]:
         """Peers an operator paused, with the reason given."""
-        return {Endpoint.parse(r.peer): str(r.reason) for r in self._rows(sa.select(PAUSE))}
+        return {Endpoint.parse(r.peer): str(r.reason) for r in self._rows(statements.PAUSED)}
 
     def batch(self, stream: StreamId, seq: int, head: str = "") -> SealedBatch | None:
         """One sealed batch by its place, and by its head where given."""
-        query = sa.select(HEADER.c.envelope).where(HEADER.c.stream == str(stream), HEADER.c.seq == seq)
-        if head:
-            query = query.where(HEADER.c.head == head)
-        rows = self._rows(query.order_by(HEADER.c.lsn.desc()).limit(1))
+        query = statements.BATCH.where(HEADER.c.head == head) if head else statements.BATCH
+        rows = self._rows(query, of=str(stream), at_seq=seq)
         return envelope_of(json.loads(rows[0].envelope)) if rows else None
 
     def place(self, stream: StreamId, incarnation: str, seq: int) -> Mark | None:
         """The header held at one place of a stream, as a mark; None if none is."""
-        query = sa.select(HEADER.c.epoch, HEADER.c.head).where(
-            HEADER.c.stream == str(stream), HEADER.c.incarnation == incarnation, HEADER.c.seq == seq
-        )
-        rows = self._rows(query)
+        rows = self._rows(statements.PLACE, of=str(stream), within=incarnation, at_seq=seq)
         return Mark(stream, incarnation, rows[0].epoch, seq, rows[0].head) if rows else None
 
     def recorded_at(self, mark: Mark) -> int:
@@ -202,15 +185,7 @@ class JournalIndex:
 
     def waiting(self) -> dict[StreamId, int]:
         """Streams with batches accepted after the one their apply mark points to, and how many; by stream."""
-        applied = sa.select(MARK).where(MARK.c.stage == APPLIED).subquery()
-        query = (
-            sa.select(HEADER.c.stream, sa.func.count().label("batches"))
-            .join(applied, applied.c.stream == HEADER.c.stream, isouter=True)
-            .where(HEADER.c.peer != "", HEADER.c.lsn > sa.func.coalesce(applied.c.lsn, 0))
-            .group_by(HEADER.c.stream)
-            .order_by(HEADER.c.stream)
-        )
-        return {StreamId.parse(r.stream): r.batches for r in self._rows(query)}
+        return {StreamId.parse(r.stream): r.batches for r in self._rows(statements.WAITING)}
 
     def unapplied(self, stream: StreamId, limit: int) -> list[SealedBatch]:
         """Batches of a stream accepted after the one its apply mark points to, in order: the first of them.
@@ -290,8 +265,8 @@ class JournalIndex:
 
     def receipts_due(self, limit: int) -> list[tuple[int, str, Receipt]]:
         """Receipts not yet sealed: journal place, audience, receipt."""
-        query = sa.select(RECEIPT_DUE).order_by(RECEIPT_DUE.c.lsn).limit(limit)
-        return [(r.lsn, r.audience, _receipt(json.loads(r.body))) for r in self._rows(query)]
+        rows = self._rows(statements.RECEIPTS_DUE, most=limit)
+        return [(r.lsn, r.audience, _receipt(json.loads(r.body))) for r in rows]
 
     def receipts(self, stream: StreamId, seq: int | None = None) -> list[Receipt]:
         """All receipts known about a stream, or one batch of it, by seq; stages of later releases are left out."""
@@ -302,10 +277,8 @@ class JournalIndex:
 
     def answered(self, stage: Stage) -> set[tuple[str, int]]:
         """Stream and seq of every batch this zone itself issued a receipt of this stage for."""
-        mine = RECEIPT.c.receiver == str(self.me), RECEIPT.c.stage == stage
-        return {
-            (r.stream, r.seq) for r in self._rows(sa.select(RECEIPT.c.stream, RECEIPT.c.seq).where(*mine))
-        }
+        rows = self._rows(statements.ANSWERED, by=str(self.me), at_stage=stage)
+        return {(r.stream, r.seq) for r in rows}
 
     def held_elsewhere(self) -> list[Receipt]:
         """Words of other receivers that they hold a stream and have not released it."""
@@ -328,34 +301,18 @@ class JournalIndex:
         In order, at most `limit`, without those whose missing answer is noted: as `missing` for the
         first of the stages, or by the receiver's own word that it is overdue.
         """
-        mine = HEADER.c.stream == str(stream), HEADER.c.incarnation == self.head(stream).incarnation
-        said = RECEIPT.c.receiver == str(receiver), RECEIPT.c.stream == str(stream)
-        of_header = sa.and_(RECEIPT.c.seq == HEADER.c.seq, RECEIPT.c.head == HEADER.c.head)
-        answered = (
-            sa.select(sa.func.max(HEADER.c.seq))
-            .join(RECEIPT, of_header)
-            .where(*mine, *said, RECEIPT.c.stage.in_(stages))
-        )
-        noted = sa.exists().where(
-            MISSING.c.seq == HEADER.c.seq,
-            MISSING.c.head == HEADER.c.head,
-            MISSING.c.stream == str(stream),
-            MISSING.c.receiver == str(receiver),
-            MISSING.c.stage == stages[0],
-        )
-        overdue = sa.exists().where(of_header, *said, RECEIPT.c.stage == Stage.OVERDUE)
-        accepted = sa.select(RECEIPT.c.at).where(of_header, *said, RECEIPT.c.stage == Stage.ACCEPTED)
-        query = (
-            sa.select(
-                HEADER.c.seq, HEADER.c.head, HEADER.c.made_at, accepted.scalar_subquery().label("taken")
-            )
-            .where(*mine, HEADER.c.kind == Kind.MANIFEST)
-            .where(HEADER.c.seq > sa.func.coalesce(answered.correlate(None).scalar_subquery(), 0))
-            .where(~noted if receiver != self.me else ~overdue)
-            .order_by(HEADER.c.seq)
-            .limit(limit)
-        )
-        return [Unanswered(r.seq, r.head, r.made_at, r.taken or "") for r in self._rows(query)]
+        bound = {
+            "of": str(stream),
+            "by": str(receiver),
+            "within": self.head(stream).incarnation,
+            "stages": list(stages),
+            "most": limit,
+        }
+        if receiver == self.me:
+            rows = self._rows(statements.UNTOLD, **bound)
+        else:
+            rows = self._rows(statements.UNANSWERED, **bound, at_stage=stages[0])
+        return [Unanswered(r.seq, r.head, r.made_at, r.taken or "") for r in rows]
 
     def missing(self, *, answered: bool = False) -> list[Missing]:
         """Receipts that did not come in time, oldest first; those that came later only where asked for."""
@@ -392,6 +349,13 @@ def _receipt(row: Any) -> Receipt:  # a mapping of the receipt's columns
         row["at"],
         row.get("incarnation", ""),
     )
+
+
+def _mark(rows: Sequence[sa.Row[Any]], stream: StreamId) -> Mark:
+    if not rows:
+        return Mark(stream)
+    row = rows[0]
+    return Mark(stream, row.incarnation, row.epoch, row.seq, row.head)
 
 
 class Counter:
