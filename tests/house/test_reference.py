@@ -129,6 +129,18 @@ def test_every_setting_and_error_code_has_one_chinese_sentence() -> None:
     assert [s for s in sentences if not re.search(r"[\u4e00-\u9fff]", s) or not s.endswith("。")] == []
 
 
+@pytest.mark.parametrize("name", ["settings", "errors"])
+def test_a_chinese_sentence_has_the_figures_and_names_of_the_english(name: str) -> None:
+    """No line of a table has a number, or a name in code, in one language only."""
+    exact = re.compile(r"`[^`]+`|\d+(?:\.\d+)?")
+    pairs = list(zip(rows(page(name)), rows(page(f"{name}.zh")), strict=True))
+
+    said = [(sorted(exact.findall(" ".join(en))), sorted(exact.findall(" ".join(zh)))) for en, zh in pairs]
+
+    assert any(en for en, _ in said)
+    assert [(en, zh) for en, zh in said if en != zh] == []
+
+
 def test_every_setting_of_the_code_is_among_those_to_be_said() -> None:
     """The keys the pages are made of are those of every section."""
     assert sorted(setting_keys()) == sorted(key for key, _ in _settings())
