@@ -2,7 +2,8 @@
 
 A page holds prose and blocks between `<!-- made: name -->` and `<!-- end -->`. Prose is left as it
 is; each block is written again from settings, metrics, errors, commands, standards, the contract
-or the sample. `tests/house/test_reference.py` holds that the committed pages are what this makes.
+or the sample. Settings and errors speak English in code; their Chinese is in `docs/reference/zh.toml`.
+`tests/house/test_reference.py` holds that the committed pages are what this makes.
 """  # noqa: INP001  # a script, not a package
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 import click
 import yaml
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from jinbao.appliance.doctor.examine import CHECKS
 from jinbao.appliance.doctor.repair import SAFE
@@ -58,6 +60,7 @@ from jinbao.trust import digest, evidence
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "reference"
+CHINESE = PAGES / "zh.toml"
 STANDARDS = ROOT / "tiers" / "standards"
 MONITORING = ROOT / "monitoring"
 SHAPES = ROOT / "tests" / "cli" / "golden" / "json"
@@ -89,18 +92,43 @@ def _cell(value: object) -> str:
     return "`".join(part if at % 2 else part.replace("<", "&lt;") for at, part in enumerate(parts))
 
 
+@cache
+def chinese() -> dict[str, dict[str, str]]:
+    """What the Chinese pages say of each `settings` key and each `errors` code; no name can stand there twice."""
+    return tomllib.loads(CHINESE.read_text(encoding="utf-8"))
+
+
 # Settings
 
 
-def _keys(prefix: str, model: type[BaseModel]) -> Iterator[Sequence[object]]:
+SECTIONS: dict[str, tuple[str, type[BaseModel]]] = {
+    "node": ("", Settings),
+    "zone": ("zones.<zone>.", ZoneSettings),
+    "line": ("zones.<zone>.line.", LineSettings),
+    "window": ("zones.<zone>.line.windows[].", WindowSettings),
+    "source": ("sources[].", SourceSettings),
+    "limits": ("limits.", Limits),
+    "pace": ("pace.", Paces),
+    "roles": ("roles.", RoleSettings),
+    "audit": ("audit.", AuditSettings),
+    "evidence": ("evidence.", EvidenceSettings),
+    "copies": ("copies.", CopySettings),
+    "promotion": ("promotion.", PromotionSettings),
+    "watch": ("watch.", WatchSettings),
+    "upgrade": ("upgrade.", UpgradeSettings),
+}
+"""Each table of settings by the name of its block: what its keys begin with, and its model."""
+
+
+def setting_keys() -> list[str]:
+    """Every key of the settings, as the pages write it, in their order."""
+    return [key for section in SECTIONS.values() for key, _ in _keys(*section)]
+
+
+def _keys(prefix: str, model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
     for name, field in model.model_fields.items():
-        key = f"{prefix}{field.alias or name}"
         if not _is_table(field.annotation):
-            yield (
-                f"`{key}`",
-                _default(field.is_required(), field.get_default(call_default_factory=True)),
-                field.description,
-            )
+            yield f"{prefix}{field.alias or name}", field
 
 
 def _is_table(annotation: object) -> bool:
@@ -123,16 +151,33 @@ def _is_table(annotation: object) -> bool:
     )
 
 
-def _default(required: bool, value: object) -> str:
-    if required:
-        return "required"
-    if value is None or value in ("", (), {}):
-        return "empty"
-    return f"`{value}`"
+def _default(field: FieldInfo, required: str, empty: str) -> str:
+    if field.is_required():
+        return required
+    value = field.get_default(call_default_factory=True)
+    return empty if value is None or value in ("", (), {}) else f"`{value}`"
 
 
 def _settings(prefix: str, model: type[BaseModel]) -> Callable[[], str]:
-    return lambda: table(["key", "default", "what it is, and why so much"], _keys(prefix, model))
+    titles = ["key", "default", "what it is, and why so much"]
+    return lambda: table(
+        titles,
+        (
+            (f"`{key}`", _default(field, "required", "empty"), field.description)
+            for key, field in _keys(prefix, model)
+        ),
+    )
+
+
+def _settings_zh(prefix: str, model: type[BaseModel]) -> Callable[[], str]:
+    titles = ["键", "默认", "含义，为何取这个值"]
+    return lambda: table(
+        titles,
+        (
+            (f"`{key}`", _default(field, "必填", "空"), chinese()["settings"][key])
+            for key, field in _keys(prefix, model)
+        ),
+    )
 
 
 # Roles
@@ -238,8 +283,17 @@ def error_classes() -> list[type[errors.JinbaoError]]:
 
 
 def _errors() -> str:
-    rows = ((f"[`{c.code}`](#{c.code})", _family(c), c.exit_code, _first(c.__doc__)) for c in error_classes())
+    rows = ((*_error(c), _first(c.__doc__)) for c in error_classes())
     return table(["code", "belongs to", "exit code", "meaning"], rows)
+
+
+def _errors_zh() -> str:
+    rows = ((*_error(c), chinese()["errors"][c.code]) for c in error_classes())
+    return table(["代码", "属于", "退出码", "含义"], rows)
+
+
+def _error(kind: type[errors.JinbaoError]) -> Sequence[object]:
+    return f"[`{kind.code}`](#{kind.code})", _family(kind), kind.exit_code
 
 
 def _family(kind: type[errors.JinbaoError]) -> str:
@@ -582,25 +636,14 @@ def _evidence() -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    "settings-node": _settings("", Settings),
-    "settings-zone": _settings("zones.<zone>.", ZoneSettings),
-    "settings-line": _settings("zones.<zone>.line.", LineSettings),
-    "settings-window": _settings("zones.<zone>.line.windows[].", WindowSettings),
-    "settings-source": _settings("sources[].", SourceSettings),
-    "settings-limits": _settings("limits.", Limits),
-    "settings-pace": _settings("pace.", Paces),
-    "settings-roles": _settings("roles.", RoleSettings),
-    "settings-audit": _settings("audit.", AuditSettings),
+    **{f"settings-{name}": _settings(*section) for name, section in SECTIONS.items()},
+    **{f"settings-{name}-zh": _settings_zh(*section) for name, section in SECTIONS.items()},
     "roles": _roles,
-    "settings-evidence": _settings("evidence.", EvidenceSettings),
-    "settings-copies": _settings("copies.", CopySettings),
-    "settings-promotion": _settings("promotion.", PromotionSettings),
-    "settings-watch": _settings("watch.", WatchSettings),
-    "settings-upgrade": _settings("upgrade.", UpgradeSettings),
     "metrics": _metrics,
     "alerts": _alerts,
     "recorded": _recorded,
     "errors": _errors,
+    "errors-zh": _errors_zh,
     "doctor": _doctor,
     "cli": _cli,
     "cli-json": _cli_json,

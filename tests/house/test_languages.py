@@ -1,8 +1,8 @@
 """A page that tells what to do, or why, exists in English and Chinese, and the two do not drift apart.
 
 Words are not compared: whoever changes a page changes its twin. What can be compared is: every block that is typed or
-shown, the skeleton of headings, lines of tables and items of lists, and of explanations every name in code. Reference
-pages are no pairs: what is in both languages there is on one page.
+shown, the skeleton of headings, lines of tables and items of lists, and of explanations every name in code. So it is for
+two pages of the reference; the others are no pairs: what is in both languages there is on one page.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from tests.house.tree import ROOT
 
 DOCS = ROOT / "docs"
 EXPLANATION = DOCS / "explanation"
+LOOKED_UP = [DOCS / "reference" / "errors.md", DOCS / "reference" / "settings.md"]
+"""Pages of the reference that have a twin."""
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 _SKELETON = {"headings": r"^#+ ", "lines of tables": r"^\|", "items of lists": r"^(?:[-*]|\d+\.) "}
@@ -26,12 +28,17 @@ _PAGE = re.compile(r"docs/[a-z/-]+(?:\.zh)?\.md")
 
 def pairs() -> list[tuple[Path, Path]]:
     """Each English page that must have a twin, with the place of that twin."""
-    pages = [*(DOCS / "tutorial").glob("*.md"), *(DOCS / "how-to").glob("*.md"), *EXPLANATION.glob("*.md")]
-    return [(page, page.with_suffix(".zh.md")) for page in sorted(pages) if not page.stem.endswith(".zh")]
+    told = [*(DOCS / "tutorial").glob("*.md"), *(DOCS / "how-to").glob("*.md"), *EXPLANATION.glob("*.md")]
+    pages = sorted([*told, *LOOKED_UP])
+    return [(page, page.with_suffix(".zh.md")) for page in pages if not page.stem.endswith(".zh")]
 
 
 PAIRS = [pytest.param(*pair, id=pair[0].stem) for pair in pairs()]
-EXPLAINED = [pytest.param(*pair, id=pair[0].stem) for pair in pairs() if pair[0].parent == EXPLANATION]
+NAMED = [
+    pytest.param(*pair, id=pair[0].stem)
+    for pair in pairs()
+    if pair[0].parent == EXPLANATION or pair[0] in LOOKED_UP
+]
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -59,7 +66,7 @@ def skeleton(page: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize(("english", "chinese"), PAIRS)
 def test_a_page_has_its_chinese_twin(english: Path, chinese: Path) -> None:
-    """Each tutorial, how-to and explanation is there in Chinese, under a Chinese heading, and in the index."""
+    """Each page of a pair is there in Chinese, under a Chinese heading, and in the index."""
     assert chinese.exists(), f"{english.name}: expected {chinese.name} beside it, got none"
     title = chinese.read_text(encoding="utf-8").partition("\n")[0]
     index = (DOCS / "index.md").read_text(encoding="utf-8")
@@ -81,9 +88,9 @@ def test_both_languages_have_the_same_parts(english: Path, chinese: Path) -> Non
     assert skeleton(chinese) == skeleton(english)
 
 
-@pytest.mark.parametrize(("english", "chinese"), EXPLAINED)
+@pytest.mark.parametrize(("english", "chinese"), NAMED)
 def test_both_languages_explain_by_the_same_names(english: Path, chinese: Path) -> None:
-    """No setting, command, file or test that an explanation names in code is named in one language only."""
+    """Whatever setting, command, file or test an explanation or a paired reference names, its twin names too."""
     assert names(chinese) == names(english)
 
 

@@ -14,12 +14,14 @@ from scripts.make_reference import (
     BLOCKS,
     COMMAND,
     PAGES,
+    chinese,
     clauses,
     commands,
     error_classes,
     evidence_clauses,
     made_pages,
     renewed,
+    setting_keys,
     shapes,
     speaks_json,
     standards,
@@ -114,6 +116,34 @@ def _settings() -> Iterator[tuple[str, Any]]:
         for name, field in model.model_fields.items():
             if (prefix or name not in BRANCHES) and field.annotation is not LineSettings:
                 yield f"{prefix}{field.alias or name}", field
+
+
+def test_every_setting_and_error_code_has_one_chinese_sentence() -> None:
+    """Each is said once in the table of Chinese sentences, in Chinese and to the end, and nothing else stands there."""
+    said = chinese()
+
+    assert said.keys() == {"settings", "errors"}
+    assert list(said["settings"]) == setting_keys()
+    assert list(said["errors"]) == [found.code for found in error_classes()]
+    sentences = [sentence for kind in said.values() for sentence in kind.values()]
+    assert [s for s in sentences if not re.search(r"[\u4e00-\u9fff]", s) or not s.endswith("。")] == []
+
+
+@pytest.mark.parametrize("name", ["settings", "errors"])
+def test_a_chinese_sentence_has_the_figures_and_names_of_the_english(name: str) -> None:
+    """No line of a table has a number, or a name in code, in one language only."""
+    exact = re.compile(r"`[^`]+`|\d+(?:\.\d+)?")
+    pairs = list(zip(rows(page(name)), rows(page(f"{name}.zh")), strict=True))
+
+    said = [(sorted(exact.findall(" ".join(en))), sorted(exact.findall(" ".join(zh)))) for en, zh in pairs]
+
+    assert any(en for en, _ in said)
+    assert [(en, zh) for en, zh in said if en != zh] == []
+
+
+def test_every_setting_of_the_code_is_among_those_to_be_said() -> None:
+    """The keys the pages are made of are those of every section."""
+    assert sorted(setting_keys()) == sorted(key for key, _ in _settings())
 
 
 @pytest.mark.parametrize(("key", "field"), [pytest.param(k, f, id=k) for k, f in _settings()])
@@ -252,14 +282,15 @@ def test_every_standard_of_the_files_is_there() -> None:
             assert f"version {body['version']}, in force from {body['valid_from']}" in page("standards")
 
 
-def test_every_error_code_says_what_to_do() -> None:
+@pytest.mark.parametrize("name", ["errors", "errors.zh"])
+def test_every_error_code_says_what_to_do(name: str) -> None:
     """Each error code has a heading with advice, whichever module its class is in."""
-    text = page("errors")
+    text = page(name)
     codes = {found.code for found in error_classes()} | set(_codes_in_source())
 
     for code in sorted(codes):
         advice = text.partition(f"\n## `{code}`\n")[2].partition("\n## ")[0].strip()
-        assert advice, f"errors.md: expected advice for {code}, got none"
+        assert advice, f"{name}.md: expected advice for {code}, got none"
 
 
 def _codes_in_source() -> Iterator[str]:
