@@ -10,6 +10,7 @@ import hashlib
 import io
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
@@ -68,22 +69,29 @@ def _add(tar: tarfile.TarFile, directory: Path, name: str) -> None:
 def members(bundle: Path) -> Iterator[tuple[str, IO[bytes]]]:
     """Name within the folder, and contents, of every file; raises UnprovableError for what no bundle holds."""
     folder, seen = "", set[str]()
+    with (
+        _whole(bundle),
+        pa.OSFile(str(bundle), "rb") as raw,
+        pa.CompressedInputStream(raw, "zstd") as packed,
+        tarfile.open(fileobj=cast("IO[bytes]", packed), mode="r|") as tar,
+    ):
+        for member in tar:
+            folder = folder or member.name.partition("/")[0]
+            name = member.name.removeprefix(f"{folder}/")
+            is_odd = not member.isreg() or name == member.name or ".." in name.split("/")
+            if is_odd or name in seen or len(seen) >= MEMBERS_MAX:
+                raise UnprovableError(
+                    f"bundle {bundle.name}", expected="plain files of one folder", got=member.name[:120]
+                )
+            seen.add(name)
+            yield name, cast("IO[bytes]", tar.extractfile(member))
+
+
+@contextmanager
+def _whole(bundle: Path) -> Iterator[None]:
+    """Within it whatever cannot be read of a bundle is its end; whoever reads a member's contents is outside `members`."""
     try:
-        with (
-            pa.OSFile(str(bundle), "rb") as raw,
-            pa.CompressedInputStream(raw, "zstd") as packed,
-            tarfile.open(fileobj=cast("IO[bytes]", packed), mode="r|") as tar,
-        ):
-            for member in tar:
-                folder = folder or member.name.partition("/")[0]
-                name = member.name.removeprefix(f"{folder}/")
-                is_odd = not member.isreg() or name == member.name or ".." in name.split("/")
-                if is_odd or name in seen or len(seen) >= MEMBERS_MAX:
-                    raise UnprovableError(
-                        f"bundle {bundle.name}", expected="plain files of one folder", got=member.name[:120]
-                    )
-                seen.add(name)
-                yield name, cast("IO[bytes]", tar.extractfile(member))
+        yield
     except (tarfile.TarError, OSError, EOFError, pa.ArrowException) as exc:
         raise UnprovableError(
             f"bundle {bundle.name}", expected="a whole tar in zstd", got=str(exc)[:120] or "its end"
@@ -94,11 +102,12 @@ def verify(bundle: Path, public: Path) -> BundleInfo:
     """Hold a bundle's signature and every sum; returns what it is. Raises UnprovableError; writes nothing."""
     kept: dict[str, bytes] = {}
     sums: dict[str, str] = {}
-    for name, file in members(bundle):
-        if name in {SUMS, SIGNATURE, INFO}:
-            kept[name] = file.read(SUMS_BYTES_MAX)
-            file = io.BytesIO(kept[name])  # noqa: PLW2901  # the same bytes again
-        sums[name] = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # a tar's member reads as a file
+    with _whole(bundle):
+        for name, file in members(bundle):
+            if name in {SUMS, SIGNATURE, INFO}:
+                kept[name] = file.read(SUMS_BYTES_MAX)
+                file = io.BytesIO(kept[name])  # noqa: PLW2901  # the same bytes again
+            sums[name] = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # a tar's member reads as a file
     for name in (SUMS, SIGNATURE, INFO):
         if name not in kept:
             raise UnprovableError(f"bundle {bundle.name}", expected=f"a file {name}", got="none")
@@ -114,6 +123,11 @@ def unpack(bundle: Path, into: Path) -> Path:
         target = directory / name
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as out:
-            while block := file.read(_BLOCK):
+            while block := _block(bundle, file):
                 out.write(block)
     return directory
+
+
+def _block(bundle: Path, file: IO[bytes]) -> bytes:
+    with _whole(bundle):
+        return file.read(_BLOCK)
