@@ -157,7 +157,7 @@ run_pip() {
   done
 }
 
-# Most wheels of a release are those of the one before: linked, they take neither time nor room.
+# Most wheels of a release are those of the one before: linked, they take less time and no room.
 link_unchanged() {
   former=$(target_of current)
   [ -n "$former" ] && [ -e "$prefix/$former/.complete" ] || return 0

@@ -28,6 +28,7 @@ PARTS = {
     "systemd-nspawn": "systemd-container",
     "zstd": "zstd",
 }
+# python3-venv is for the release 0.2.0: today's installer brings its own pip.
 PACKAGES = "dbus,iproute2,openssh-server,openssl,procps,python3,python3-apt,python3-venv,systemd,systemd-sysv,tzdata,zstd"
 CACHE = Path(os.environ.get("JINBAO_OPS_CACHE", "/var/cache/jinbao-test-ops"))
 BOOT_S = 90.0
