@@ -404,6 +404,47 @@ def test_a_zone_that_cannot_be_asked_is_no_zone_that_can_go_back(
     assert "-e rollback_anyway=true" in said
 
 
+RUNS = {"jinbao-exchange.service": "1.3.0", "jinbao-decision.service": "1.2.0", "jinbao-ca.service": "1.3.0"}
+STALE: dict[str, tuple[dict[str, object], list[str]]] = {
+    "forward": ({"node_bundle": "jinbao-1.3.0-linux-x86_64.tar.zst"}, ["jinbao-decision.service"]),
+    "back": (
+        {"node_bundle": "", "node_rollback_to": "1.2.0"},
+        ["jinbao-ca.service", "jinbao-exchange.service"],
+    ),
+    "of a bundle that is not used": (
+        {"node_bundle": "jinbao-1.3.0-linux-x86_64.tar.zst", "node_rollback_to": "1.3.0"},
+        ["jinbao-decision.service"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("names", "stale"), STALE.values(), ids=STALE)
+def test_a_service_of_another_release_is_found(
+    controller: Controller, names: dict[str, object], stale: list[str]
+) -> None:
+    """Zones and authority that still run by the release a run comes from are told, on the way forward and on the way back."""
+    file = COLLECTION / "roles" / "node" / "vars" / "main.yml"
+    variables = yaml.safe_load(file.read_text(encoding="utf-8"))
+    variables |= {"node_settings": NODE | {"zones": {"exchange": {}, "decision": {}}}, "wanted": stale}
+    variables |= {"node_look": {"running": RUNS | {"jinbao-production.service": ""}}} | names
+
+    ran = controller.play({"ansible.builtin.assert": {"that": "node_stale | sort == wanted"}}, variables=variables)
+
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_a_way_back_that_was_ended_is_gone_on_with() -> None:
+    """Run again after `current` pointed back and before the restart, it does not turn `current`, and restarts what is stale."""
+    tasks = COLLECTION / "roles" / "node" / "tasks"
+    note, go = yaml.safe_load((tasks / "rollback.yml").read_text(encoding="utf-8"))[1:]
+    point, find, restart = go["block"][:3]
+
+    assert "node_stale" in note["ansible.builtin.set_fact"][go["when"]]
+    assert point["when"] == "node_current_version != node_rollback_to"
+    assert find["ansible.builtin.import_tasks"] == "stale.yml"
+    assert restart["ansible.builtin.meta"] == "flush_handlers"
+
+
 def test_every_node_is_looked_at_before_one_goes_back() -> None:
     """The first play of a way back looks at the hosts of all others, and its end by an error is everybody's."""
     plays = yaml.safe_load((COLLECTION / "playbooks" / "rollback.yml").read_text(encoding="utf-8"))
