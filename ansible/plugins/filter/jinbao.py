@@ -151,8 +151,8 @@ def _machine_refused(look: Mapping[str, Any], name: str, needs: Mapping[str, Any
         (
             offset > needs["offset_s"],
             (
-                f"Clock: expected within {needs['offset_s']} s of the controller's, got {offset} s; certificates begin and end "
-                "by it: let chrony or systemd-timesyncd follow the network's clock. 时钟偏差过大，请先同步时钟。"
+                f"Clock: expected within {needs['offset_s']} s of the controller's, got {offset} s; certificates begin "
+                "and end by it: let chrony or systemd-timesyncd follow the network's clock. 时钟偏差过大，请先同步时钟。"
             ),
         ),
     )
@@ -164,7 +164,7 @@ def _room_refused(look: Mapping[str, Any], needs: Mapping[str, Any]) -> list[str
         return []
     wanted = needs["free_mib"]
     return [
-        f"Room below {place}: expected {wanted} MiB, got {free} MiB; free space, or give it a volume. {place} 剩余空间不足。"
+        f"Room below {place}: expected {wanted} MiB, got {free} MiB; free some, or give it a volume. {place} 剩余空间不足。"
         for place, free in look["free_mib"].items()
         if free < wanted
     ]
