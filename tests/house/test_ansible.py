@@ -303,3 +303,13 @@ def test_what_fits_is_refused_nothing(tmp_path: Path) -> None:
     assert FILTERS.node_refused(CITY, LOOK, [missing]) == [
         f"File {missing}: expected one on the controller, got none. 控制机上没有文件 {missing}。"
     ]
+
+
+def test_a_file_is_laid_by_its_own_name_in_a_directory(tmp_path: Path) -> None:
+    """A place that ends with a slash is a directory, any other the file itself; the text is carried whole."""
+    (tmp_path / "trust.pem").write_text("甲\n\n", encoding="utf-8")
+    wanted = {"mode": "0640", "content": "甲\n\n"}
+
+    for place, path in (("/etc/trust/", "/etc/trust/trust.pem"), ("/etc/topology", "/etc/topology")):
+        laid = FILTERS.to_lay(str(tmp_path / "trust.pem"), place, {"mode": "0640"})
+        assert laid == wanted | {"path": path}

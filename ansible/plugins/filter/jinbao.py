@@ -230,6 +230,13 @@ def _ports_refused(settings: Mapping[str, Any], look: Mapping[str, Any]) -> list
     ]
 
 
+def to_lay(file: str, place: str, attributes: Mapping[str, str]) -> dict[str, str]:
+    """A text file of the controller for the module `lay`: at `place`, or by its own name in a `place` that ends with /."""
+    source = Path(file)
+    path = place + source.name if place.endswith("/") else place
+    return {**attributes, "path": path, "content": source.read_text(encoding="utf-8")}
+
+
 def new_reds(after: Iterable[Mapping[str, Any]], before: Iterable[Mapping[str, Any]]) -> list[str]:
     """Codes with their zones that `jinbao doctor --json` calls red after an act and did not before."""
     return sorted(_reds(after) - _reds(before))
@@ -251,5 +258,6 @@ class FilterModule:
             "step_refused": step_refused,
             "host_refused": host_refused,
             "node_refused": node_refused,
+            "to_lay": to_lay,
             "new_reds": new_reds,
         }
