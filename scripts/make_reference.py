@@ -503,14 +503,15 @@ def _indicators(library: str) -> Callable[[], str]:
 def clauses() -> dict[str, str]:
     """The numbered clauses of the contract, chapters among them."""
     found: dict[str, str] = {}
-    number = ""
-    openings = (path.read_text(encoding="utf-8").split("syntax =")[0] for path in CONTRACTS)
-    for line in "".join(openings).splitlines():
-        if opening := re.match(r"//  ([0-9](?:\.[0-9]+)?)  (.*)", line):
-            number = opening[1]
-            found[number] = opening[2]
-        elif number:
-            found[number] += " " + line.removeprefix("//").strip()
+    for path in CONTRACTS:
+        opening = path.read_text(encoding="utf-8").split("syntax =")[0]
+        number = ""  # what a file says before its first number is no clause
+        for line in opening.splitlines():
+            if begun := re.match(r"//  (\d(?:\.\d+)?) +(.*)", line):
+                number = begun[1]
+                found[number] = begun[2]
+            elif number:
+                found[number] += " " + line.removeprefix("//").strip()
     return found
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from scripts.make_reference import (
     BLOCKS,
     COMMAND,
+    CONTRACTS,
     PAGES,
     chinese,
     clauses,
@@ -334,6 +335,16 @@ def test_every_clause_is_on_the_page() -> None:
     assert len(clauses()) > 10
     for number, text in clauses().items():
         assert found[number] == text
+
+
+def test_a_clause_is_what_stands_behind_its_number() -> None:
+    """Each number of the contract's openings has its own clause, and no clause holds what stands before a first number."""
+    openings = [path.read_text(encoding="utf-8").split("syntax =")[0] for path in CONTRACTS]
+    numbers = re.findall(r"^//  (\d(?:\.\d+)?) ", "".join(openings), flags=re.MULTILINE)
+    before = [opening.partition("//\n")[0].removeprefix("//").split("\n")[0].strip() for opening in openings]
+
+    assert list(clauses()) == numbers
+    assert [text for text in clauses().values() if any(words in text for words in before)] == []
 
 
 def test_every_name_of_a_test_on_the_invariants_page_exists() -> None:
