@@ -2,7 +2,7 @@
 
 A page holds prose and blocks between `<!-- made: name -->` and `<!-- end -->`. Prose is left as it
 is; each block is written again from settings, metrics, errors, commands, standards, the contract
-or the sample. Settings and errors speak English in code; their Chinese is in `docs/reference/zh.toml`.
+or the sample. What speaks English alone where it is written has its Chinese in `docs/reference/zh.toml`.
 `tests/house/test_reference.py` holds that the committed pages are what this makes.
 """  # noqa: INP001  # a script, not a package
 
@@ -92,10 +92,32 @@ def _cell(value: object) -> str:
     return "`".join(part if at % 2 else part.replace("<", "&lt;") for at, part in enumerate(parts))
 
 
+Words = Callable[[], dict[str, dict[str, str]]]
+"""`english` or `chinese`: what the pages say, by kind and name."""
+
+
 @cache
 def chinese() -> dict[str, dict[str, str]]:
-    """What the Chinese pages say of each `settings` key and each `errors` code; no name can stand there twice."""
+    """What the Chinese pages say, by kind and name, as `english()` has it in English; no name can stand there twice."""
     return tomllib.loads(CHINESE.read_text(encoding="utf-8"))
+
+
+@cache
+def english() -> dict[str, dict[str, str]]:
+    """What the pages say in English, by kind and name, of what has its Chinese in `zh.toml`, in the order of the pages."""
+    faults = sorted(fault_rows().items(), key=lambda item: int(item[0]))
+    return {
+        "settings": {
+            key: field.description or "" for section in SECTIONS.values() for key, field in _keys(*section)
+        },
+        "errors": {c.code: _first(c.__doc__) for c in error_classes()},
+        "questions": {name: asked.text for name, asked in sorted(QUESTIONS.items())},
+        "evidence": evidence_clauses(),
+        "clauses": clauses(),
+        "messages": message_words(),
+        "faults": {row: said["fault"] for row, said in faults},
+        "outcomes": {row: said["outcome"] for row, said in faults},
+    }
 
 
 # Settings
@@ -186,6 +208,25 @@ def _settings_zh(prefix: str, model: type[BaseModel]) -> Callable[[], str]:
 def _roles() -> str:
     rows = ((f"`{q.name}`", q.kind, _role(q), _why(q), q.text) for _, q in sorted(QUESTIONS.items()))
     return table(["question", "kind", "role", "reason", "what it is"], rows)
+
+
+def _roles_zh() -> str:
+    words = {
+        "": "",
+        "read": "读取",
+        "act": "操作",
+        "system": "系统管理员",
+        "security": "安全管理员",
+        "audit": "安全审计员",
+        "security, if in clear": "看原文时须安全管理员",
+        "required": "必填",
+        "required, if in clear": "看原文时必填",
+    }
+    rows = (
+        (f"`{name}`", words[q.kind], words[_role(q)], words[_why(q)], chinese()["questions"][name])
+        for name, q in sorted(QUESTIONS.items())
+    )
+    return table(["问题", "种类", "角色", "事由", "含义"], rows)
 
 
 def _role(asked: Question) -> str:
@@ -515,33 +556,55 @@ def clauses() -> dict[str, str]:
     return found
 
 
-def _clauses() -> str:
-    rows = ((f"**{n}**", f"**{t}**") if "." not in n else (n, t) for n, t in clauses().items())
-    return table(["clause", "text"], rows)
+def _clauses(titles: Sequence[str], said: Words) -> Callable[[], str]:
+    return lambda: table(titles, (_clause(number, text) for number, text in said()["clauses"].items()))
 
 
-def _wire() -> str:
-    """Every message of the contract with its fields and what is said of them."""
+def _clause(number: str, text: str) -> Sequence[str]:
+    return (number, text) if "." in number else (f"**{number}**", f"**{text}**")
+
+
+def _messages() -> list[tuple[str, str, list[Sequence[str]]]]:
+    """Every message of the contract: its name, what is said of it, and its fields."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in CONTRACTS)
-    made = []
-    for said, name, body in _MESSAGE.findall(text):
-        rows = _fields(body)
-        made.append(f"### {name}\n\n{_comment(said)}{table(['no.', 'field', 'type', 'meaning'], rows)}")
-    return "\n".join(made)
+    return [(name, _comment(said), list(_fields(body))) for said, name, body in _MESSAGE.findall(text)]
+
+
+def message_words() -> dict[str, str]:
+    """What the contract says of messages and, as `message.field`, of fields; some say nothing."""
+    found = {}
+    for name, said, fields in _messages():
+        found |= {name: said} | {f"{name}.{field}": words for _, field, _, words in fields}
+    return {name: words for name, words in found.items() if words}
+
+
+def _wire(titles: Sequence[str], said: Words) -> Callable[[], str]:
+    return lambda: "\n".join(
+        _message(name, fields, titles, said()["messages"]) for name, _, fields in _messages()
+    )
+
+
+def _message(name: str, fields: list[Sequence[str]], titles: Sequence[str], words: dict[str, str]) -> str:
+    head = f"### {name}\n\n" + (f"{words[name]}\n\n" if name in words else "")
+    rows = (
+        (number, f"`{field}`", f"`{kind}`", words.get(f"{name}.{field}", ""))
+        for number, field, kind, _ in fields
+    )
+    return head + table(titles, rows)
 
 
 def _comment(said: str) -> str:
-    words = " ".join(line.removeprefix("//").strip() for line in said.splitlines())
-    return f"{words}\n\n" if words else ""
+    return " ".join(line.removeprefix("//").strip() for line in said.splitlines())
 
 
-def _fields(body: str) -> Iterator[Sequence[object]]:
+def _fields(body: str) -> Iterator[Sequence[str]]:
+    """Number, name, type and words of each field of a message."""
     said: list[str] = []
     for line in body.splitlines():
         if line.strip().startswith("//"):
             said.append(line.strip().removeprefix("//").strip())
         elif field := re.match(r"\s*(.+?) (\w+) = (\d+);", line):
-            yield field[3], f"`{field[2]}`", f"`{field[1]}`", " ".join(said)
+            yield field[3], field[2], field[1], " ".join(said)
             said = []
 
 
@@ -605,14 +668,26 @@ def fault_marks() -> dict[int, list[str]]:
     return found
 
 
-def _faults() -> str:
-    marks = fault_marks()
-    rows = tomllib.loads((ROOT / "tests" / "faults.toml").read_text(encoding="utf-8"))
-    lines = (
-        (n, row["fault"], row["outcome"], ", ".join(f"`{test}`" for test in _by_file(marks.get(int(n), []))))
-        for n, row in sorted(rows.items(), key=lambda item: int(item[0]))
-    )
-    return table(["row", "what goes wrong", "what must then hold", "tests that try it"], lines)
+def fault_rows() -> dict[str, dict[str, str]]:
+    """Rows of the fault table by number, as the tests have them."""
+    return tomllib.loads((ROOT / "tests" / "faults.toml").read_text(encoding="utf-8"))
+
+
+def _faults(titles: Sequence[str], said: Words) -> Callable[[], str]:
+    def made() -> str:
+        marks, words = fault_marks(), said()
+        lines = (
+            (
+                row,
+                fault,
+                words["outcomes"][row],
+                ", ".join(f"`{test}`" for test in _by_file(marks.get(int(row), []))),
+            )
+            for row, fault in words["faults"].items()
+        )
+        return table(titles, lines)
+
+    return made
 
 
 def _by_file(tests: Iterable[str]) -> list[str]:
@@ -632,14 +707,15 @@ def evidence_clauses() -> dict[str, str]:
     return found
 
 
-def _evidence() -> str:
-    return table(["clause", ""], evidence_clauses().items())
+def _evidence(titles: Sequence[str], said: Words) -> Callable[[], str]:
+    return lambda: table(titles, said()["evidence"].items())
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
     **{f"settings-{name}": _settings(*section) for name, section in SECTIONS.items()},
     **{f"settings-{name}-zh": _settings_zh(*section) for name, section in SECTIONS.items()},
     "roles": _roles,
+    "roles-zh": _roles_zh,
     "metrics": _metrics,
     "alerts": _alerts,
     "recorded": _recorded,
@@ -653,14 +729,18 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "code-lists": _code_lists,
     "indicators-pension": _indicators("pension_macro"),
     "indicators-unemployment": _indicators("unemployment_monitor"),
-    "clauses": _clauses,
-    "messages": _wire,
-    "evidence-clauses": _evidence,
+    "clauses": _clauses(["clause", "text"], english),
+    "clauses-zh": _clauses(["条款", "内容"], chinese),
+    "messages": _wire(["no.", "field", "type", "meaning"], english),
+    "messages-zh": _wire(["编号", "字段", "类型", "含义"], chinese),
+    "evidence-clauses": _evidence(["clause", ""], english),
+    "evidence-clauses-zh": _evidence(["条款", ""], chinese),
     "business": _business,
     "figures": _figures,
     "odd": _odd,
     "defects": _defects,
-    "faults": _faults,
+    "faults": _faults(["row", "what goes wrong", "what must then hold", "tests that try it"], english),
+    "faults-zh": _faults(["行", "哪里出错", "此时必须成立的", "尝试它的测试"], chinese),
 }
 
 

@@ -2,7 +2,7 @@
 
 Words are not compared: whoever changes a page changes its twin. What can be compared is: every block that is typed or
 shown, the skeleton of headings, lines of tables and items of lists, and of explanations every name in code. So it is for
-two pages of the reference; the others are no pairs: what is in both languages there is on one page.
+pages of the reference; those that are no pairs have both languages on one page.
 """
 
 from __future__ import annotations
@@ -15,11 +15,20 @@ from tests.house.tree import ROOT
 
 DOCS = ROOT / "docs"
 EXPLANATION = DOCS / "explanation"
-LOOKED_UP = [DOCS / "reference" / "errors.md", DOCS / "reference" / "settings.md"]
+LOOKED_UP = [
+    DOCS / "reference" / f"{name}.md"
+    for name in ("errors", "evidence", "faults", "night", "roles", "settings", "wire")
+]
 """Pages of the reference that have a twin."""
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
-_SKELETON = {"headings": r"^#+ ", "lines of tables": r"^\|", "items of lists": r"^(?:[-*]|\d+\.) "}
+_SKELETON = {
+    "titles": r"^# ",
+    "headings": r"^## ",
+    "headings below": r"^###+ ",
+    "lines of tables": r"^\|",
+    "items of lists": r"^(?:[-*]|\d+\.) ",
+}
 _HAN = re.compile(r"[\u4e00-\u9fff]")
 _CODE = re.compile(r"`([^`]+)`")
 _LINK = re.compile(r"\[([^]]+)\]\(([^)#:]+\.md)(?:#[^)]*)?\)")
@@ -33,9 +42,9 @@ def pairs() -> list[tuple[Path, Path]]:
     return [(page, page.with_suffix(".zh.md")) for page in pages if not page.stem.endswith(".zh")]
 
 
-PAIRS = [pytest.param(*pair, id=pair[0].stem) for pair in pairs()]
+PAIRS = [pytest.param(*pair, id=f"{pair[0].parent.name}/{pair[0].stem}") for pair in pairs()]
 NAMED = [
-    pytest.param(*pair, id=pair[0].stem)
+    pytest.param(*pair, id=f"{pair[0].parent.name}/{pair[0].stem}")
     for pair in pairs()
     if pair[0].parent == EXPLANATION or pair[0] in LOOKED_UP
 ]
