@@ -422,19 +422,21 @@ STALE: dict[str, tuple[dict[str, object], list[str]]] = {
 def test_a_service_of_another_release_is_found(
     controller: Controller, names: dict[str, object], stale: list[str]
 ) -> None:
-    """Zones and authority that still run by the release a run comes from are told, on the way forward and on the way back."""
+    """Zones and authority that still run by the release a run comes from are told, on the way forward and back."""
     file = COLLECTION / "roles" / "node" / "vars" / "main.yml"
     variables = yaml.safe_load(file.read_text(encoding="utf-8"))
     variables |= {"node_settings": NODE | {"zones": {"exchange": {}, "decision": {}}}, "wanted": stale}
     variables |= {"node_look": {"running": RUNS | {"jinbao-production.service": ""}}} | names
 
-    ran = controller.play({"ansible.builtin.assert": {"that": "node_stale | sort == wanted"}}, variables=variables)
+    ran = controller.play(
+        {"ansible.builtin.assert": {"that": "node_stale | sort == wanted"}}, variables=variables
+    )
 
     assert ran.returncode == 0, ran.stdout
 
 
 def test_a_way_back_that_was_ended_is_gone_on_with() -> None:
-    """Run again after `current` pointed back and before the restart, it does not turn `current`, and restarts what is stale."""
+    """Run again after `current` pointed back and before the restart, it leaves `current` and restarts what is stale."""
     tasks = COLLECTION / "roles" / "node" / "tasks"
     note, go = yaml.safe_load((tasks / "rollback.yml").read_text(encoding="utf-8"))[1:]
     point, find, restart = go["block"][:3]

@@ -25,6 +25,7 @@ from jinbao.cli.ca_options import (
     worded,
     write,
 )
+from jinbao.cli.loading import loading
 from jinbao.cli.words import t
 
 if TYPE_CHECKING:
@@ -417,8 +418,9 @@ def serve(
     passphrase_file: Path | None,
 ) -> None:
     """Until SIGTERM."""
-    from jinbao.appliance.enrolment import serve as serve_authority
-    from jinbao.appliance.observers import configure_logging
+    with loading():
+        from jinbao.appliance.enrolment import serve as serve_authority
+        from jinbao.appliance.observers import configure_logging
 
     configure_logging()
     authority = opened(directory, passphrase_file)

@@ -15,6 +15,7 @@ import sys
 import click
 
 from jinbao import __version__
+from jinbao.cli.loading import look_seldom
 from jinbao.cli.show import talk, worded
 from jinbao.cli.words import choose, t
 from jinbao.model.errors import JinbaoError, LocalError
@@ -128,6 +129,7 @@ def _take_all_text() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit."""
     given = sys.argv[1:] if arguments is None else arguments
+    look_seldom()
     _take_all_text()
     choose(_language(given))
     root = build()

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from jinbao.cli.asking import config_option, zone_option
+from jinbao.cli.loading import loading
 from jinbao.cli.words import t
 from jinbao.model.zone import Zone
 
@@ -23,9 +24,10 @@ from jinbao.model.zone import Zone
 @click.pass_context
 def serve(ctx: click.Context, config: Path, zone: str) -> None:
     """Serve until SIGTERM."""
-    from jinbao.appliance.observers import configure_logging
-    from jinbao.appliance.serve import run
-    from jinbao.appliance.settings import load
+    with loading():
+        from jinbao.appliance.observers import configure_logging
+        from jinbao.appliance.serve import run
+        from jinbao.appliance.settings import load
 
     configure_logging()
     ctx.exit(run(load(config), Zone(zone)))

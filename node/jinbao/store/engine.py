@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool, StaticPool
 
@@ -29,7 +28,7 @@ from jinbao.model.failpoint import declare, hit
 from jinbao.store.latch import Latch, is_full
 from jinbao.store.log import Log, LogLimits
 from jinbao.store.reading import PostgresReader
-from jinbao.store.refusals import refusal, telling_stage
+from jinbao.store.refusals import refusal, telling_stage, with_driver
 from jinbao.store.stage import Frames, PostgresStage, SqliteStage, Stage, read_sqlite
 
 COMMIT_BEFORE = declare("store.before_commit", "rows are written in the transaction, not committed")
@@ -189,7 +188,7 @@ class Store:
         """
         try:
             yield
-        except (sa.exc.DBAPIError, sa.exc.TimeoutError, psycopg.Error, sqlite3.Error) as exc:
+        except with_driver(sa.exc.DBAPIError, sa.exc.TimeoutError, sqlite3.Error) as exc:
             # The drivers' own errors: COPY and ATTACH go past SQLAlchemy.
             raise self._refusal(exc) from exc
 

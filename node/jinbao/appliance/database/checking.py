@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import psycopg
 import sqlalchemy as sa
 
 from jinbao.appliance.assembly import MIGRATIONS
@@ -22,6 +21,7 @@ from jinbao.model.quoting import quoted
 from jinbao.store.engine import Store
 from jinbao.store.migrations import revisions
 from jinbao.store.partition import SCHEMA as PARTS_SCHEMA
+from jinbao.store.refusals import with_driver
 
 Level = Literal["ok", "note", "wrong"]
 
@@ -70,7 +70,7 @@ def look(
             more = kind(connection, store.url, [t.name for t in tables], reserve_bytes)
             former = _former(connection, for_release) if for_release else ()
             return [*found, _conversion(connection), _schema(connection), *former, *more]
-    except (sa.exc.DBAPIError, psycopg.Error) as exc:
+    except with_driver(sa.exc.DBAPIError) as exc:
         return [Finding("reach", "yes", str(unreachable(store.url, exc).got), "wrong")]
 
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 import sqlalchemy as sa
 
 from jinbao.model.errors import JinbaoError, LocalError, SettingsError
@@ -19,6 +18,7 @@ from jinbao.model.quoting import quoted
 from jinbao.model.zone import Zone
 from jinbao.store.engine import Store
 from jinbao.store.migrations import Revisions, revisions
+from jinbao.store.refusals import with_driver
 
 PATIENCE = "connect_timeout"
 """libpq's word for how long a connection is waited for, in seconds."""
@@ -66,6 +66,8 @@ class Server:
 
 def server(url: sa.URL) -> Server:
     """Ask a PostgreSQL server who it is; raises psycopg.Error if it does not let us in."""
+    import psycopg  # noqa: PLC0415  # only where there is a server
+
     plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(plain, autocommit=True) as connection:
         said = connection.execute("SELECT version()", binary=True).fetchone()
@@ -107,7 +109,7 @@ def require_answer(store: Store) -> None:
             _require_readable(store.url, server(store.url))
         with store.read() as connection:
             connection.execute(sa.select(1))
-    except (sa.exc.DBAPIError, psycopg.Error) as exc:
+    except with_driver(sa.exc.DBAPIError) as exc:
         raise unreachable(store.url, exc) from exc
 
 
@@ -128,7 +130,7 @@ def begun_at(connection: sa.Connection) -> str | None:
     return str(connection.execute(sa.select(UNFINISHED.c.begun_at)).scalar() or "an unknown time")
 
 
-def unreachable(url: sa.URL, exc: sa.exc.DBAPIError | psycopg.Error) -> LocalError:
+def unreachable(url: sa.URL, exc: BaseException) -> LocalError:
     """A database that does not let us in, in the server's own words."""
     cause = exc.orig if isinstance(exc, sa.exc.DBAPIError) else exc
     is_file = url.get_backend_name() == "sqlite"
