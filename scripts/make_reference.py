@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,9 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from jinbao.appliance.doctor.examine import CHECKS
+from jinbao.appliance.doctor.examine import CHECKS, Check
 from jinbao.appliance.doctor.repair import SAFE
-from jinbao.appliance.metrics import METRICS
+from jinbao.appliance.metrics import METRICS, Metric
 from jinbao.appliance.questions import QUESTIONS
 from jinbao.appliance.questions.quarantine import GENERAL
 from jinbao.appliance.questions.registry import Question
@@ -241,12 +241,13 @@ def _why(asked: Question) -> str:
 # Metrics and errors
 
 
-def _metrics() -> str:
-    rows = (
-        (f"`{m.name}`", m.kind, ", ".join(m.labels), m.text_en, m.text_zh, f"`{m.event}`" if m.event else "")
-        for m in METRICS
-    )
-    return table(["name", "kind", "labels", "meaning", "含义", "counts the log event"], rows)
+def _metrics(titles: Sequence[str], lang: str) -> Callable[[], str]:
+    return lambda: table(titles, (_metric(one, lang) for one in METRICS))
+
+
+def _metric(one: Metric, lang: str) -> Sequence[str]:
+    text = one.text_zh if lang == "zh" else one.text_en
+    return f"`{one.name}`", one.kind, ", ".join(one.labels), text, f"`{one.event}`" if one.event else ""
 
 
 def doctor_codes(check: str) -> list[str]:
@@ -256,22 +257,23 @@ def doctor_codes(check: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _doctor() -> str:
-    rows = (
-        (
-            f"`{check.name}`",
-            check.what.en,
-            check.what.zh,
-            "node" if check.of_node else "zone",
-            ", ".join(f"`{code}`" + (" *" if code in SAFE else "") for code in doctor_codes(check.name)),
-        )
-        for check in CHECKS
-    )
-    titles = ["check", "what is looked at", "查看内容", "once a", "codes (*: mended by `--fix`)"]
-    return table(titles, rows)
+def _doctor(titles: Sequence[str], lang: str) -> Callable[[], str]:
+    return lambda: table(titles, (_check(one, lang) for one in CHECKS))
+
+
+def _check(one: Check, lang: str) -> Sequence[str]:
+    codes = ", ".join(f"`{code}`" + (" *" if code in SAFE else "") for code in doctor_codes(one.name))
+    if lang == "zh":
+        return f"`{one.name}`", one.what.zh, "节点" if one.of_node else "分区", codes
+    return f"`{one.name}`", one.what.en, "node" if one.of_node else "zone", codes
 
 
 # Alerts
+
+
+_ENDS = {"en": ".md", "zh": ".zh.md"}
+_WAITS = {"en": ", for {}", "zh": "，持续 {}"}
+_COLON = {"en": ":", "zh": "："}
 
 
 def _rules(name: str, kind: str) -> list[dict[str, Any]]:
@@ -279,42 +281,47 @@ def _rules(name: str, kind: str) -> list[dict[str, Any]]:
     return [rule for group in body["groups"] for rule in group["rules"] if kind in rule]
 
 
-def _alerts() -> str:
-    """Each alert once, with its severities, what it says and what it asks; then its page, as it is served."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for rule in _rules("alerts.yml", "alert"):
-        found.setdefault(rule["alert"], []).append(rule)
-    rows = (
-        (f"[`{name}`](#{name.lower()})", ", ".join(r["labels"]["severity"] for r in rules), *_titles(name))
-        for name, rules in found.items()
-    )
-    made = table(["alert", "severity", "meaning", "含义"], rows)
-    return made + "".join(f"\n## {name}\n\n{_alert(name, rules)}" for name, rules in found.items())
+def _alerts(titles: Sequence[str], lang: str) -> Callable[[], str]:
+    """Each alert once, with its severities and what it says; then its page, as it is served."""
+
+    def made() -> str:
+        found: dict[str, list[dict[str, Any]]] = {}
+        for rule in _rules("alerts.yml", "alert"):
+            found.setdefault(rule["alert"], []).append(rule)
+        rows = (
+            (
+                f"[`{name}`](#{name.lower()})",
+                ", ".join(r["labels"]["severity"] for r in rules),
+                _title(name, lang),
+            )
+            for name, rules in found.items()
+        )
+        pages = (f"\n## {name}\n\n{_alert(name, rules, lang)}" for name, rules in found.items())
+        return table(titles, rows) + "".join(pages)
+
+    return made
 
 
-def _titles(name: str) -> tuple[str, str]:
-    en, zh = (_page_of(name, end).split("\n", 1)[0] for end in (".md", ".zh.md"))
-    return en.partition(": ")[2], zh.partition("：")[2]
+def _title(name: str, lang: str) -> str:
+    return _page_of(name, lang).split("\n", 1)[0].partition("：" if lang == "zh" else ": ")[2]
 
 
-def _page_of(name: str, end: str) -> str:
-    return (MONITORING / "runbooks" / f"{name}{end}").read_text(encoding="utf-8")
+def _page_of(name: str, lang: str) -> str:
+    """The runbook of an alert in one language; its first line names it."""
+    return (MONITORING / "runbooks" / f"{name}{_ENDS[lang]}").read_text(encoding="utf-8")
 
 
-def _alert(name: str, rules: Sequence[dict[str, Any]]) -> str:
+def _alert(name: str, rules: Sequence[dict[str, Any]], lang: str) -> str:
     text = ""
     for rule in rules:
-        waits = f", for {rule['for']}" if "for" in rule else ""
-        text += f"**{rule['labels']['severity']}**{waits}:\n\n```text\n{rule['expr']}\n```\n\n"
-    for end in (".md", ".zh.md"):
-        text += re.sub(r"^## (.*)$", r"**\1**", _page_of(name, end).split("\n", 2)[2], flags=re.MULTILINE)
-        text += "\n" if end == ".md" else ""
-    return text
+        waits = _WAITS[lang].format(rule["for"]) if "for" in rule else ""
+        text += f"**{rule['labels']['severity']}**{waits}{_COLON[lang]}\n\n```text\n{rule['expr']}\n```\n\n"
+    return text + re.sub(r"^## (.*)$", r"**\1**", _page_of(name, lang).split("\n", 2)[2], flags=re.MULTILINE)
 
 
-def _recorded() -> str:
-    rows = ((f"`{r['record']}`", f"`{' '.join(r['expr'].split())}`") for r in _rules("rules.yml", "record"))
-    return table(["series", "made of"], rows)
+def _recorded(titles: Sequence[str]) -> Callable[[], str]:
+    rules = _rules("rules.yml", "record")
+    return lambda: table(titles, ((f"`{r['record']}`", f"`{' '.join(r['expr'].split())}`") for r in rules))
 
 
 def error_classes() -> list[type[errors.JinbaoError]]:
@@ -396,27 +403,44 @@ def commands() -> tuple[dict[str, Any], ...]:
     return tuple(en | {"help_zh": zh["help"], "options_zh": zh["options"]} for en, zh in both)
 
 
-def _cli() -> str:
-    return "\n".join(_command(each) for each in commands() if each["name"] != "jinbao")
+def _cli(words: Mapping[str, str]) -> Callable[[], str]:
+    return lambda: "\n".join(_command(each, words) for each in commands() if each["name"] != "jinbao")
 
 
-def _command(one: dict[str, Any]) -> str:
+CLI_WORDS: dict[str, dict[str, str]] = {
+    "en": {
+        "help": "help",
+        "options": "options",
+        "titles": "option, default, meaning",
+        "required": "required",
+        "repeats": "required, may repeat",
+        "example": "Example: ",
+    },
+    "zh": {
+        "help": "help_zh",
+        "options": "options_zh",
+        "titles": "选项, 默认, 含义",
+        "required": "必填",
+        "repeats": "必填，可重复",
+        "example": "示例：",
+    },
+}
+"""Of each language: where `commands()` has its words, and the words around them."""
+
+
+def _command(one: dict[str, Any], words: Mapping[str, str]) -> str:
     level = "##" if one["name"].count(" ") == 1 else "###"
-    text = f"{level} `{one['name']}`\n\n{one['help']}  \n{one['help_zh']}\n"
-    shared = [o for o in one["options"] if o["names"] in SHARED]
-    pairs = [
-        (en, zh)
-        for en, zh in zip(one["options"], one["options_zh"], strict=True)
-        if en["names"] not in SHARED
-    ]
-    usage = [one["name"], *one["arguments"], *(_usage(o) for o in [*(en for en, _ in pairs), *shared])]
-    if not one["group"] or pairs:
+    text = f"{level} `{one['name']}`\n\n{one[words['help']]}\n"
+    own = [option for option in one[words["options"]] if option["names"] not in SHARED]
+    shared = [option for option in one[words["options"]] if option["names"] in SHARED]
+    usage = [one["name"], *one["arguments"], *(_usage(o) for o in [*own, *shared])]
+    if not one["group"] or own:
         text += f"\n```text\n{' '.join(usage)}\n```\n"
-    if pairs:
-        rows = ((f"`{en['names']}`", _says(en), en["help"], zh["help"]) for en, zh in pairs)
-        text += f"\n{table(['option', 'default', 'meaning', '含义'], rows)}"
+    if own:
+        rows = ((f"`{option['names']}`", _says(option, words), option["help"]) for option in own)
+        text += f"\n{table(words['titles'].split(', '), rows)}"
     if one["epilog"]:
-        text += f"\nExample: `{one['epilog']}`\n"
+        text += f"\n{words['example']}`{one['epilog']}`\n"
     return text
 
 
@@ -426,9 +450,9 @@ def _usage(option: dict[str, Any]) -> str:
     return name if option["required"] else f"[{name}]"
 
 
-def _says(option: dict[str, Any]) -> str:
+def _says(option: dict[str, Any], words: Mapping[str, str]) -> str:
     if option["required"]:
-        return "required, may repeat" if option["multiple"] else "required"
+        return words["repeats" if option["multiple"] else "required"]
     return "" if option["default"] in (None, "") else f"`{option['default']}`"
 
 
@@ -444,13 +468,17 @@ def speaks_json(one: dict[str, Any]) -> bool:
     return any(option["names"] == "--json" for option in one["options"])
 
 
-def _cli_json() -> str:
+def _cli_json(words: Mapping[str, str]) -> Callable[[], str]:
     """Each command that has `--json`, with its golden shape; KeyError for one that has none."""
-    held, speaking = shapes(), [each for each in commands() if speaks_json(each)]
-    return "\n".join(
-        f"## `{each['name']}`\n\n{each['help']}  \n{each['help_zh']}\n\n```json\n{held[each['name']]}```\n"
-        for each in speaking
-    )
+
+    def made() -> str:
+        held, speaking = shapes(), [each for each in commands() if speaks_json(each)]
+        return "\n".join(
+            f"## `{each['name']}`\n\n{each[words['help']]}\n\n```json\n{held[each['name']]}```\n"
+            for each in speaking
+        )
+
+    return made
 
 
 # Standards
@@ -572,7 +600,7 @@ def _messages() -> list[tuple[str, str, list[Sequence[str]]]]:
 
 def message_words() -> dict[str, str]:
     """What the contract says of messages and, as `message.field`, of fields; some say nothing."""
-    found = {}
+    found: dict[str, str] = {}
     for name, said, fields in _messages():
         found |= {name: said} | {f"{name}.{field}": words for _, field, _, words in fields}
     return {name: words for name, words in found.items() if words}
@@ -716,14 +744,20 @@ BLOCKS: dict[str, Callable[[], str]] = {
     **{f"settings-{name}-zh": _settings_zh(*section) for name, section in SECTIONS.items()},
     "roles": _roles,
     "roles-zh": _roles_zh,
-    "metrics": _metrics,
-    "alerts": _alerts,
-    "recorded": _recorded,
+    "metrics": _metrics(["name", "kind", "labels", "meaning", "counts the log event"], "en"),
+    "metrics-zh": _metrics(["名称", "种类", "标签", "含义", "所计的日志事件"], "zh"),
+    "alerts": _alerts(["alert", "severity", "meaning"], "en"),
+    "alerts-zh": _alerts(["告警", "级别", "含义"], "zh"),
+    "recorded": _recorded(["series", "made of"]),
+    "recorded-zh": _recorded(["序列", "由什么算出"]),
     "errors": _errors,
     "errors-zh": _errors_zh,
-    "doctor": _doctor,
-    "cli": _cli,
-    "cli-json": _cli_json,
+    "doctor": _doctor(["check", "what is looked at", "once a", "codes (*: mended by `--fix`)"], "en"),
+    "doctor-zh": _doctor(["检查项", "查看什么", "每个……一次", "代码（*：由 `--fix` 修复）"], "zh"),
+    "cli": _cli(CLI_WORDS["en"]),
+    "cli-zh": _cli(CLI_WORDS["zh"]),
+    "cli-json": _cli_json(CLI_WORDS["en"]),
+    "cli-json-zh": _cli_json(CLI_WORDS["zh"]),
     "standards": _standards,
     "general": _general,
     "code-lists": _code_lists,

@@ -17,7 +17,20 @@ DOCS = ROOT / "docs"
 EXPLANATION = DOCS / "explanation"
 LOOKED_UP = [
     DOCS / "reference" / f"{name}.md"
-    for name in ("errors", "evidence", "faults", "night", "roles", "settings", "wire")
+    for name in (
+        "alerts",
+        "cli",
+        "cli-json",
+        "doctor",
+        "errors",
+        "evidence",
+        "faults",
+        "metrics",
+        "night",
+        "roles",
+        "settings",
+        "wire",
+    )
 ]
 """Pages of the reference that have a twin."""
 
@@ -31,6 +44,8 @@ _SKELETON = {
 }
 _HAN = re.compile(r"[\u4e00-\u9fff]")
 _CODE = re.compile(r"`([^`]+)`")
+_REASON = re.compile(r"--reason \".*?\"")
+"""What a person would say, in the language of the page."""
 _LINK = re.compile(r"\[([^]]+)\]\(([^)#:]+\.md)(?:#[^)]*)?\)")
 _PAGE = re.compile(r"docs/[a-z/-]+(?:\.zh)?\.md")
 
@@ -62,9 +77,9 @@ def is_drawing(page: Path, kind: str, text: str) -> bool:
 
 
 def names(page: Path) -> set[str]:
-    """Everything that stands as code in a page's sentences and tables, wherever its lines are broken."""
+    """Everything that stands as code in a page's sentences and tables, wherever lines are broken, but for reasons given."""
     text = _BLOCK.sub("", page.read_text(encoding="utf-8"))
-    return {" ".join(name.split()) for name in _CODE.findall(text)}
+    return {_REASON.sub("--reason", " ".join(name.split())) for name in _CODE.findall(text)}
 
 
 def skeleton(page: Path) -> dict[str, int]:
