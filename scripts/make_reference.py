@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import yaml
@@ -117,6 +117,8 @@ def english() -> dict[str, dict[str, str]]:
         "messages": message_words(),
         "faults": {row: said["fault"] for row, said in faults},
         "outcomes": {row: said["outcome"] for row, said in faults},
+        "figures": {name: source for name, (_, source) in figure_lines().items()},
+        "odd": {kind: kind for kind in ODD_KINDS},
     }
 
 
@@ -490,31 +492,82 @@ def standards() -> tuple[Standard, ...]:
     return tuple(standard for _, standard in sorted(load_standards(STANDARDS).items()))
 
 
-def _standards() -> str:
-    return "\n".join(_standard(standard) for standard in standards())
+class StandardWords(NamedTuple):
+    """What stands around the facts of standards, in one language."""
+
+    of_library: str
+    of_table: str
+    none: str
+    item_titles: Sequence[str]
+    rule_titles: Sequence[str]
+    counted: str
+    said: Mapping[str, str]
 
 
-def _standard(standard: Standard) -> str:
-    head = f"## {standard.library} {standard.name_zh}\n\n{standard.name_en}, version {standard.version}, "
-    head += f"in force from {standard.valid_from}.\n"
-    return head + "".join(_standard_table(one) for one in standard.tables)
+STANDARD_WORDS = {
+    "en": StandardWords(
+        of_library="{name_en}, version {version}, in force from {valid_from}.",
+        of_table=(
+            "{name}. Key: {key}. Control totals: {totals}. Refused whole with more than {most:,} bad rows, or with "
+            "more than {some} that are more than {share:.0%} of the table."
+        ),
+        none="none",
+        item_titles=["item", "名称", "name", "type", "code list", "mandatory", "personal"],
+        rule_titles=["rule", "items", "check", "scope", "severity", "meaning"],
+        counted="{} codes, see `{}`",
+        said={},
+    ),
+    "zh": StandardWords(
+        of_library="{version} 版，自 {valid_from} 起施行。",
+        of_table=(
+            "键：{key}。控制合计：{totals}。有问题的行多于 {most:,}，或多于 {some} 且超过全表的 {share:.0%}，整张表拒绝。"
+        ),
+        none="无",
+        item_titles=["数据项", "名称", "英文名称", "类型", "代码表", "必填", "个人信息"],
+        rule_titles=["规则", "数据项", "检查", "范围", "严重程度", "含义"],
+        counted="{} 个代码，见 `{}`",
+        said={
+            "yes": "是",
+            "row": "行",
+            "batch": "批次",
+            "submission": "报送",
+            "error": "错误",
+            "warning": "警告",
+        },
+    ),
+}
 
 
-def _standard_table(one: Table) -> str:
-    limits = one.limits
-    text = f"\n### {one.id} {one.name_zh}\n\n{one.name_en.capitalize()}. Key: {', '.join(one.key)}. "
-    text += f"Control totals: {', '.join(one.totals) or 'none'}. Refused whole with more than "
-    text += f"{limits.bad_rows_max:,} bad rows, or with more than {limits.bad_rows_min} that are more than "
-    text += f"{limits.bad_share_max:.0%} of the table.\n\n"
-    titles = ["item", "名称", "name", "type", "code list", "mandatory", "personal"]
-    text += table(titles, (_item(item) for item in one.items))
-    titles = ["rule", "items", "check", "scope", "severity", "meaning", "含义"]
-    return f"{text}\n{table(titles, (_rule(rule) for rule in one.rules))}"
+def _standards(lang: str) -> Callable[[], str]:
+    return lambda: "\n".join(_standard(standard, lang) for standard in standards())
 
 
-def _item(item: Item) -> Sequence[object]:
+def _standard(standard: Standard, lang: str) -> str:
+    said = STANDARD_WORDS[lang].of_library.format(
+        name_en=standard.name_en, version=standard.version, valid_from=standard.valid_from
+    )
+    head = f"## {standard.library} {standard.name_zh}\n\n{said}\n"
+    return head + "".join(_standard_table(one, lang) for one in standard.tables)
+
+
+def _standard_table(one: Table, lang: str) -> str:
+    words, limits = STANDARD_WORDS[lang], one.limits
+    said = words.of_table.format(
+        name=one.name_en.capitalize(),
+        key=", ".join(one.key),
+        totals=", ".join(one.totals) or words.none,
+        most=limits.bad_rows_max,
+        some=limits.bad_rows_min,
+        share=limits.bad_share_max,
+    )
+    items = table(words.item_titles, (_item(item, words.said) for item in one.items))
+    rules = table(words.rule_titles, (_rule(rule, lang) for rule in one.rules))
+    return f"\n### {one.id} {one.name_zh}\n\n{said}\n\n{items}\n{rules}"
+
+
+def _item(item: Item, said: Mapping[str, str]) -> Sequence[object]:
     size = f"{item.type} {item.length}" + (f",{item.scale}" if item.scale else "")
-    yes = {True: "yes", False: ""}
+    yes = {True: said.get("yes", "yes"), False: ""}
     return (
         item.code,
         item.name_zh,
@@ -526,39 +579,53 @@ def _item(item: Item) -> Sequence[object]:
     )
 
 
-def _rule(rule: Rule) -> Sequence[object]:
+def _rule(rule: Rule, lang: str) -> Sequence[object]:
+    said = STANDARD_WORDS[lang].said
     more = ", ".join(f"{name} {value}" for name, value in rule.arguments.items())
     check = f"`{rule.check}`" + (f" ({more})" if more else "")
-    return rule.id, ", ".join(rule.items), check, rule.scope, rule.severity, rule.text_en, rule.text_zh
+    scope, severity = said.get(rule.scope, rule.scope), said.get(rule.severity, rule.severity)
+    text = rule.text_zh if lang == "zh" else rule.text_en
+    return rule.id, ", ".join(rule.items), check, scope, severity, text
 
 
-def _general() -> str:
-    return table(["rule", "meaning", "含义"], ((rule, en, zh) for rule, (zh, en) in GENERAL.items()))
+def _general(titles: Sequence[str], lang: str) -> Callable[[], str]:
+    return lambda: table(titles, ((rule, zh if lang == "zh" else en) for rule, (zh, en) in GENERAL.items()))
 
 
-def _code_lists() -> str:
-    used: dict[str, set[str]] = {}
-    for standard in standards():
-        for item in (item for one in standard.tables for item in one.items if item.code_list):
-            used.setdefault(item.code_list, set()).add(item.code)
-    lists = load_code_lists(STANDARDS / "code_lists.toml")
-    rows = ((name, ", ".join(sorted(used.get(name, ()))), _codes(found)) for name, found in lists.items())
-    return table(["code list", "items", "codes"], rows)
+def _code_lists(titles: Sequence[str], lang: str) -> Callable[[], str]:
+    def made() -> str:
+        used: dict[str, set[str]] = {}
+        for standard in standards():
+            for item in (item for one in standard.tables for item in one.items if item.code_list):
+                used.setdefault(item.code_list, set()).add(item.code)
+        lists = load_code_lists(STANDARDS / "code_lists.toml")
+        rows = (
+            (name, ", ".join(sorted(used.get(name, ()))), _codes(found, lang))
+            for name, found in lists.items()
+        )
+        return table(titles, rows)
+
+    return made
 
 
-def _codes(found: CodeList) -> str:
+def _codes(found: CodeList, lang: str) -> str:
     if len(found.codes) > CODES_SHOWN_MAX:
-        return f"{len(found.codes)} codes, see `tiers/standards/code_lists.toml`"
+        return STANDARD_WORDS[lang].counted.format(len(found.codes), "tiers/standards/code_lists.toml")
     return ", ".join(f"{code.code} {code.name_zh}" for code in found.codes)
 
 
 # Indicators
 
 
-def _indicators(library: str) -> Callable[[], str]:
-    titles = ["id", "名称", "name", "unit 单位", "group 分组", "decimals", "definition 定义"]
+INDICATOR_TITLES = {
+    "en": ["id", "名称", "name", "unit", "group", "decimals", "definition"],
+    "zh": ["编号", "名称", "英文名称", "单位", "分组", "小数位", "定义"],
+}
+
+
+def _indicators(library: str, lang: str) -> Callable[[], str]:
     return lambda: table(
-        titles,
+        INDICATOR_TITLES[lang],
         (
             (i.id, i.name_zh, i.name_en, i.unit, i.dimension, i.decimals, i.definition)
             for i in of_library(library)
@@ -639,45 +706,64 @@ def _fields(body: str) -> Iterator[Sequence[str]]:
 # The sample
 
 
-def _business() -> str:
-    rows = (
-        (f"`{name}`", ", ".join(KEYS[name]), ", ".join(f"{c} {kind}" for c, kind in columns.items()))
-        for name, columns in TABLES.items()
+def _business(titles: Sequence[str]) -> Callable[[], str]:
+    return lambda: table(
+        titles,
+        (
+            (f"`{name}`", ", ".join(KEYS[name]), ", ".join(f"{c} {kind}" for c, kind in columns.items()))
+            for name, columns in TABLES.items()
+        ),
     )
-    return table(["table", "primary key", "columns"], rows)
 
 
-def _figures() -> str:
+def figure_lines() -> dict[str, tuple[object, str]]:
+    """Value and source of each figure of the sample, by its name."""
     lines = (ROOT / "node" / "jinbao" / "sample" / "figures.toml").read_text(encoding="utf-8").splitlines()
     parts = (line.partition("#") for line in lines if "=" in line.partition("#")[0])
-    rows = (
-        (f"`{name}`", value, source.strip())
+    return {
+        name: (value, source.strip())
         for said, _, source in parts
         for name, value in tomllib.loads(said).items()
+    }
+
+
+def _figures(titles: Sequence[str], said: Words) -> Callable[[], str]:
+    return lambda: table(
+        titles, ((f"`{name}`", value, said()["figures"][name]) for name, (value, _) in figure_lines().items())
     )
-    return table(["figure", "value", "source"], rows)
 
 
-def _odd() -> str:
-    return "".join(f"- {kind}\n" for kind in ODD_KINDS)
+def _odd(said: Words) -> Callable[[], str]:
+    return lambda: "".join(f"- {said()['odd'][kind]}\n" for kind in ODD_KINDS)
 
 
-def _defects() -> str:
-    editor = Editor(make_city("140100", 5_000, 1, 202410))
-    lines = dict.fromkeys(line for plant in DEFECTS for line in plant(editor))
-    rows = dict.fromkeys(
-        (p.source_table, f"{p.library}.{p.table}", p.item, p.rule, rule_text(p.library, p.table, p.rule))
-        for p in lines
-    )
-    return table(["business table", "found in", "item", "rule", "meaning"], rows)
+def _defects(titles: Sequence[str], lang: str) -> Callable[[], str]:
+    def made() -> str:
+        editor = Editor(make_city("140100", 5_000, 1, 202410))
+        lines = dict.fromkeys(line for plant in DEFECTS for line in plant(editor))
+        rows = dict.fromkeys(
+            (
+                p.source_table,
+                f"{p.library}.{p.table}",
+                p.item,
+                p.rule,
+                rule_text(p.library, p.table, p.rule, lang),
+            )
+            for p in lines
+        )
+        return table(titles, rows)
+
+    return made
 
 
-def rule_text(library: str, table_id: str, rule: str) -> str:
-    """What a rule of a table says, in English."""
+def rule_text(library: str, table_id: str, rule: str, lang: str) -> str:
+    """What a rule of a table says, in one language."""
     if rule in GENERAL:
-        return GENERAL[rule][1]
+        zh, en = GENERAL[rule]
+        return zh if lang == "zh" else en
     [standard] = [standard for standard in standards() if standard.library == library]
-    return next(one.text_en for one in standard.table(table_id).rules if one.id == rule)
+    found = next(one for one in standard.table(table_id).rules if one.id == rule)
+    return found.text_zh if lang == "zh" else found.text_en
 
 
 # Faults
@@ -758,21 +844,30 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "cli-zh": _cli(CLI_WORDS["zh"]),
     "cli-json": _cli_json(CLI_WORDS["en"]),
     "cli-json-zh": _cli_json(CLI_WORDS["zh"]),
-    "standards": _standards,
-    "general": _general,
-    "code-lists": _code_lists,
-    "indicators-pension": _indicators("pension_macro"),
-    "indicators-unemployment": _indicators("unemployment_monitor"),
+    "standards": _standards("en"),
+    "standards-zh": _standards("zh"),
+    "general": _general(["rule", "meaning"], "en"),
+    "general-zh": _general(["规则", "含义"], "zh"),
+    "code-lists": _code_lists(["code list", "items", "codes"], "en"),
+    "code-lists-zh": _code_lists(["代码表", "数据项", "代码"], "zh"),
+    "indicators-pension": _indicators("pension_macro", "en"),
+    "indicators-pension-zh": _indicators("pension_macro", "zh"),
+    "indicators-unemployment": _indicators("unemployment_monitor", "en"),
+    "indicators-unemployment-zh": _indicators("unemployment_monitor", "zh"),
     "clauses": _clauses(["clause", "text"], english),
     "clauses-zh": _clauses(["条款", "内容"], chinese),
     "messages": _wire(["no.", "field", "type", "meaning"], english),
     "messages-zh": _wire(["编号", "字段", "类型", "含义"], chinese),
     "evidence-clauses": _evidence(["clause", ""], english),
     "evidence-clauses-zh": _evidence(["条款", ""], chinese),
-    "business": _business,
-    "figures": _figures,
-    "odd": _odd,
-    "defects": _defects,
+    "business": _business(["table", "primary key", "columns"]),
+    "business-zh": _business(["表", "主键", "列"]),
+    "figures": _figures(["figure", "value", "source"], english),
+    "figures-zh": _figures(["数字", "值", "来源"], chinese),
+    "odd": _odd(english),
+    "odd-zh": _odd(chinese),
+    "defects": _defects(["business table", "found in", "item", "rule", "meaning"], "en"),
+    "defects-zh": _defects(["业务表", "在何处发现", "数据项", "规则", "含义"], "zh"),
     "faults": _faults(["row", "what goes wrong", "what must then hold", "tests that try it"], english),
     "faults-zh": _faults(["行", "哪里出错", "此时必须成立的", "尝试它的测试"], chinese),
 }
