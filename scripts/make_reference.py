@@ -110,6 +110,7 @@ def english() -> dict[str, dict[str, str]]:
         "settings": {
             key: field.description or "" for section in SECTIONS.values() for key, field in _keys(*section)
         },
+        "tables": setting_tables(),
         "errors": {c.code: _first(c.__doc__) for c in error_classes()},
         "questions": {name: asked.text for name, asked in sorted(QUESTIONS.items())},
         "evidence": evidence_clauses(),
@@ -153,6 +154,16 @@ def _keys(prefix: str, model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]
     for name, field in model.model_fields.items():
         if not _is_table(field.annotation):
             yield f"{prefix}{field.alias or name}", field
+
+
+def setting_tables() -> dict[str, str]:
+    """What is said of those tables of settings that say anything, by their key; Ansible's options show it."""
+    return {
+        f"{prefix}{name}": field.description
+        for prefix, model in SECTIONS.values()
+        for name, field in model.model_fields.items()
+        if _is_table(field.annotation) and field.description
+    }
 
 
 def _is_table(annotation: object) -> bool:
