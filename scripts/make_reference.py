@@ -850,7 +850,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "errors": _errors,
     "errors-zh": _errors_zh,
     "doctor": _doctor(["check", "what is looked at", "once a", "codes (*: mended by `--fix`)"], "en"),
-    "doctor-zh": _doctor(["检查项", "查看什么", "每个……一次", "代码（*：由 `--fix` 修复）"], "zh"),
+    "doctor-zh": _doctor(["检查项", "查看什么", "按什么各查一次", "代码（*：由 `--fix` 修复）"], "zh"),
     "cli": _cli(CLI_WORDS["en"]),
     "cli-zh": _cli(CLI_WORDS["zh"]),
     "cli-json": _cli_json(CLI_WORDS["en"]),
