@@ -6,6 +6,7 @@ import importlib.util
 import re
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -228,3 +229,107 @@ def test_only_what_became_red_stops_an_upgrade() -> None:
 
     assert FILTERS.new_reds(after, before) == ["a/exchange schema.old"]
     assert FILTERS.new_reds(before, after) == []
+
+
+LOOK: dict[str, Any] = {
+    "service_manager": "systemd",
+    "glibc": "2.36",
+    "python": "3.11",
+    "now": 0,
+    "releases": {"current": "1.2.0", "previous": ""},
+    "free_mib": {"/opt": 5000, "/var/lib": 5000},
+    "running": {},
+    "listening": [22, 9102],
+}
+NEEDS: dict[str, Any] = {"version": "1.3.0", "python": "", "offset_s": 30, "free_mib": 1600}
+UNFIT: dict[str, tuple[dict[str, Any], str]] = {
+    "another service manager": ({"service_manager": ""}, "Host a: expected systemd, got another"),
+    "another C library": ({"glibc": ""}, "expected glibc 2.28 or newer, got another"),
+    "an old C library": ({"glibc": "2.9"}, "expected glibc 2.28 or newer, got 2.9"),
+    "no Python": ({"python": ""}, "expected 3.11 or newer with the module venv, got none"),
+    "an old Python": ({"python": "3.9"}, "expected 3.11 or newer with the module venv, got 3.9"),
+    "a clock ahead": ({"now": 31}, "expected within 30 s of the controller's, got 31 s"),
+    "a clock behind": ({"now": -31}, "expected within 30 s of the controller's, got 31 s"),
+    "a skipped release": ({"releases": {"current": "1.1.0"}}, "got a skipped release"),
+    "no room": ({"free_mib": {"/opt": 1599}}, "Room below /opt: expected 1600 MiB, got 1599 MiB"),
+}
+
+
+@pytest.fixture
+def at_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The controller's clock stands."""
+    monkeypatch.setattr(FILTERS.time, "time", lambda: 0.9)
+
+
+@pytest.mark.usefixtures("at_zero")
+@pytest.mark.parametrize(("change", "said"), UNFIT.values(), ids=UNFIT)
+def test_a_host_that_cannot_have_the_release_is_refused(change: dict[str, Any], said: str) -> None:
+    """What a host lacks is told by what was expected and got, and by nothing else."""
+    (refused,) = FILTERS.host_refused(LOOK | change, "a", NEEDS)
+
+    assert said in refused
+
+
+@pytest.mark.usefixtures("at_zero")
+def test_all_a_host_lacks_is_told_at_once() -> None:
+    """Nobody mends one fault to be told the next; a fit host is refused nothing, nor one that has the release its room."""
+    lacks = {name: value for change, _ in UNFIT.values() for name, value in change.items()}
+    room = {"free_mib": {"/opt": 1}, "releases": {"current": "1.3.0"}}
+
+    assert len(FILTERS.host_refused(LOOK | lacks, "a", NEEDS)) == len(lacks)
+    assert FILTERS.host_refused(LOOK, "a", NEEDS) == []
+    assert FILTERS.host_refused(LOOK | room, "a", NEEDS) == []
+
+
+CITY: dict[str, Any] = {
+    "node": "140100",
+    "tier": "city",
+    "zones": {"production": None, "exchange": {"http": "10.0.0.1:9101"}},
+    "sources": [{"name": "city"}],
+}
+MISFIT: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "no number": ({"node": "taiyuan"}, {}, "Settings of taiyuan: expected six digits"),
+    "no exchange zone": ({"zones": {"production": {}}}, {}, "an exchange zone"),
+    "production at a province": ({"tier": "province"}, {}, "production at cities alone"),
+    "sources without production": ({"zones": {"exchange": {}}}, {}, "sources where there is production"),
+    "a backup site with more": ({"role": "backup"}, {}, "exchange alone at a backup site"),
+    "a port that is taken": (
+        {"zones": {"production": {}, "exchange": {"http": "10.0.0.1:9102"}}},
+        {},
+        "Port 9102 of zone exchange: expected a free one",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "seen", "said"), MISFIT.values(), ids=MISFIT)
+def test_settings_that_do_not_fit_are_refused(
+    change: dict[str, Any], seen: dict[str, Any], said: str
+) -> None:
+    """What does not fit together in a node's settings, or with its host, is told, and nothing else."""
+    (refused,) = FILTERS.node_refused(CITY | change, LOOK | seen, [])
+
+    assert said in refused
+
+
+def test_what_fits_is_refused_nothing(tmp_path: Path) -> None:
+    """A city that is well, one whose zone has its own port, and a backup site are not refused; a missing file is."""
+    own = {"zones": {"production": {}, "exchange": {"http": "10.0.0.1:9102"}}}
+    backup = {"node": "140000-backup", "tier": "province", "role": "backup", "zones": {"exchange": {}}}
+    missing = str(tmp_path / "topology.sealed")
+
+    assert FILTERS.node_refused(CITY, LOOK, []) == []
+    assert FILTERS.node_refused(CITY | own, LOOK | {"running": {"jinbao-exchange.service": "1"}}, []) == []
+    assert FILTERS.node_refused(backup, LOOK, [__file__]) == []
+    assert FILTERS.node_refused(CITY, LOOK, [missing]) == [
+        f"File {missing}: expected one on the controller, got none. 控制机上没有文件 {missing}。"
+    ]
+
+
+def test_a_file_is_laid_by_its_own_name_in_a_directory(tmp_path: Path) -> None:
+    """A place that ends with a slash is a directory, any other the file itself; the text is carried whole."""
+    (tmp_path / "trust.pem").write_text("甲\n\n", encoding="utf-8")
+    wanted = {"mode": "0640", "content": "甲\n\n"}
+
+    for place, path in (("/etc/trust/", "/etc/trust/trust.pem"), ("/etc/topology", "/etc/topology")):
+        laid = FILTERS.to_lay(str(tmp_path / "trust.pem"), place, {"mode": "0640"})
+        assert laid == wanted | {"path": path}

@@ -1,8 +1,9 @@
 """`make test-ops`: a province is deployed from a bundle, without a network, upgraded and rolled back; root on Debian 12.
 
 Six machines with systemd of their own: a ministry, a province, two cities, a backup site, and a city that comes later.
-The province and one of its cities are deployed with the release before this one, by its own collection; all others, and
-everything after, with today's. So two releases exchange on the line before one node after the other is upgraded.
+The province and one of its cities have the release before this one, as its own installer left it, and are deployed by its
+own collection; all others, and everything after, by today's, from nothing. So two releases exchange on the line before one
+node after the other is upgraded.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from tests.ops import business, province
 from tests.ops.controller import Controller, Played, key_pair
 from tests.ops.machines import base, booted, missing
-from tests.ops.province import ADDED, BACKUP, CITIES, DOMAIN, MINISTRY, PROVINCE
+from tests.ops.province import ADDED, BACKUP, CITIES, DOMAIN, MINISTRY, PROVINCE, WATCH
 from tests.ops.releases import Release, former, of_checkout, release_key
 
 BEGAN = time.monotonic()
@@ -66,7 +67,6 @@ def found_authorities(there: Controller, older: Release) -> None:
     backup, *others = at_once(
         lambda: there.play("site", "-l", BACKUP, *programs),
         *authorities,
-        lambda: there.play("site", "-l", CITIES[0], *programs, release=older),
         lambda: there.play("site", "-l", CITIES[1], *programs),
     )
     told("every machine has its release, and the authorities ask for certificates", changed(backup, *others))
@@ -74,7 +74,8 @@ def found_authorities(there: Controller, older: Release) -> None:
     there.jinbao(f"ca init root --domain {DOMAIN}")
     for node in (MINISTRY, PROVINCE):
         there.jinbao(f"ca issue root --request carried/{node}.csr --out carried/{node}.pem")
-    there.jinbao("ca export root --out carried/trust.pem")
+    there.jinbao("ca export root --out carried/root.pem")
+    shutil.copyfile(there.carried / "root.pem", there.carried / "trust.pem")
     there.options |= {
         "ca_certificate": f"{there.carried}/{{{{ ca_issuing }}}}.pem",
         "ca_trust_documents": [str(there.carried / "trust.pem")],
@@ -123,7 +124,9 @@ def converge(there: Controller, older: Release) -> None:
 
     def at_the_ministry() -> list[Played]:
         there.play("site", "-l", f"ca-{MINISTRY}")
-        return at_once(*(lambda n=node: there.play("site", "-l", n) for node in (MINISTRY, BACKUP)))
+        return at_once(
+            *(lambda n=node: there.play("site", "-l", n) for node in (MINISTRY, f"{BACKUP},{WATCH}"))
+        )
 
     def at_the_province() -> list[Played]:
         there.play("site", "-l", f"ca-{PROVINCE}", release=older)
@@ -141,9 +144,23 @@ def converge(there: Controller, older: Release) -> None:
     everywhere(there, there.release.version, MINISTRY, BACKUP, second)
     again = at_once(
         lambda: there.play("site", "-l", f"ca-{MINISTRY},{MINISTRY}"),
-        lambda: there.play("site", "-l", f"{BACKUP},{second}"),
+        lambda: there.play("site", "-l", f"{BACKUP},{second},{WATCH}"),
     )
     told("the second run changes nothing", not any(one.changed for one in again))
+    told("Prometheus reaches every zone", within(60, lambda: watched(there)))
+
+
+def watched(there: Controller) -> bool:
+    """Whether who watches reaches every zone that the topology gives an address."""
+    lines = {f"{node}/{zone}" for node in there.network.machines for zone in province.LINE}
+    wanted = {f"{node}/{zone}" for node in there.nodes for zone in province.zones_of(node)} & lines
+    return {one["endpoint"] for one in asked(there, "up == 1")} == wanted
+
+
+def asked(there: Controller, query: str) -> list[dict[str, str]]:
+    """Labels of each series Prometheus answers a query with."""
+    words = ("promtool", "query", "instant", "--format", "json", "http://127.0.0.1:9090", query)
+    return [one["metric"] for one in json.loads(there.network.machines[BACKUP].run(*words))]
 
 
 def everywhere(there: Controller, version: str, *nodes: str) -> None:
@@ -242,8 +259,10 @@ def deploy() -> None:
         (place / "carried").mkdir()
         unpacked, key = pool.submit(base), release_key()
         older, newer = former(place, key), of_checkout(place)
-        built = [pool.submit(one.build, key) for one in (older, newer)]
-        with booted(province.ADDRESSES, key_pair(place) if unpacked.result() else "") as network:
+        built = pool.submit(newer.build, key)
+        unpacked.result()
+        there_already = dict.fromkeys((PROVINCE, CITIES[0]), older.installed(key))
+        with booted(province.ADDRESSES, key_pair(place), there_already) as network:
             told("six machines run", len(network.machines) == 6)
             there = Controller(network, place, newer)
             there.know()
@@ -252,9 +271,8 @@ def deploy() -> None:
             there.copies["escrow_key"] = escrow_key(there)
             for city in (*CITIES, ADDED):
                 business.lay_down(there, city)
-            for one in built:
-                one.result()
-            told(f"there are bundles of {older.version} and {newer.version}", holds=True)
+            built.result()
+            told(f"there is a bundle of {newer.version}", holds=True)
             found_authorities(there, older)
             found_network(there)
             converge(there, older)
@@ -262,6 +280,8 @@ def deploy() -> None:
             protected(there)
             upgrade(there, older)
             equal(there, "after upgrade, rollback and the city that was added")
+            told("Prometheus reaches the zones of the new city too", within(60, lambda: watched(there)))
+            told("and wakes nobody", not asked(there, 'ALERTS{alertstate="firing",severity="critical"}'))
 
 
 def escrow_key(there: Controller) -> str:

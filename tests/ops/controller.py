@@ -44,6 +44,11 @@ class Controller:
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def nodes(self) -> tuple[str, ...]:
+        """Every node that is deployed."""
+        return (province.MINISTRY, province.PROVINCE, *self.cities, province.BACKUP)
+
+    @property
     def carried(self) -> Path:
         """What persons brought."""
         return self.place / "carried"

@@ -29,7 +29,12 @@ PARTS = {
     "zstd": "zstd",
 }
 # python3-venv is for the release 0.2.0: today's installer brings its own pip.
-PACKAGES = "dbus,iproute2,openssh-server,openssl,procps,python3,python3-apt,python3-venv,systemd,systemd-sysv,tzdata,zstd"
+PACKAGES = (
+    "dbus,iproute2,openssh-server,openssl,postgresql-15,procps,prometheus,prometheus-alertmanager,python3,python3-apt,"
+    "python3-venv,systemd,systemd-sysv,tzdata,zstd"
+)
+ASLEEP = "postgresql.service prometheus.service prometheus-alertmanager.service"
+"""What a role of the collection is to start, and no machine by itself."""
 CACHE = Path(os.environ.get("JINBAO_OPS_CACHE", "/var/cache/jinbao-test-ops"))
 BOOT_S = 90.0
 IN_MEMORY, ROOM = Path("/dev/shm"), 14 << 30  # what machines write is gone with them
@@ -64,14 +69,14 @@ def run(command: Sequence[str], *, within_s: float = 600, **more: str) -> str:
 
 def base() -> Path:
     """The unpacked base system, made once: the one step that asks the mirror the system has."""
-    place = CACHE / f"bookworm-{sha256(PACKAGES.encode()).hexdigest()[:8]}"
+    place = CACHE / f"bookworm-{sha256(f'{PACKAGES} {ASLEEP}'.encode()).hexdigest()[:8]}"
     if not (place / "usr").is_dir():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
             made = Path(scratch) / "made"
-            run(
-                ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(made)]
-            )
+            asleep = f'--customize-hook=chroot "$1" systemctl disable {ASLEEP}'
+            options = ["--quiet", "--variant=minbase", f"--include={PACKAGES}", asleep]
+            run(["mmdebstrap", *options, "bookworm", str(made)])
             made.rename(place)
     return place
 
@@ -84,6 +89,16 @@ class Machine:
     address: str
     leader: int
     root: Path
+
+    def keep(self, place: Path) -> None:
+        """Copy what was written to it into a layer for others, without what tells one machine from another."""
+        with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
+            made = Path(scratch) / "made"
+            run(["cp", "--archive", str(self.root.with_name("upper")), str(made)])
+            (made / "etc" / "machine-id").unlink(missing_ok=True)
+            for own in ("root", "tmp", "run", "var/log", "var/tmp"):
+                shutil.rmtree(made / own, ignore_errors=True)
+            made.rename(place)
 
     def run(self, *command: str) -> str:
         """What a program in it says, as its root's console would run it."""
@@ -106,8 +121,13 @@ class Network:
 
 
 @contextmanager
-def booted(addresses: Mapping[str, str], authorized_key: str) -> Iterator[Network]:
-    """Machines by name and address; whoever has the key is root on each. All is gone afterwards."""
+def booted(
+    addresses: Mapping[str, str], authorized_key: str, layers: Mapping[str, Path] | None = None
+) -> Iterator[Network]:
+    """Machines by name and address, some with a layer over the base; whoever has the key is root on each.
+
+    All is gone afterwards.
+    """
     mine = f"jb{os.getpid()}"
     with ExitStack() as stack:
         switch = stack.enter_context(_namespace(f"{mine}-switch"))
@@ -124,7 +144,8 @@ def booted(addresses: Mapping[str, str], authorized_key: str) -> Iterator[Networ
             _ip(switch, f"link set port{number} master switch up")
             _ip(cable, f"addr add {address}/24 dev eth0")
             _ip(cable, "link set eth0 up")
-            started[name] = stack.enter_context(_nspawn(f"{mine}-{number}", cable, authorized_key))
+            lower = [str(one) for one in ((layers or {}).get(name), base()) if one is not None]
+            started[name] = stack.enter_context(_nspawn(f"{mine}-{number}", cable, authorized_key, lower))
         machines = {n: Machine(n, addresses[n], one.leader(), one.root) for n, one in started.items()}
         yield Network(machines, switch)
 
@@ -166,7 +187,7 @@ class _Started:
 
 
 @contextmanager
-def _nspawn(name: str, namespace: str, authorized_key: str) -> Iterator[_Started]:
+def _nspawn(name: str, namespace: str, authorized_key: str, lower: Sequence[str]) -> Iterator[_Started]:
     """One machine that boots."""
     with ExitStack() as stack:
         room = min(shutil.disk_usage(IN_MEMORY).free, psutil.virtual_memory().available)
@@ -175,7 +196,7 @@ def _nspawn(name: str, namespace: str, authorized_key: str) -> Iterator[_Started
         root = scratch / "root"
         for one in ("upper", "work", "root"):
             (scratch / one).mkdir()
-        layers = f"lowerdir={base()},upperdir={scratch / 'upper'},workdir={scratch / 'work'}"
+        layers = f"lowerdir={':'.join(lower)},upperdir={scratch / 'upper'},workdir={scratch / 'work'}"
         run(["mount", "-t", "overlay", "overlay", "-o", layers, str(root)])
         stack.callback(run, ["umount", "--lazy", str(root)])
         _let_in(root, authorized_key)

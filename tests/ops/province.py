@@ -14,6 +14,12 @@ CITIES = ("140100", "140200")
 ADDED = "140300"
 """The city that comes later."""
 
+WATCH = "watch-140000"
+"""Who watches everybody, on the backup site's machine."""
+
+ON_A_SERVER = ("140200",)
+"""Nodes whose zones keep their rows on a PostgreSQL server beside them."""
+
 ADDRESSES = {
     MINISTRY: "192.0.2.10",
     PROVINCE: "192.0.2.14",
@@ -82,6 +88,9 @@ def settings(node: str, copies: Mapping[str, str]) -> dict[str, Any]:
         }
         for zone in zones_of(node)
     }
+    if node in ON_A_SERVER:
+        for zone, one in zones.items():
+            one["database"] = f"postgresql+psycopg://jinbao-{zone}@/jinbao-{zone}?host=/var/run/postgresql"
     found: dict[str, Any] = {"node": node, "tier": tier_of(node), "period": PERIOD, "zones": zones}
     found["pace"] = {"interval_s": 3.0}
     if node == BACKUP:
@@ -130,9 +139,17 @@ def inventory(
         "province": {PROVINCE: _host(PROVINCE, copies)},
         "city": {city: _host(city, copies) for city in cities},
         "backup_site": {BACKUP: _host(BACKUP, copies)},
+        "database": {node: {"database_zones": zones_of(node)} for node in ON_A_SERVER},
+        "monitoring": {WATCH: {"ansible_host": ADDRESSES[BACKUP]} | _proof(carried)},
     }
     children = {name: {"hosts": hosts} for name, hosts in groups.items()}
     return yaml.safe_dump({"all": {"vars": every, "children": children}}, allow_unicode=True)
+
+
+def _proof(carried: Path) -> dict[str, str]:
+    """What proves the topology to who watches."""
+    names = {"topology": "topology.sealed", "root": "root.pem", "trust": "trust.pem"}
+    return {f"monitoring_{what}": str(carried / name) for what, name in names.items()}
 
 
 def _host(node: str, copies: Mapping[str, str]) -> dict[str, Any]:

@@ -1,23 +1,25 @@
 """Bundles of two releases: of this checkout, and of the one before it, from the sources that were kept of it.
 
 Each is built by its own code, as whoever released it did. The one of the release before is kept beside the base system,
-with the key that signs both.
+with what its installer makes of a machine, and with the key that signs both.
 """
 
 from __future__ import annotations
 
 import platform
+import shutil
 import tempfile
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from tests.house.tree import ROOT
-from tests.ops.machines import CACHE, run
+from tests.ops.machines import CACHE, CONTROLLER, base, booted, run
 from tests.released.sources import ARCHIVE, HERE, kept, unpack
 
 from jinbao import __version__
 
+LAID_KEY = "etc/jinbao/release.pub.pem"
 PYTHON = str(ROOT / ".venv" / "bin" / "python")
 
 
@@ -47,6 +49,25 @@ class Release:
             words = f"bundle build --checkout {self.sources} --out {scratch} {key.words}"
             run([PYTHON, "-m", "jinbao.cli.main", *words.split()], PYTHONPATH=str(self.sources / "node"))
             (Path(scratch) / self.bundle.name).rename(self.bundle)
+
+    def installed(self, key: Key) -> Path:
+        """A layer over the base system: a machine on which its own installer was run, once, and nothing else."""
+        place = self.out / f"installed-on-{base().name}"
+        if not place.is_dir():
+            self.build(key)
+            with booted({"installs": CONTROLLER}, "") as network:
+                machine = network.machines["installs"]
+                shutil.copyfile(self.bundle, machine.root / "opt" / self.bundle.name)
+                (machine.root / "etc" / "jinbao").mkdir(0o750)
+                shutil.copyfile(key.public, machine.root / LAID_KEY)
+                machine.run("tar", "--zstd", "-xf", f"/opt/{self.bundle.name}", "-C", "/opt")
+                folder = f"/opt/{self.bundle.name.removesuffix('.tar.zst')}"
+                machine.run(
+                    "sh", f"{folder}/install.sh", "--key", f"/{LAID_KEY}", "--python", "/usr/bin/python3"
+                )
+                machine.run("rm", "-r", folder, f"/opt/{self.bundle.name}")
+                machine.keep(place)
+        return place
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -402,6 +403,56 @@ def test_a_zone_that_cannot_be_asked_is_no_zone_that_can_go_back(
     assert "failed=1" in said, said
     assert "no-such-node.toml" in said
     assert "-e rollback_anyway=true" in said
+
+
+def lay(controller: Controller, files: list[dict[str, str]], *words: str) -> subprocess.CompletedProcess[str]:
+    """What the module `lay` says of these files, on this machine."""
+    here = (
+        "-i",
+        "localhost,",
+        "localhost",
+        "-c",
+        "local",
+        "-e",
+        f"ansible_python_interpreter={sys.executable}",
+    )
+    asked = json.dumps({"files": files})
+    return controller.run("ansible", *here, "-m", "jinbao.node.lay", "-a", asked, *words)
+
+
+def test_files_and_directories_are_laid_at_once(controller: Controller, tmp_path: Path) -> None:
+    """Check mode tells what the first run then makes, the second changes nothing, and what was changed is put right."""
+    there, mode = tmp_path / "etc", {"mode": "0640"}
+    files = [{"path": str(there), "mode": "0750"}, {"path": str(there / "a.pem"), "content": "甲\n"} | mode]
+    paths = [str(one["path"]) for one in files]
+
+    def laid(*words: str) -> list[str]:
+        ran = lay(controller, files, *words)
+        assert ran.returncode == 0, ran.stdout
+        found: dict[str, list[str]] = json.loads(ran.stdout[ran.stdout.index("{") :])
+        assert found["changed"] is bool(found["laid"])
+        return found["laid"]
+
+    assert laid("--check") == paths
+    assert not there.exists()
+    assert laid() == paths
+    assert (there / "a.pem").read_text(encoding="utf-8") == "甲\n"
+    assert [oct(path.stat().st_mode & 0o777) for path in (there, there / "a.pem")] == ["0o750", "0o640"]
+    assert laid("--check") == laid() == []
+    there.chmod(0o700)
+    (there / "a.pem").write_text("乙", encoding="utf-8")
+    assert laid("--check") == laid() == paths
+    assert laid() == []
+
+
+def test_what_cannot_be_laid_is_named(controller: Controller, tmp_path: Path) -> None:
+    """A file below what is no directory is told by its path and the system's words."""
+    (tmp_path / "file").touch()
+
+    ran = lay(controller, [{"path": str(tmp_path / "file" / "a"), "content": "", "mode": "0640"}])
+
+    assert ran.returncode != 0
+    assert f"{tmp_path}/file/a: expected it to be written, got Not a directory" in ran.stdout
 
 
 RUNS = {"jinbao-exchange.service": "1.3.0", "jinbao-decision.service": "1.2.0", "jinbao-ca.service": "1.3.0"}

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import time
+from hashlib import sha256
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -61,6 +62,10 @@ releases:
   description: The releases C(current) and C(previous) point to, empty where there is none.
   returned: always
   type: dict
+release_key:
+  description: SHA-256 of the release key that was laid, hexadecimal, empty where there is none.
+  returned: always
+  type: str
 units:
   description: Units of the release that are installed.
   returned: always
@@ -89,6 +94,7 @@ enrolled:
 
 PREFIX = Path("/opt/jinbao")
 STATE = Path("/var/lib/jinbao")
+RELEASE_KEY = Path("/etc/jinbao/release.pub.pem")
 ZONES = ("production", "exchange", "decision")
 UNITS = (*(f"jinbao-{zone}.service" for zone in ZONES), "jinbao-ca.service", "jinbao.target")
 LISTENS = "0A"
@@ -166,6 +172,7 @@ def look(program: str) -> dict[str, object]:
         "free_mib": {place: found.f_bavail * found.f_frsize >> 20 for place, found in free.items()},
         "now": int(time.time()),
         "releases": {name: target(PREFIX / name) for name in ("current", "previous")},
+        "release_key": sha256(RELEASE_KEY.read_bytes()).hexdigest() if RELEASE_KEY.is_file() else "",
         "units": [name for name, one in known.items() if one["LoadState"] == "loaded"],
         "enabled": [name for name, one in known.items() if one["UnitFileState"] == "enabled"],
         "running": {
