@@ -2,7 +2,7 @@
 
 A page holds prose and blocks between `<!-- made: name -->` and `<!-- end -->`. Prose is left as it
 is; each block is written again from settings, metrics, errors, commands, standards, the contract
-or the sample. Settings and errors speak English in code; their Chinese is in `docs/reference/zh.toml`.
+or the sample. What speaks English alone where it is written has its Chinese in `docs/reference/zh.toml`.
 `tests/house/test_reference.py` holds that the committed pages are what this makes.
 """  # noqa: INP001  # a script, not a package
 
@@ -15,19 +15,19 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from jinbao.appliance.doctor.examine import CHECKS
+from jinbao.appliance.doctor.examine import CHECKS, Check
 from jinbao.appliance.doctor.repair import SAFE
-from jinbao.appliance.metrics import METRICS
+from jinbao.appliance.metrics import METRICS, Metric
 from jinbao.appliance.questions import QUESTIONS
 from jinbao.appliance.questions.quarantine import GENERAL
 from jinbao.appliance.questions.registry import Question
@@ -92,10 +92,35 @@ def _cell(value: object) -> str:
     return "`".join(part if at % 2 else part.replace("<", "&lt;") for at, part in enumerate(parts))
 
 
+Words = Callable[[], dict[str, dict[str, str]]]
+"""`english` or `chinese`: what the pages say, by kind and name."""
+
+
 @cache
 def chinese() -> dict[str, dict[str, str]]:
-    """What the Chinese pages say of each `settings` key and each `errors` code; no name can stand there twice."""
+    """What the Chinese pages say, by kind and name, as `english()` has it in English; no name can stand there twice."""
     return tomllib.loads(CHINESE.read_text(encoding="utf-8"))
+
+
+@cache
+def english() -> dict[str, dict[str, str]]:
+    """What the pages say in English, by kind and name, of what has its Chinese in `zh.toml`, in the order of the pages."""
+    faults = sorted(fault_rows().items(), key=lambda item: int(item[0]))
+    return {
+        "settings": {
+            key: field.description or "" for section in SECTIONS.values() for key, field in _keys(*section)
+        },
+        "tables": setting_tables(),
+        "errors": {c.code: _first(c.__doc__) for c in error_classes()},
+        "questions": {name: asked.text for name, asked in sorted(QUESTIONS.items())},
+        "evidence": evidence_clauses(),
+        "clauses": clauses(),
+        "messages": message_words(),
+        "faults": {row: said["fault"] for row, said in faults},
+        "outcomes": {row: said["outcome"] for row, said in faults},
+        "figures": {name: source for name, (_, source) in figure_lines().items()},
+        "odd": {kind: kind for kind in ODD_KINDS},
+    }
 
 
 # Settings
@@ -129,6 +154,16 @@ def _keys(prefix: str, model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]
     for name, field in model.model_fields.items():
         if not _is_table(field.annotation):
             yield f"{prefix}{field.alias or name}", field
+
+
+def setting_tables() -> dict[str, str]:
+    """What is said of those tables of settings that say anything, by their key; Ansible's options show it."""
+    return {
+        f"{prefix}{name}": field.description
+        for prefix, model in SECTIONS.values()
+        for name, field in model.model_fields.items()
+        if _is_table(field.annotation) and field.description
+    }
 
 
 def _is_table(annotation: object) -> bool:
@@ -188,6 +223,25 @@ def _roles() -> str:
     return table(["question", "kind", "role", "reason", "what it is"], rows)
 
 
+def _roles_zh() -> str:
+    words = {
+        "": "",
+        "read": "读取",
+        "act": "操作",
+        "system": "系统管理员",
+        "security": "安全管理员",
+        "audit": "安全审计员",
+        "security, if in clear": "看原文时须安全管理员",
+        "required": "必填",
+        "required, if in clear": "看原文时必填",
+    }
+    rows = (
+        (f"`{name}`", words[q.kind], words[_role(q)], words[_why(q)], chinese()["questions"][name])
+        for name, q in sorted(QUESTIONS.items())
+    )
+    return table(["问题", "种类", "角色", "事由", "含义"], rows)
+
+
 def _role(asked: Question) -> str:
     return asked.role or ("security, if in clear" if asked.unmasks else "")
 
@@ -200,12 +254,13 @@ def _why(asked: Question) -> str:
 # Metrics and errors
 
 
-def _metrics() -> str:
-    rows = (
-        (f"`{m.name}`", m.kind, ", ".join(m.labels), m.text_en, m.text_zh, f"`{m.event}`" if m.event else "")
-        for m in METRICS
-    )
-    return table(["name", "kind", "labels", "meaning", "含义", "counts the log event"], rows)
+def _metrics(titles: Sequence[str], lang: str) -> Callable[[], str]:
+    return lambda: table(titles, (_metric(one, lang) for one in METRICS))
+
+
+def _metric(one: Metric, lang: str) -> Sequence[str]:
+    text = one.text_zh if lang == "zh" else one.text_en
+    return f"`{one.name}`", one.kind, ", ".join(one.labels), text, f"`{one.event}`" if one.event else ""
 
 
 def doctor_codes(check: str) -> list[str]:
@@ -215,22 +270,23 @@ def doctor_codes(check: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _doctor() -> str:
-    rows = (
-        (
-            f"`{check.name}`",
-            check.what.en,
-            check.what.zh,
-            "node" if check.of_node else "zone",
-            ", ".join(f"`{code}`" + (" *" if code in SAFE else "") for code in doctor_codes(check.name)),
-        )
-        for check in CHECKS
-    )
-    titles = ["check", "what is looked at", "查看内容", "once a", "codes (*: mended by `--fix`)"]
-    return table(titles, rows)
+def _doctor(titles: Sequence[str], lang: str) -> Callable[[], str]:
+    return lambda: table(titles, (_check(one, lang) for one in CHECKS))
+
+
+def _check(one: Check, lang: str) -> Sequence[str]:
+    codes = ", ".join(f"`{code}`" + (" *" if code in SAFE else "") for code in doctor_codes(one.name))
+    if lang == "zh":
+        return f"`{one.name}`", one.what.zh, "节点" if one.of_node else "分区", codes
+    return f"`{one.name}`", one.what.en, "node" if one.of_node else "zone", codes
 
 
 # Alerts
+
+
+_ENDS = {"en": ".md", "zh": ".zh.md"}
+_WAITS = {"en": ", for {}", "zh": "，持续 {}"}
+_COLON = {"en": ":", "zh": "："}
 
 
 def _rules(name: str, kind: str) -> list[dict[str, Any]]:
@@ -238,42 +294,47 @@ def _rules(name: str, kind: str) -> list[dict[str, Any]]:
     return [rule for group in body["groups"] for rule in group["rules"] if kind in rule]
 
 
-def _alerts() -> str:
-    """Each alert once, with its severities, what it says and what it asks; then its page, as it is served."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for rule in _rules("alerts.yml", "alert"):
-        found.setdefault(rule["alert"], []).append(rule)
-    rows = (
-        (f"[`{name}`](#{name.lower()})", ", ".join(r["labels"]["severity"] for r in rules), *_titles(name))
-        for name, rules in found.items()
-    )
-    made = table(["alert", "severity", "meaning", "含义"], rows)
-    return made + "".join(f"\n## {name}\n\n{_alert(name, rules)}" for name, rules in found.items())
+def _alerts(titles: Sequence[str], lang: str) -> Callable[[], str]:
+    """Each alert once, with its severities and what it says; then its page, as it is served."""
+
+    def made() -> str:
+        found: dict[str, list[dict[str, Any]]] = {}
+        for rule in _rules("alerts.yml", "alert"):
+            found.setdefault(rule["alert"], []).append(rule)
+        rows = (
+            (
+                f"[`{name}`](#{name.lower()})",
+                ", ".join(r["labels"]["severity"] for r in rules),
+                _title(name, lang),
+            )
+            for name, rules in found.items()
+        )
+        pages = (f"\n## {name}\n\n{_alert(name, rules, lang)}" for name, rules in found.items())
+        return table(titles, rows) + "".join(pages)
+
+    return made
 
 
-def _titles(name: str) -> tuple[str, str]:
-    en, zh = (_page_of(name, end).split("\n", 1)[0] for end in (".md", ".zh.md"))
-    return en.partition(": ")[2], zh.partition("：")[2]
+def _title(name: str, lang: str) -> str:
+    return _page_of(name, lang).split("\n", 1)[0].partition("：" if lang == "zh" else ": ")[2]
 
 
-def _page_of(name: str, end: str) -> str:
-    return (MONITORING / "runbooks" / f"{name}{end}").read_text(encoding="utf-8")
+def _page_of(name: str, lang: str) -> str:
+    """The runbook of an alert in one language; its first line names it."""
+    return (MONITORING / "runbooks" / f"{name}{_ENDS[lang]}").read_text(encoding="utf-8")
 
 
-def _alert(name: str, rules: Sequence[dict[str, Any]]) -> str:
+def _alert(name: str, rules: Sequence[dict[str, Any]], lang: str) -> str:
     text = ""
     for rule in rules:
-        waits = f", for {rule['for']}" if "for" in rule else ""
-        text += f"**{rule['labels']['severity']}**{waits}:\n\n```text\n{rule['expr']}\n```\n\n"
-    for end in (".md", ".zh.md"):
-        text += re.sub(r"^## (.*)$", r"**\1**", _page_of(name, end).split("\n", 2)[2], flags=re.MULTILINE)
-        text += "\n" if end == ".md" else ""
-    return text
+        waits = _WAITS[lang].format(rule["for"]) if "for" in rule else ""
+        text += f"**{rule['labels']['severity']}**{waits}{_COLON[lang]}\n\n```text\n{rule['expr']}\n```\n\n"
+    return text + re.sub(r"^## (.*)$", r"**\1**", _page_of(name, lang).split("\n", 2)[2], flags=re.MULTILINE)
 
 
-def _recorded() -> str:
-    rows = ((f"`{r['record']}`", f"`{' '.join(r['expr'].split())}`") for r in _rules("rules.yml", "record"))
-    return table(["series", "made of"], rows)
+def _recorded(titles: Sequence[str]) -> Callable[[], str]:
+    rules = _rules("rules.yml", "record")
+    return lambda: table(titles, ((f"`{r['record']}`", f"`{' '.join(r['expr'].split())}`") for r in rules))
 
 
 def error_classes() -> list[type[errors.JinbaoError]]:
@@ -355,27 +416,44 @@ def commands() -> tuple[dict[str, Any], ...]:
     return tuple(en | {"help_zh": zh["help"], "options_zh": zh["options"]} for en, zh in both)
 
 
-def _cli() -> str:
-    return "\n".join(_command(each) for each in commands() if each["name"] != "jinbao")
+def _cli(words: Mapping[str, str]) -> Callable[[], str]:
+    return lambda: "\n".join(_command(each, words) for each in commands() if each["name"] != "jinbao")
 
 
-def _command(one: dict[str, Any]) -> str:
+CLI_WORDS: dict[str, dict[str, str]] = {
+    "en": {
+        "help": "help",
+        "options": "options",
+        "titles": "option, default, meaning",
+        "required": "required",
+        "repeats": "required, may repeat",
+        "example": "Example: ",
+    },
+    "zh": {
+        "help": "help_zh",
+        "options": "options_zh",
+        "titles": "选项, 默认, 含义",
+        "required": "必填",
+        "repeats": "必填，可重复",
+        "example": "示例：",
+    },
+}
+"""Of each language: where `commands()` has its words, and the words around them."""
+
+
+def _command(one: dict[str, Any], words: Mapping[str, str]) -> str:
     level = "##" if one["name"].count(" ") == 1 else "###"
-    text = f"{level} `{one['name']}`\n\n{one['help']}  \n{one['help_zh']}\n"
-    shared = [o for o in one["options"] if o["names"] in SHARED]
-    pairs = [
-        (en, zh)
-        for en, zh in zip(one["options"], one["options_zh"], strict=True)
-        if en["names"] not in SHARED
-    ]
-    usage = [one["name"], *one["arguments"], *(_usage(o) for o in [*(en for en, _ in pairs), *shared])]
-    if not one["group"] or pairs:
+    text = f"{level} `{one['name']}`\n\n{one[words['help']]}\n"
+    own = [option for option in one[words["options"]] if option["names"] not in SHARED]
+    shared = [option for option in one[words["options"]] if option["names"] in SHARED]
+    usage = [one["name"], *one["arguments"], *(_usage(o) for o in [*own, *shared])]
+    if not one["group"] or own:
         text += f"\n```text\n{' '.join(usage)}\n```\n"
-    if pairs:
-        rows = ((f"`{en['names']}`", _says(en), en["help"], zh["help"]) for en, zh in pairs)
-        text += f"\n{table(['option', 'default', 'meaning', '含义'], rows)}"
+    if own:
+        rows = ((f"`{option['names']}`", _says(option, words), option["help"]) for option in own)
+        text += f"\n{table(words['titles'].split(', '), rows)}"
     if one["epilog"]:
-        text += f"\nExample: `{one['epilog']}`\n"
+        text += f"\n{words['example']}`{one['epilog']}`\n"
     return text
 
 
@@ -385,9 +463,9 @@ def _usage(option: dict[str, Any]) -> str:
     return name if option["required"] else f"[{name}]"
 
 
-def _says(option: dict[str, Any]) -> str:
+def _says(option: dict[str, Any], words: Mapping[str, str]) -> str:
     if option["required"]:
-        return "required, may repeat" if option["multiple"] else "required"
+        return words["repeats" if option["multiple"] else "required"]
     return "" if option["default"] in (None, "") else f"`{option['default']}`"
 
 
@@ -403,13 +481,17 @@ def speaks_json(one: dict[str, Any]) -> bool:
     return any(option["names"] == "--json" for option in one["options"])
 
 
-def _cli_json() -> str:
+def _cli_json(words: Mapping[str, str]) -> Callable[[], str]:
     """Each command that has `--json`, with its golden shape; KeyError for one that has none."""
-    held, speaking = shapes(), [each for each in commands() if speaks_json(each)]
-    return "\n".join(
-        f"## `{each['name']}`\n\n{each['help']}  \n{each['help_zh']}\n\n```json\n{held[each['name']]}```\n"
-        for each in speaking
-    )
+
+    def made() -> str:
+        held, speaking = shapes(), [each for each in commands() if speaks_json(each)]
+        return "\n".join(
+            f"## `{each['name']}`\n\n{each[words['help']]}\n\n```json\n{held[each['name']]}```\n"
+            for each in speaking
+        )
+
+    return made
 
 
 # Standards
@@ -421,31 +503,82 @@ def standards() -> tuple[Standard, ...]:
     return tuple(standard for _, standard in sorted(load_standards(STANDARDS).items()))
 
 
-def _standards() -> str:
-    return "\n".join(_standard(standard) for standard in standards())
+class StandardWords(NamedTuple):
+    """What stands around the facts of standards, in one language."""
+
+    of_library: str
+    of_table: str
+    none: str
+    item_titles: Sequence[str]
+    rule_titles: Sequence[str]
+    counted: str
+    said: Mapping[str, str]
 
 
-def _standard(standard: Standard) -> str:
-    head = f"## {standard.library} {standard.name_zh}\n\n{standard.name_en}, version {standard.version}, "
-    head += f"in force from {standard.valid_from}.\n"
-    return head + "".join(_standard_table(one) for one in standard.tables)
+STANDARD_WORDS = {
+    "en": StandardWords(
+        of_library="{name_en}, version {version}, in force from {valid_from}.",
+        of_table=(
+            "{name}. Key: {key}. Control totals: {totals}. Refused whole with more than {most:,} bad rows, or with "
+            "more than {some} that are more than {share:.0%} of the table."
+        ),
+        none="none",
+        item_titles=["item", "名称", "name", "type", "code list", "mandatory", "personal"],
+        rule_titles=["rule", "items", "check", "scope", "severity", "meaning"],
+        counted="{} codes, see `{}`",
+        said={},
+    ),
+    "zh": StandardWords(
+        of_library="{version} 版，自 {valid_from} 起施行。",
+        of_table=(
+            "键：{key}。控制合计：{totals}。有问题的行多于 {most:,}，或多于 {some} 且超过全表的 {share:.0%}，整张表拒绝。"
+        ),
+        none="无",
+        item_titles=["数据项", "名称", "英文名称", "类型", "代码表", "必填", "个人信息"],
+        rule_titles=["规则", "数据项", "检查", "范围", "严重程度", "含义"],
+        counted="{} 个代码，见 `{}`",
+        said={
+            "yes": "是",
+            "row": "行",
+            "batch": "批次",
+            "submission": "报送",
+            "error": "错误",
+            "warning": "警告",
+        },
+    ),
+}
 
 
-def _standard_table(one: Table) -> str:
-    limits = one.limits
-    text = f"\n### {one.id} {one.name_zh}\n\n{one.name_en.capitalize()}. Key: {', '.join(one.key)}. "
-    text += f"Control totals: {', '.join(one.totals) or 'none'}. Refused whole with more than "
-    text += f"{limits.bad_rows_max:,} bad rows, or with more than {limits.bad_rows_min} that are more than "
-    text += f"{limits.bad_share_max:.0%} of the table.\n\n"
-    titles = ["item", "名称", "name", "type", "code list", "mandatory", "personal"]
-    text += table(titles, (_item(item) for item in one.items))
-    titles = ["rule", "items", "check", "scope", "severity", "meaning", "含义"]
-    return f"{text}\n{table(titles, (_rule(rule) for rule in one.rules))}"
+def _standards(lang: str) -> Callable[[], str]:
+    return lambda: "\n".join(_standard(standard, lang) for standard in standards())
 
 
-def _item(item: Item) -> Sequence[object]:
+def _standard(standard: Standard, lang: str) -> str:
+    said = STANDARD_WORDS[lang].of_library.format(
+        name_en=standard.name_en, version=standard.version, valid_from=standard.valid_from
+    )
+    head = f"## {standard.library} {standard.name_zh}\n\n{said}\n"
+    return head + "".join(_standard_table(one, lang) for one in standard.tables)
+
+
+def _standard_table(one: Table, lang: str) -> str:
+    words, limits = STANDARD_WORDS[lang], one.limits
+    said = words.of_table.format(
+        name=one.name_en.capitalize(),
+        key=", ".join(one.key),
+        totals=", ".join(one.totals) or words.none,
+        most=limits.bad_rows_max,
+        some=limits.bad_rows_min,
+        share=limits.bad_share_max,
+    )
+    items = table(words.item_titles, (_item(item, words.said) for item in one.items))
+    rules = table(words.rule_titles, (_rule(rule, lang) for rule in one.rules))
+    return f"\n### {one.id} {one.name_zh}\n\n{said}\n\n{items}\n{rules}"
+
+
+def _item(item: Item, said: Mapping[str, str]) -> Sequence[object]:
     size = f"{item.type} {item.length}" + (f",{item.scale}" if item.scale else "")
-    yes = {True: "yes", False: ""}
+    yes = {True: said.get("yes", "yes"), False: ""}
     return (
         item.code,
         item.name_zh,
@@ -457,39 +590,53 @@ def _item(item: Item) -> Sequence[object]:
     )
 
 
-def _rule(rule: Rule) -> Sequence[object]:
+def _rule(rule: Rule, lang: str) -> Sequence[object]:
+    said = STANDARD_WORDS[lang].said
     more = ", ".join(f"{name} {value}" for name, value in rule.arguments.items())
     check = f"`{rule.check}`" + (f" ({more})" if more else "")
-    return rule.id, ", ".join(rule.items), check, rule.scope, rule.severity, rule.text_en, rule.text_zh
+    scope, severity = said.get(rule.scope, rule.scope), said.get(rule.severity, rule.severity)
+    text = rule.text_zh if lang == "zh" else rule.text_en
+    return rule.id, ", ".join(rule.items), check, scope, severity, text
 
 
-def _general() -> str:
-    return table(["rule", "meaning", "含义"], ((rule, en, zh) for rule, (zh, en) in GENERAL.items()))
+def _general(titles: Sequence[str], lang: str) -> Callable[[], str]:
+    return lambda: table(titles, ((rule, zh if lang == "zh" else en) for rule, (zh, en) in GENERAL.items()))
 
 
-def _code_lists() -> str:
-    used: dict[str, set[str]] = {}
-    for standard in standards():
-        for item in (item for one in standard.tables for item in one.items if item.code_list):
-            used.setdefault(item.code_list, set()).add(item.code)
-    lists = load_code_lists(STANDARDS / "code_lists.toml")
-    rows = ((name, ", ".join(sorted(used.get(name, ()))), _codes(found)) for name, found in lists.items())
-    return table(["code list", "items", "codes"], rows)
+def _code_lists(titles: Sequence[str], lang: str) -> Callable[[], str]:
+    def made() -> str:
+        used: dict[str, set[str]] = {}
+        for standard in standards():
+            for item in (item for one in standard.tables for item in one.items if item.code_list):
+                used.setdefault(item.code_list, set()).add(item.code)
+        lists = load_code_lists(STANDARDS / "code_lists.toml")
+        rows = (
+            (name, ", ".join(sorted(used.get(name, ()))), _codes(found, lang))
+            for name, found in lists.items()
+        )
+        return table(titles, rows)
+
+    return made
 
 
-def _codes(found: CodeList) -> str:
+def _codes(found: CodeList, lang: str) -> str:
     if len(found.codes) > CODES_SHOWN_MAX:
-        return f"{len(found.codes)} codes, see `tiers/standards/code_lists.toml`"
+        return STANDARD_WORDS[lang].counted.format(len(found.codes), "tiers/standards/code_lists.toml")
     return ", ".join(f"{code.code} {code.name_zh}" for code in found.codes)
 
 
 # Indicators
 
 
-def _indicators(library: str) -> Callable[[], str]:
-    titles = ["id", "名称", "name", "unit 单位", "group 分组", "decimals", "definition 定义"]
+INDICATOR_TITLES = {
+    "en": ["id", "名称", "name", "unit", "group", "decimals", "definition"],
+    "zh": ["编号", "名称", "英文名称", "单位", "分组", "小数位", "定义"],
+}
+
+
+def _indicators(library: str, lang: str) -> Callable[[], str]:
     return lambda: table(
-        titles,
+        INDICATOR_TITLES[lang],
         (
             (i.id, i.name_zh, i.name_en, i.unit, i.dimension, i.decimals, i.definition)
             for i in of_library(library)
@@ -503,89 +650,131 @@ def _indicators(library: str) -> Callable[[], str]:
 def clauses() -> dict[str, str]:
     """The numbered clauses of the contract, chapters among them."""
     found: dict[str, str] = {}
-    number = ""
-    openings = (path.read_text(encoding="utf-8").split("syntax =")[0] for path in CONTRACTS)
-    for line in "".join(openings).splitlines():
-        if opening := re.match(r"//  ([0-9](?:\.[0-9]+)?)  (.*)", line):
-            number = opening[1]
-            found[number] = opening[2]
-        elif number:
-            found[number] += " " + line.removeprefix("//").strip()
+    for path in CONTRACTS:
+        opening = path.read_text(encoding="utf-8").split("syntax =")[0]
+        number = ""  # what a file says before its first number is no clause
+        for line in opening.splitlines():
+            if begun := re.match(r"//  (\d(?:\.\d+)?) +(.*)", line):
+                number = begun[1]
+                found[number] = begun[2]
+            elif number:
+                found[number] += " " + line.removeprefix("//").strip()
     return found
 
 
-def _clauses() -> str:
-    rows = ((f"**{n}**", f"**{t}**") if "." not in n else (n, t) for n, t in clauses().items())
-    return table(["clause", "text"], rows)
+def _clauses(titles: Sequence[str], said: Words) -> Callable[[], str]:
+    return lambda: table(titles, (_clause(number, text) for number, text in said()["clauses"].items()))
 
 
-def _wire() -> str:
-    """Every message of the contract with its fields and what is said of them."""
+def _clause(number: str, text: str) -> Sequence[str]:
+    return (number, text) if "." in number else (f"**{number}**", f"**{text}**")
+
+
+def _messages() -> list[tuple[str, str, list[Sequence[str]]]]:
+    """Every message of the contract: its name, what is said of it, and its fields."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in CONTRACTS)
-    made = []
-    for said, name, body in _MESSAGE.findall(text):
-        rows = _fields(body)
-        made.append(f"### {name}\n\n{_comment(said)}{table(['no.', 'field', 'type', 'meaning'], rows)}")
-    return "\n".join(made)
+    return [(name, _comment(said), list(_fields(body))) for said, name, body in _MESSAGE.findall(text)]
+
+
+def message_words() -> dict[str, str]:
+    """What the contract says of messages and, as `message.field`, of fields; some say nothing."""
+    found: dict[str, str] = {}
+    for name, said, fields in _messages():
+        found |= {name: said} | {f"{name}.{field}": words for _, field, _, words in fields}
+    return {name: words for name, words in found.items() if words}
+
+
+def _wire(titles: Sequence[str], said: Words) -> Callable[[], str]:
+    return lambda: "\n".join(
+        _message(name, fields, titles, said()["messages"]) for name, _, fields in _messages()
+    )
+
+
+def _message(name: str, fields: list[Sequence[str]], titles: Sequence[str], words: dict[str, str]) -> str:
+    head = f"### {name}\n\n" + (f"{words[name]}\n\n" if name in words else "")
+    rows = (
+        (number, f"`{field}`", f"`{kind}`", words.get(f"{name}.{field}", ""))
+        for number, field, kind, _ in fields
+    )
+    return head + table(titles, rows)
 
 
 def _comment(said: str) -> str:
-    words = " ".join(line.removeprefix("//").strip() for line in said.splitlines())
-    return f"{words}\n\n" if words else ""
+    return " ".join(line.removeprefix("//").strip() for line in said.splitlines())
 
 
-def _fields(body: str) -> Iterator[Sequence[object]]:
+def _fields(body: str) -> Iterator[Sequence[str]]:
+    """Number, name, type and words of each field of a message."""
     said: list[str] = []
     for line in body.splitlines():
         if line.strip().startswith("//"):
             said.append(line.strip().removeprefix("//").strip())
         elif field := re.match(r"\s*(.+?) (\w+) = (\d+);", line):
-            yield field[3], f"`{field[2]}`", f"`{field[1]}`", " ".join(said)
+            yield field[3], field[2], field[1], " ".join(said)
             said = []
 
 
 # The sample
 
 
-def _business() -> str:
-    rows = (
-        (f"`{name}`", ", ".join(KEYS[name]), ", ".join(f"{c} {kind}" for c, kind in columns.items()))
-        for name, columns in TABLES.items()
+def _business(titles: Sequence[str]) -> Callable[[], str]:
+    return lambda: table(
+        titles,
+        (
+            (f"`{name}`", ", ".join(KEYS[name]), ", ".join(f"{c} {kind}" for c, kind in columns.items()))
+            for name, columns in TABLES.items()
+        ),
     )
-    return table(["table", "primary key", "columns"], rows)
 
 
-def _figures() -> str:
+def figure_lines() -> dict[str, tuple[object, str]]:
+    """Value and source of each figure of the sample, by its name."""
     lines = (ROOT / "node" / "jinbao" / "sample" / "figures.toml").read_text(encoding="utf-8").splitlines()
     parts = (line.partition("#") for line in lines if "=" in line.partition("#")[0])
-    rows = (
-        (f"`{name}`", value, source.strip())
+    return {
+        name: (value, source.strip())
         for said, _, source in parts
         for name, value in tomllib.loads(said).items()
+    }
+
+
+def _figures(titles: Sequence[str], said: Words) -> Callable[[], str]:
+    return lambda: table(
+        titles, ((f"`{name}`", value, said()["figures"][name]) for name, (value, _) in figure_lines().items())
     )
-    return table(["figure", "value", "source"], rows)
 
 
-def _odd() -> str:
-    return "".join(f"- {kind}\n" for kind in ODD_KINDS)
+def _odd(said: Words) -> Callable[[], str]:
+    return lambda: "".join(f"- {said()['odd'][kind]}\n" for kind in ODD_KINDS)
 
 
-def _defects() -> str:
-    editor = Editor(make_city("140100", 5_000, 1, 202410))
-    lines = dict.fromkeys(line for plant in DEFECTS for line in plant(editor))
-    rows = dict.fromkeys(
-        (p.source_table, f"{p.library}.{p.table}", p.item, p.rule, rule_text(p.library, p.table, p.rule))
-        for p in lines
-    )
-    return table(["business table", "found in", "item", "rule", "meaning"], rows)
+def _defects(titles: Sequence[str], lang: str) -> Callable[[], str]:
+    def made() -> str:
+        editor = Editor(make_city("140100", 5_000, 1, 202410))
+        lines = dict.fromkeys(line for plant in DEFECTS for line in plant(editor))
+        rows = dict.fromkeys(
+            (
+                p.source_table,
+                f"{p.library}.{p.table}",
+                p.item,
+                p.rule,
+                rule_text(p.library, p.table, p.rule, lang),
+            )
+            for p in lines
+        )
+        return table(titles, rows)
+
+    return made
 
 
-def rule_text(library: str, table_id: str, rule: str) -> str:
-    """What a rule of a table says, in English."""
+def rule_text(library: str, table_id: str, rule: str, lang: str) -> str:
+    """What a rule of a table says, in one language."""
     if rule in GENERAL:
-        return GENERAL[rule][1]
+        zh, en = GENERAL[rule]
+        return zh if lang == "zh" else en
     [standard] = [standard for standard in standards() if standard.library == library]
-    return next(one.text_en for one in standard.table(table_id).rules if one.id == rule)
+    found = next(one for one in standard.table(table_id).rules if one.id == rule)
+    return found.text_zh if lang == "zh" else found.text_en
 
 
 # Faults
@@ -604,14 +793,26 @@ def fault_marks() -> dict[int, list[str]]:
     return found
 
 
-def _faults() -> str:
-    marks = fault_marks()
-    rows = tomllib.loads((ROOT / "tests" / "faults.toml").read_text(encoding="utf-8"))
-    lines = (
-        (n, row["fault"], row["outcome"], ", ".join(f"`{test}`" for test in _by_file(marks.get(int(n), []))))
-        for n, row in sorted(rows.items(), key=lambda item: int(item[0]))
-    )
-    return table(["row", "what goes wrong", "what must then hold", "tests that try it"], lines)
+def fault_rows() -> dict[str, dict[str, str]]:
+    """Rows of the fault table by number, as the tests have them."""
+    return tomllib.loads((ROOT / "tests" / "faults.toml").read_text(encoding="utf-8"))
+
+
+def _faults(titles: Sequence[str], said: Words) -> Callable[[], str]:
+    def made() -> str:
+        marks, words = fault_marks(), said()
+        lines = (
+            (
+                row,
+                fault,
+                words["outcomes"][row],
+                ", ".join(f"`{test}`" for test in _by_file(marks.get(int(row), []))),
+            )
+            for row, fault in words["faults"].items()
+        )
+        return table(titles, lines)
+
+    return made
 
 
 def _by_file(tests: Iterable[str]) -> list[str]:
@@ -631,35 +832,55 @@ def evidence_clauses() -> dict[str, str]:
     return found
 
 
-def _evidence() -> str:
-    return table(["clause", ""], evidence_clauses().items())
+def _evidence(titles: Sequence[str], said: Words) -> Callable[[], str]:
+    return lambda: table(titles, said()["evidence"].items())
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
     **{f"settings-{name}": _settings(*section) for name, section in SECTIONS.items()},
     **{f"settings-{name}-zh": _settings_zh(*section) for name, section in SECTIONS.items()},
     "roles": _roles,
-    "metrics": _metrics,
-    "alerts": _alerts,
-    "recorded": _recorded,
+    "roles-zh": _roles_zh,
+    "metrics": _metrics(["name", "kind", "labels", "meaning", "counts the log event"], "en"),
+    "metrics-zh": _metrics(["名称", "种类", "标签", "含义", "所计的日志事件"], "zh"),
+    "alerts": _alerts(["alert", "severity", "meaning"], "en"),
+    "alerts-zh": _alerts(["告警", "级别", "含义"], "zh"),
+    "recorded": _recorded(["series", "made of"]),
+    "recorded-zh": _recorded(["序列", "由什么算出"]),
     "errors": _errors,
     "errors-zh": _errors_zh,
-    "doctor": _doctor,
-    "cli": _cli,
-    "cli-json": _cli_json,
-    "standards": _standards,
-    "general": _general,
-    "code-lists": _code_lists,
-    "indicators-pension": _indicators("pension_macro"),
-    "indicators-unemployment": _indicators("unemployment_monitor"),
-    "clauses": _clauses,
-    "messages": _wire,
-    "evidence-clauses": _evidence,
-    "business": _business,
-    "figures": _figures,
-    "odd": _odd,
-    "defects": _defects,
-    "faults": _faults,
+    "doctor": _doctor(["check", "what is looked at", "once a", "codes (*: mended by `--fix`)"], "en"),
+    "doctor-zh": _doctor(["检查项", "查看什么", "按什么各查一次", "代码（*：由 `--fix` 修复）"], "zh"),
+    "cli": _cli(CLI_WORDS["en"]),
+    "cli-zh": _cli(CLI_WORDS["zh"]),
+    "cli-json": _cli_json(CLI_WORDS["en"]),
+    "cli-json-zh": _cli_json(CLI_WORDS["zh"]),
+    "standards": _standards("en"),
+    "standards-zh": _standards("zh"),
+    "general": _general(["rule", "meaning"], "en"),
+    "general-zh": _general(["规则", "含义"], "zh"),
+    "code-lists": _code_lists(["code list", "items", "codes"], "en"),
+    "code-lists-zh": _code_lists(["代码表", "数据项", "代码"], "zh"),
+    "indicators-pension": _indicators("pension_macro", "en"),
+    "indicators-pension-zh": _indicators("pension_macro", "zh"),
+    "indicators-unemployment": _indicators("unemployment_monitor", "en"),
+    "indicators-unemployment-zh": _indicators("unemployment_monitor", "zh"),
+    "clauses": _clauses(["clause", "text"], english),
+    "clauses-zh": _clauses(["条款", "内容"], chinese),
+    "messages": _wire(["no.", "field", "type", "meaning"], english),
+    "messages-zh": _wire(["编号", "字段", "类型", "含义"], chinese),
+    "evidence-clauses": _evidence(["clause", ""], english),
+    "evidence-clauses-zh": _evidence(["条款", ""], chinese),
+    "business": _business(["table", "primary key", "columns"]),
+    "business-zh": _business(["表", "主键", "列"]),
+    "figures": _figures(["figure", "value", "source"], english),
+    "figures-zh": _figures(["数字", "值", "来源"], chinese),
+    "odd": _odd(english),
+    "odd-zh": _odd(chinese),
+    "defects": _defects(["business table", "found in", "item", "rule", "meaning"], "en"),
+    "defects-zh": _defects(["业务表", "在何处发现", "数据项", "规则", "含义"], "zh"),
+    "faults": _faults(["row", "what goes wrong", "what must then hold", "tests that try it"], english),
+    "faults-zh": _faults(["行", "哪里出错", "此时必须成立的", "尝试它的测试"], chinese),
 }
 
 

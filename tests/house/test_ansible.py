@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -81,6 +82,25 @@ def test_every_input_is_described_and_has_a_default(role: str) -> None:
     specs = loaded("roles", role, "meta", "argument_specs.yml")["argument_specs"]
 
     assert loaded("roles", role, "defaults", "main.yml").keys() == specs["main"]["options"].keys()
+
+
+def _described(options: dict[str, Any], at: str = "") -> Iterator[tuple[str, list[str]]]:
+    for name, one in options.items():
+        yield f"{at}{name}", one["description"]
+        yield from _described(one.get("options", {}), f"{at}{name}.")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_input_is_described_in_both_languages(role: str) -> None:
+    """Each option of a role, and each of its entries, is described by a sentence in English and then one in Chinese."""
+    specs = loaded("roles", role, "meta", "argument_specs.yml")["argument_specs"]
+    han = re.compile(r"[\u4e00-\u9fff].*。$")
+
+    for name, said in (pair for entry in specs.values() for pair in _described(entry["options"])):
+        assert isinstance(said, list), f"{name}: expected a list of sentences, got {said!r}"
+        assert [bool(han.search(one)) for one in said] == [False, True], (
+            f"{name}: expected both languages, got {said}"
+        )
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -13,10 +13,12 @@ from pydantic import BaseModel
 from scripts.make_reference import (
     BLOCKS,
     COMMAND,
+    CONTRACTS,
     PAGES,
     chinese,
     clauses,
     commands,
+    english,
     error_classes,
     evidence_clauses,
     made_pages,
@@ -81,6 +83,10 @@ BRANCHES = {
 """Keys of the node that hold sections of their own."""
 
 
+TWINS = [path.stem for path in PAGES.glob("*.md") if path.with_suffix(".zh.md").exists()]
+"""Pages that have a Chinese twin."""
+
+
 def page(name: str) -> str:
     """One page of the reference."""
     return (PAGES / f"{name}.md").read_text(encoding="utf-8")
@@ -90,6 +96,13 @@ def rows(text: str) -> list[list[str]]:
     """Every line of every table, as cells."""
     lines = (line for line in text.splitlines() if line.startswith("| "))
     return [re.split(r" (?<!\\)\| ", line.removeprefix("| ").removesuffix(" |")) for line in lines]
+
+
+def figures(text: str) -> list[str]:
+    """The numbers and names in code of a text; rules say in English alone after which standard a number is checked."""
+    return sorted(
+        re.findall(r"`[^`]+`|\d+(?:\.\d+)?", re.sub(r" \(GB [GB\d, ]+\)|parity of the 17th digit", "", text))
+    )
 
 
 @pytest.mark.parametrize("path", [pytest.param(p, id=p.stem) for p in made_pages()])
@@ -118,24 +131,32 @@ def _settings() -> Iterator[tuple[str, Any]]:
                 yield f"{prefix}{field.alias or name}", field
 
 
-def test_every_setting_and_error_code_has_one_chinese_sentence() -> None:
-    """Each is said once in the table of Chinese sentences, in Chinese and to the end, and nothing else stands there."""
-    said = chinese()
+@pytest.mark.parametrize("kind", list(english()))
+def test_what_is_said_in_english_has_its_chinese(kind: str) -> None:
+    """Each sentence has one in the table of Chinese ones, in Chinese and to the end, and nothing else stands there."""
+    whole = re.compile(r".*[\u4e00-\u9fff].*")
+    said, meant = chinese()[kind], english()[kind]
 
-    assert said.keys() == {"settings", "errors"}
-    assert list(said["settings"]) == setting_keys()
-    assert list(said["errors"]) == [found.code for found in error_classes()]
-    sentences = [sentence for kind in said.values() for sentence in kind.values()]
-    assert [s for s in sentences if not re.search(r"[\u4e00-\u9fff]", s) or not s.endswith("。")] == []
+    assert meant
+    assert list(said) == list(meant)
+    open_ends = [s for name, s in said.items() if meant[name].endswith(".") and not s.endswith("。")]
+    other = [name for name, s in said.items() if figures(s) != figures(meant[name])]
+    assert [s for s in said.values() if not whole.match(s)] == []
+    assert open_ends == []
+    assert other == [], "a number, or a name in code, in one language only"
 
 
-@pytest.mark.parametrize("name", ["settings", "errors"])
+def test_no_kind_of_chinese_sentences_is_left_over() -> None:
+    """The table of Chinese sentences has the kinds that are said in English, and no others."""
+    assert list(chinese()) == list(english())
+
+
+@pytest.mark.parametrize("name", TWINS)
 def test_a_chinese_sentence_has_the_figures_and_names_of_the_english(name: str) -> None:
     """No line of a table has a number, or a name in code, in one language only."""
-    exact = re.compile(r"`[^`]+`|\d+(?:\.\d+)?")
     pairs = list(zip(rows(page(name)), rows(page(f"{name}.zh")), strict=True))
 
-    said = [(sorted(exact.findall(" ".join(en))), sorted(exact.findall(" ".join(zh)))) for en, zh in pairs]
+    said = [(figures(" ".join(en)), figures(" ".join(zh))) for en, zh in pairs]
 
     assert any(en for en, _ in said)
     assert [(en, zh) for en, zh in said if en != zh] == []
@@ -170,13 +191,14 @@ def test_every_section_of_the_settings_is_known_here() -> None:
     assert kinds | models == BRANCHES
 
 
-def test_every_metric_is_explained() -> None:
-    """Each metric is in the reference with its kind, labels and both texts."""
-    found = {row[0].strip("`"): row[1:5] for row in rows(page("metrics")) if row[0].startswith("`jinbao_")}
+@pytest.mark.parametrize("name", ["metrics", "metrics.zh"])
+def test_every_metric_is_explained(name: str) -> None:
+    """Each metric is in the reference with its kind, labels and text."""
+    found = {row[0].strip("`"): row[1:4] for row in rows(page(name)) if row[0].startswith("`jinbao_")}
 
     for metric in METRICS:
-        said = [metric.kind, ", ".join(metric.labels), metric.text_en, metric.text_zh]
-        assert found[metric.name] == said
+        text = metric.text_zh if name.endswith(".zh") else metric.text_en
+        assert found[metric.name] == [metric.kind, ", ".join(metric.labels), text]
 
 
 def test_every_metric_a_page_names_exists() -> None:
@@ -194,18 +216,18 @@ def test_every_metric_a_page_names_exists() -> None:
     assert named <= {metric.name for metric in METRICS}
 
 
-def test_every_command_is_explained() -> None:
-    """Each command of the tree has its heading, and its own options are in its table."""
-    text = page("cli")
+@pytest.mark.parametrize("name", ["cli", "cli.zh"])
+def test_every_command_is_explained(name: str) -> None:
+    """Each command of the tree has its heading and its words, and its own options are in its table."""
+    text = page(name)
 
     for one in commands():
         if one["name"] == "jinbao":
             continue
         _, heading, section = text.partition(f"# `{one['name']}`\n")
-        assert heading, f"cli.md: expected a heading for {one['name']}, got none"
+        assert heading, f"{name}.md: expected a heading for {one['name']}, got none"
         section = section.partition("\n## ")[0].partition("\n### ")[0]
-        assert one["help"] in section
-        assert one["help_zh"] in section
+        assert one["help_zh" if name.endswith(".zh") else "help"] in section
         assert all(
             option["names"].split(", ")[-1] in section
             for option in one["options"]
@@ -217,7 +239,7 @@ def test_a_page_is_made_from_what_it_speaks_of() -> None:
     """Every page of the reference has a part that is made, but for the record of the last night, which a person writes."""
     by_hand = {path.stem for path in PAGES.glob("*.md")} - {path.stem for path in made_pages()}
 
-    assert by_hand == {"night"}
+    assert by_hand == {"night", "night.zh"}
 
 
 def test_every_command_that_speaks_json_has_a_shape() -> None:
@@ -260,9 +282,10 @@ def _is_command(words: str, known: set[str]) -> bool:
     return longest == len(parts) or (longest > 1 and here not in groups)
 
 
-def test_every_rule_and_item_is_explained() -> None:
+@pytest.mark.parametrize("name", ["standards", "standards.zh"])
+def test_every_rule_and_item_is_explained(name: str) -> None:
     """Each item and each rule of the standards is in the reference under its library."""
-    text = page("standards")
+    text = page(name)
 
     for standard in standards():
         section = text.partition(f"## {standard.library} ")[2]
@@ -273,13 +296,20 @@ def test_every_rule_and_item_is_explained() -> None:
             assert {rule.id for rule in table.rules} <= firsts
 
 
-def test_every_standard_of_the_files_is_there() -> None:
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("standards", "version {version}, in force from {valid_from}"),
+        ("standards.zh", "{version} 版，自 {valid_from} 起施行"),
+    ],
+)
+def test_every_standard_of_the_files_is_there(name: str, said: str) -> None:
     """The reference has every library the standards' folder has, by its version."""
     for path in sorted((ROOT / "tiers" / "standards").glob("*.toml")):
         body = tomllib.loads(path.read_text(encoding="utf-8"))
         if "library" in body:
-            assert f"## {body['library']} {body['name_zh']}" in page("standards")
-            assert f"version {body['version']}, in force from {body['valid_from']}" in page("standards")
+            assert f"## {body['library']} {body['name_zh']}" in page(name)
+            assert said.format(**body) in page(name)
 
 
 @pytest.mark.parametrize("name", ["errors", "errors.zh"])
@@ -334,6 +364,16 @@ def test_every_clause_is_on_the_page() -> None:
     assert len(clauses()) > 10
     for number, text in clauses().items():
         assert found[number] == text
+
+
+def test_a_clause_is_what_stands_behind_its_number() -> None:
+    """Each number of the contract's openings has its own clause, and no clause holds what stands before a first number."""
+    openings = [path.read_text(encoding="utf-8").split("syntax =")[0] for path in CONTRACTS]
+    numbers = re.findall(r"^//  (\d(?:\.\d+)?) ", "".join(openings), flags=re.MULTILINE)
+    before = [opening.partition("//\n")[0].removeprefix("//").split("\n")[0].strip() for opening in openings]
+
+    assert list(clauses()) == numbers
+    assert [text for text in clauses().values() if any(words in text for words in before)] == []
 
 
 def test_every_name_of_a_test_on_the_invariants_page_exists() -> None:

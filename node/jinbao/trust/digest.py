@@ -9,9 +9,9 @@ D1  A cell is `N` when NULL, `T<bytes>:<text>` for text (UTF-8 as is, length in 
     NULL and the empty text differ.
 D2  A row is its cells in the column order of the standard, one after the other.
 D3  A row's bucket is the first two hex digits of SHA-256 of its key's cells.
-D4  A bucket's digest is SHA-256 over the lines `<SHA-256 of row in hex>\\n` of its rows,
+D4  A bucket's digest is SHA-256 over the lines `<SHA-256 of row in hex>\n` of its rows,
     sorted by that hex; an empty bucket has no digest.
-D5  The root is SHA-256 over the lines `<bucket> <bucket digest>\\n` of the non-empty
+D5  The root is SHA-256 over the lines `<bucket> <bucket digest>\n` of the non-empty
     buckets in order; the root of no rows is SHA-256 of nothing.
 D6  The path of a row is the sorted row hashes of its bucket, and the digests of all other
     buckets. Row and path give the root; the path holds nothing of another row but its hash.
