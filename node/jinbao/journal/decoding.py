@@ -17,8 +17,8 @@ from jinbao.model.errors import UnacceptableError
 from jinbao.model.quoting import quoted
 from jinbao.trust.parquet import ParquetLimits, Shape, check_parquet
 
-
 _AT_ONCE_ROWS = 65_536
+"""Rows whose texts are measured at once: what is found on the way is as long as they are many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def _text_sizes(frame: pl.DataFrame) -> Mapping[str, tuple[int, int, bool]]:
     """Of each text column: bytes in all, those of the longest cell, and whether any cell has a NUL in it."""
     found = {name: (0, 0, False) for name, dtype in frame.schema.items() if dtype == pl.String}
     asked = [_sizes(name) for name in found]
-    for part in frame.iter_slices(_AT_ONCE_ROWS):  # what is found on the way is as long as the part
+    for part in frame.iter_slices(_AT_ONCE_ROWS):
         for name, of_part in part.select(asked).row(0, named=True).items():
             total, longest, nul = found[name]
             found[name] = (
