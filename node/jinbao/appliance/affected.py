@@ -73,11 +73,8 @@ class Meeting:
         """Whether each row has one of the values; NULL meets nothing, as in a join."""
         if len(self.columns) == 1:
             column = self.columns[0]
-            return (
-                rows.get_column(column)
-                .is_in(self.values.get_column(column).drop_nulls().implode())
-                .fill_null(value=False)
-            )
+            values = pl.lit(self.values.get_column(column)).drop_nulls().implode()
+            return rows.select(pl.col(column).is_in(values).fill_null(value=False)).to_series()
         found = self.values.drop_nulls().unique().with_columns(pl.lit(value=True).alias(_MET))
         met = rows.join(found, on=self.columns, how="left", maintain_order="left")
         return met.get_column(_MET).fill_null(value=False)

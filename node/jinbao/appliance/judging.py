@@ -180,27 +180,25 @@ class CapturedLibrary:
         now = [
             known.keys.filter(broken.rows)
             .to_frame()
-            .with_columns(pl.lit(broken.rule).alias("rule"), pl.lit(broken.item).alias("item"))
+            .lazy()
+            .select("key", rule=pl.lit(broken.rule), item=pl.lit(broken.item), n=pl.lit(1))
             for broken in known.across
         ]
         rules = [rule.id for rule in table.rules if rule.check in ACROSS]
-        then = self._found_last(table).filter(pl.col("rule").is_in(rules)).select(names)
-        sides = pl.concat(
-            [then.with_columns(pl.lit(-1).alias("n")), *(f.with_columns(pl.lit(1).alias("n")) for f in now)]
-        )
-        return (
-            sides.group_by(names).agg(pl.col("n").sum()).filter(pl.col("n") != 0).get_column("key").unique()
-        )
+        then = self._found_last(table).filter(pl.col("rule").is_in(rules)).select(*names, n=pl.lit(-1))
+        counts = pl.concat([then, *now]).group_by(names).agg(pl.col("n").sum())
+        turned = counts.filter(pl.col("n") != 0).select(pl.col("key").unique())
+        return turned.collect().get_column("key")
 
-    def _found_last(self, table: Table) -> pl.DataFrame:
+    def _found_last(self, table: Table) -> pl.LazyFrame:
         return self._segment(self._last.findings if self._last else "", FINDINGS).filter(
             pl.col("table") == table.id
         )
 
-    def _segment(self, sha256: str, columns: Sequence[str]) -> pl.DataFrame:
+    def _segment(self, sha256: str, columns: Sequence[str]) -> pl.LazyFrame:
         if not sha256:
-            return pl.DataFrame(schema=dict.fromkeys(columns, pl.String()))
-        return self._shelf.read(sha256).select(columns)
+            return pl.LazyFrame(schema=dict.fromkeys(columns, pl.String()))
+        return pl.scan_parquet(self._shelf.open_path(sha256)).select(columns)
 
     def affected(self, table: Table) -> pl.Series | None:
         """Key texts of rows that may be judged otherwise than last time; None: all."""
@@ -209,12 +207,12 @@ class CapturedLibrary:
     def carried(self, table: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Quarantine and findings of rows that are not affected."""
         if self._affected is None or self._last is None:
-            return self._segment("", QUARANTINE_COLUMNS), self._segment("", FINDINGS)
-        still = ~pl.col("key").is_in(self._affected[table.id].implode())
+            return self._segment("", QUARANTINE_COLUMNS).collect(), self._segment("", FINDINGS).collect()
+        still = ~pl.col("key").is_in(pl.lit(self._affected[table.id]).implode())
         rows = self._segment(self._last.quarantine, QUARANTINE_COLUMNS).filter(
             pl.col("table") == table.id, still
         )
-        return rows, self._found_last(table).filter(still)
+        return rows.collect(), self._found_last(table).filter(still).collect()
 
     def _conversion(
         self, one: TableMapping, table: Table, first: pl.DataFrame | None = None

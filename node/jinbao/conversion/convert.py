@@ -115,14 +115,14 @@ class _Other:
 
 def _chosen(part: Part, frame: pl.DataFrame) -> pl.DataFrame:
     """Rows of a part, its columns named TABLE.COLUMN."""
-    rows = _where(frame, part.where)
-    return rows.rename({name: f"{part.table}.{name}" for name in rows.columns})
+    names = {name: f"{part.table}.{name}" for name in frame.columns}
+    return _where(frame.lazy(), part.where).rename(names).collect()
 
 
-def _where(frame: pl.DataFrame, where: Mapping[str, str]) -> pl.DataFrame:
+def _where(rows: pl.LazyFrame, where: Mapping[str, str]) -> pl.LazyFrame:
     for column, value in where.items():
-        frame = frame.filter(pl.col(column).str.strip_chars() == value)
-    return frame
+        rows = rows.filter(pl.col(column).str.strip_chars() == value)
+    return rows
 
 
 def _aggregate(column: Column, period: int, sources: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
@@ -134,8 +134,8 @@ def _aggregate(column: Column, period: int, sources: Mapping[str, pl.DataFrame])
         if column.count
         else pl.col(tail).str.strip_chars().cast(pl.Decimal(38, 2), strict=False).sum()
     )
-    grouped = _where(sources[head], where).group_by(column.by)
-    return grouped.agg(amount.cast(pl.String).alias(_AMOUNT))
+    grouped = _where(sources[head].lazy(), where).group_by(column.by)
+    return grouped.agg(amount.cast(pl.String).alias(_AMOUNT)).collect()
 
 
 def _constant(name: str, value: str | None, rows: int, item: Item) -> pl.Series:

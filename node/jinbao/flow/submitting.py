@@ -128,9 +128,13 @@ class TableSubmission:
             return pl.concat(parts)
         mine = []
         for part in parts:
-            is_affected = part.select(key_text(self.table).is_in(affected.implode())).to_series()
+            if self._is_same:
+                mine.append(part.clear())
+                self._take(part)
+                continue
+            is_affected = part.select(key_text(self.table).is_in(pl.lit(affected).implode())).to_series()
             mine.append(part.filter(is_affected).with_columns(pl.col(pl.String) + ""))
-            self._take(part if self._is_same else part.filter(~is_affected))
+            self._take(part.filter(~is_affected))
         return pl.concat(mine)
 
     def _take(self, lines: pl.DataFrame) -> None:

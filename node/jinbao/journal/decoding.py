@@ -17,6 +17,9 @@ from jinbao.model.errors import UnacceptableError
 from jinbao.model.quoting import quoted
 from jinbao.trust.parquet import ParquetLimits, Shape, check_parquet
 
+_AT_ONCE_ROWS = 65_536
+"""Rows whose texts are measured at once: what is found on the way is as long as they are many."""
+
 
 @dataclass(frozen=True, slots=True)
 class InspectLimits:
@@ -70,14 +73,24 @@ def _check_values(frame: pl.DataFrame, shape: Shape, limits: ParquetLimits) -> N
 
 def _text_sizes(frame: pl.DataFrame) -> Mapping[str, tuple[int, int, bool]]:
     """Of each text column: bytes in all, those of the longest cell, and whether any cell has a NUL in it."""
-    texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
-    found = {}
-    for name in texts:  # one after the other: no column's intermediate result outlives it
-        column = pl.col(name)
-        total, longest, nul = frame.select(
-            total=column.str.len_bytes().cast(pl.Int64).sum(),
-            longest=column.str.len_bytes().max().fill_null(0),
-            nul=column.str.contains("\0", literal=True).any(),
-        ).row(0)
-        found[name] = (int(total), int(longest), bool(nul))
+    found = {name: (0, 0, False) for name, dtype in frame.schema.items() if dtype == pl.String}
+    asked = [_sizes(name) for name in found]
+    for part in frame.iter_slices(_AT_ONCE_ROWS):
+        for name, of_part in part.select(asked).row(0, named=True).items():
+            total, longest, nul = found[name]
+            found[name] = (
+                total + of_part["total"],
+                max(longest, of_part["longest"] or 0),
+                nul or of_part["nul"],
+            )
     return found
+
+
+def _sizes(name: str) -> pl.Expr:
+    """What `_text_sizes` says of one column."""
+    column = pl.col(name)
+    return pl.struct(
+        total=column.str.len_bytes().cast(pl.Int64).sum(),
+        longest=column.str.len_bytes().max(),
+        nul=column.str.contains("\0", literal=True).any(),
+    ).alias(name)

@@ -192,21 +192,11 @@ class JournalIndex:
 
         At most `limit`, and of those what `UNAPPLIED_BYTES_MAX` holds.
         """
-        applied = sa.select(MARK.c.lsn).where(MARK.c.stage == APPLIED, MARK.c.stream == str(stream))
-        query = (
-            sa.select(HEADER.c.envelope)
-            .where(
-                HEADER.c.stream == str(stream),
-                HEADER.c.peer != "",
-                HEADER.c.lsn > sa.func.coalesce(applied.scalar_subquery(), 0),
-            )
-            .order_by(HEADER.c.lsn)
-            .limit(limit)
-        )
         found: list[SealedBatch] = []
         size = 0
         with self._store.read() as connection:
-            for row in connection.execute(query).yield_per(_PAGE):
+            asked = {"of": str(stream), "most": limit}
+            for row in connection.execute(statements.UNAPPLIED, asked).yield_per(_PAGE):
                 size += len(row.envelope)
                 if size > UNAPPLIED_BYTES_MAX and found:
                     break
@@ -455,35 +445,29 @@ class Counter:
         A mark of an incarnation nobody here knows, or of a past that is not ours in one that ended, is shown the
         newest incarnation from its first batch: the caller sees that the origin was created anew, and holds the stream.
         """
-        mine = HEADER.c.stream == str(mark.stream)
-        same = sa.and_(mine, HEADER.c.incarnation == mark.incarnation)
-        nearest = sa.select(HEADER).where(same, HEADER.c.seq <= mark.seq).order_by(HEADER.c.seq.desc())
-        first = sa.select(sa.func.min(HEADER.c.lsn))
-        later = first.where(same, HEADER.c.seq > mark.seq)
-        anew = first.where(mine, HEADER.c.incarnation == head.incarnation) if mark.seq else first.where(mine)
+        of = {"of": str(mark.stream)}
+        same = {**of, "within": mark.incarnation, "at_seq": mark.seq}
         with self._store.read() as connection:
-            held = connection.execute(nearest.limit(1)).first()
+            held = connection.execute(statements.NEAREST, same).first()
             if held is not None and held.seq == mark.seq:
                 after = held.lsn + 1 if mark.head in {"", held.head} else None
             else:
-                after = connection.execute(later).scalar()
+                after = connection.execute(statements.FIRST_BEYOND, same).scalar()
             if after is None and (held is None or head.incarnation != mark.incarnation):
-                after = connection.execute(anew).scalar()
+                first = statements.FIRST_OF if mark.seq else statements.FIRST
+                after = connection.execute(first, {**of, "within": head.incarnation}).scalar()
             if after is None:  # the caller's past is not ours, or it has more of this incarnation than we do
                 return [short_of(envelope_of(json.loads(held.envelope)), mark)] if held is not None else []
-            query = sa.select(HEADER.c.envelope).where(mine, HEADER.c.lsn >= after)
-            rows = connection.execute(query.order_by(HEADER.c.lsn).limit(limit)).all()
+            rows = connection.execute(statements.SINCE, {**of, "at_lsn": after, "most": limit}).all()
         return [envelope_of(json.loads(row.envelope)) for row in rows]
 
     def open_segment(self, caller: Endpoint, stream: StreamId, seq: int, sha256: str) -> Path | None:
         """The file of a segment, only through a header the caller may see; None is the answer to all else."""
         if not self._may_see(caller, stream) and not self._may_take_back(caller, stream):
             return None
-        query = sa.select(SEGMENT.c.sha256).where(
-            SEGMENT.c.stream == str(stream), SEGMENT.c.seq == seq, SEGMENT.c.sha256 == sha256
-        )
+        asked = {"of": str(stream), "at_seq": seq, "named": sha256}
         with self._store.read() as connection:
-            if connection.execute(query).first() is None:
+            if connection.execute(statements.SEGMENT_OF, asked).first() is None:
                 return None
         if self._sealed is not None and stream.topic == JOURNAL and stream.audience == caller.node:
             return self._sealed(sha256)

@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from jinbao.journal.statements import NEWEST_ACT
 from jinbao.journal.tables import ACT
 from jinbao.model.acts import Act, Entry
 from jinbao.model.errors import LocalError
@@ -150,5 +151,5 @@ class Ledger:
 
 def last_act(tx: Transaction) -> tuple[int, str]:
     """Place and hash of the newest act; (0, "") in an empty journal."""
-    row = tx.execute(sa.select(ACT.c.lsn, ACT.c.hash).order_by(ACT.c.lsn.desc()).limit(1)).first()
+    row = tx.execute(NEWEST_ACT).first()
     return (row.lsn, row.hash) if row else (0, GENESIS)

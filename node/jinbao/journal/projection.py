@@ -93,6 +93,20 @@ _MARK_OF = sa.select(MARK.c.incarnation, MARK.c.epoch, MARK.c.seq, MARK.c.head).
 )
 
 
+_TOLD = (
+    MISSING.update()
+    .where(
+        MISSING.c.stream == sa.bindparam("of"),
+        MISSING.c.receiver == sa.bindparam("by"),
+        MISSING.c.stage == sa.bindparam("at_stage"),
+        MISSING.c.seq <= sa.bindparam("until"),
+        MISSING.c.answered_at == "",
+    )
+    .values(answered_at=sa.bindparam("told_at"))
+)
+"""What was missing of the stream `of`, until it was answered; built once, for there are many receipts."""
+
+
 class JournalProjection:
     """Reads every act the journal room knows; see `tables` for what it writes."""
 
@@ -233,14 +247,8 @@ class JournalProjection:
         upsert(tx, RECEIPT, {c.name: body[c.name] for c in RECEIPT.columns})
         waited = ANSWERS.get(body["stage"])
         if waited is not None:
-            awaited = MISSING.update().where(
-                MISSING.c.stream == body["stream"],
-                MISSING.c.receiver == body["receiver"],
-                MISSING.c.stage == waited,
-                MISSING.c.seq <= body["seq"],
-                MISSING.c.answered_at == "",
-            )
-            tx.execute(awaited.values(answered_at=body["at"]))
+            told = {"of": body["stream"], "by": body["receiver"], "until": body["seq"], "told_at": body["at"]}
+            tx.execute(_TOLD, {**told, "at_stage": waited})
 
     def _missing(self, tx: Transaction, recorded: Recorded) -> None:
         upsert(tx, MISSING, {**recorded.act.body, "at": recorded.at, "answered_at": ""})

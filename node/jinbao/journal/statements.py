@@ -20,6 +20,7 @@ from jinbao.journal.tables import (
     PAUSE,
     RECEIPT,
     RECEIPT_DUE,
+    SEGMENT,
     STREAM,
     ZONE,
 )
@@ -69,6 +70,47 @@ BATCH = (
     .limit(1)
 )
 """The newest batch at `at_seq` of the stream `of`."""
+
+NEAREST = (
+    sa.select(HEADER)
+    .where(HEADER.c.stream == _OF, HEADER.c.incarnation == _INCARNATION, HEADER.c.seq <= _SEQ)
+    .order_by(HEADER.c.seq.desc())
+    .limit(1)
+)
+"""The header at `at_seq` of the incarnation `within` of the stream `of`, or the one nearest before it."""
+
+FIRST = sa.select(sa.func.min(HEADER.c.lsn)).where(HEADER.c.stream == _OF)
+"""Where the first batch of the stream `of` was recorded."""
+
+FIRST_OF = FIRST.where(HEADER.c.incarnation == _INCARNATION)
+"""Where the first batch of the incarnation `within` was."""
+
+FIRST_BEYOND = FIRST_OF.where(HEADER.c.seq > _SEQ)
+"""Where the first one beyond `at_seq` was."""
+
+SINCE = (
+    sa.select(HEADER.c.envelope)
+    .where(HEADER.c.stream == _OF, HEADER.c.lsn >= sa.bindparam("at_lsn"))
+    .order_by(HEADER.c.lsn)
+    .limit(_MOST)
+)
+"""The first `most` batches of the stream `of` that were recorded at `at_lsn` or later."""
+
+SEGMENT_OF = sa.select(SEGMENT.c.sha256).where(
+    SEGMENT.c.stream == _OF, SEGMENT.c.seq == _SEQ, SEGMENT.c.sha256 == sa.bindparam("named")
+)
+"""The segment `named`, if the batch at `at_seq` of the stream `of` has it."""
+
+
+def _unapplied() -> sa.Select[tuple[str]]:
+    applied = sa.select(MARK.c.lsn).where(MARK.c.stage == APPLIED, MARK.c.stream == _OF)
+    beyond = HEADER.c.lsn > sa.func.coalesce(applied.scalar_subquery(), 0)
+    found = sa.select(HEADER.c.envelope).where(HEADER.c.stream == _OF, HEADER.c.peer != "", beyond)
+    return found.order_by(HEADER.c.lsn).limit(_MOST)
+
+
+UNAPPLIED = _unapplied()
+"""The first `most` batches of the stream `of` accepted after the one its apply mark points to."""
 
 ANSWERED = sa.select(RECEIPT.c.stream, RECEIPT.c.seq).where(
     RECEIPT.c.receiver == _BY, RECEIPT.c.stage == _AT_STAGE

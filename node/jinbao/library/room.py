@@ -16,7 +16,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from jinbao.library.merging import OP, Merge, merger
-from jinbao.library.tables import METADATA, ORIGIN, SEQ, SUBMISSION, sql_table
+from jinbao.library.tables import METADATA, ORIGIN, SEQ, SUBMISSION, sql_table, table_name
 from jinbao.library.upgrading import ensure_table
 from jinbao.model.acts import Act
 from jinbao.model.batch import Kind
@@ -97,7 +97,7 @@ class LibraryProjection:
         for (name, uses), stage in zip(_by_table(body["segments"]).items(), stages, strict=True):
             table = standard.table(name)
             merge = Merge(
-                target=self._sql[sql_table(standard, table).name],
+                target=self._sql[table_name(standard.library, table.id)],
                 table=table,
                 stage=stage,
                 origin=origin,
@@ -136,12 +136,31 @@ def _submission(recorded: Recorded, origin: str) -> dict[str, Any]:
     }
 
 
+def _newest_applied() -> sa.Select[Any]:
+    newest = sa.select(SUBMISSION.c.stream, sa.func.max(SUBMISSION.c.lsn).label("lsn"))
+    found = newest.where(SUBMISSION.c.status == "applied").group_by(SUBMISSION.c.stream).subquery()
+    same = sa.and_(SUBMISSION.c.stream == found.c.stream, SUBMISSION.c.lsn == found.c.lsn)
+    named = (
+        SUBMISSION.c.stream,
+        SUBMISSION.c.seq,
+        SUBMISSION.c.head,
+        SUBMISSION.c.library,
+        SUBMISSION.c.tables,
+    )
+    return sa.select(*named).join(found, same).order_by(SUBMISSION.c.lsn.desc())
+
+
+_NEWEST_APPLIED = _newest_applied()
+"""The newest applied submission of each stream, newest first; asked in every round, so built once."""
+
+
 class Library:
     """Reads of stored rows; `standards` by library id."""
 
     def __init__(self, store: Store, standards: Mapping[str, Standard]) -> None:
         self._store = store
         self.standards = standards
+        self._tables: dict[str, sa.Table] = {}
 
     def origins(self, library: str, table: str) -> dict[str, int]:
         """Rows stored per origin node, by origin."""
@@ -224,14 +243,8 @@ class Library:
 
     def newest_applied(self, without: Collection[tuple[str, int]]) -> list[dict[str, Any]]:
         """The newest applied submission of each stream, newest first, but those whose stream and seq are in `without`."""
-        newest = sa.select(SUBMISSION.c.stream, sa.func.max(SUBMISSION.c.lsn).label("lsn"))
-        newest = newest.where(SUBMISSION.c.status == "applied").group_by(SUBMISSION.c.stream)
-        found = newest.subquery()
-        same = sa.and_(SUBMISSION.c.stream == found.c.stream, SUBMISSION.c.lsn == found.c.lsn)
-        query = sa.select(SUBMISSION.c.stream, SUBMISSION.c.seq, SUBMISSION.c.head, SUBMISSION.c.library)
-        query = query.add_columns(SUBMISSION.c.tables).join(found, same).order_by(SUBMISSION.c.lsn.desc())
         with self._store.read() as connection:
-            rows = connection.execute(query).mappings().all()
+            rows = connection.execute(_NEWEST_APPLIED).mappings().all()
         return [
             dict(row) | {"tables": json.loads(row["tables"])}
             for row in rows
@@ -245,8 +258,11 @@ class Library:
             return sorted(connection.execute(query).scalars())
 
     def _sql(self, library: str, table: str) -> sa.Table:
-        standard = self.standards[library]
-        return sql_table(standard, standard.table(table))
+        name = table_name(library, table)
+        if name not in self._tables:
+            standard = self.standards[library]
+            self._tables[name] = sql_table(standard, standard.table(table))
+        return self._tables[name]
 
 
 def _schema(table: sa.Table) -> dict[str, pl.DataType]:

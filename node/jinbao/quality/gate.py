@@ -101,8 +101,11 @@ def judge(
     findings = _findings(table, rows, [*broken, *across])
     if barred is not None:
         findings = pl.concat([barred.select(FINDING_COLUMNS), findings])
-    bad = findings.filter(_IS_ERROR).get_column("key").unique()
-    is_bad = pl.col("key").is_in(bad.implode())
+    bad = findings.filter(_IS_ERROR).get_column("key")
+    if bad.is_empty():
+        passed = _sorted(table, rows.select(table.columns))
+        return Judgement(passed, rows.clear().select("key", *table.columns), findings)
+    is_bad = pl.col("key").is_in(pl.lit(bad).unique().implode())
     stopped = rows.filter(is_bad)
     passed = _sorted(table, rows.select(*table.columns, is_bad.alias(_BAD)).filter(~pl.col(_BAD)).drop(_BAD))
     return Judgement(passed, stopped.select("key", *table.columns), findings)

@@ -89,13 +89,12 @@ class Kept:
                 schema={KEY: pl.UInt128(), OP: pl.String()} | {c: self.schema[c] for c in others}
             )
         parts = [
-            pl.read_parquet(file, columns=[KEY, OP, *others]).with_columns(pl.lit(at).alias(_AT))
+            pl.scan_parquet(file, glob=False).select(KEY, OP, *others, pl.lit(at).alias(_AT))
             for at, file in enumerate(self.changes)
         ]
-        found = pl.concat(parts)
         # A change may hold several rows of one key; those of an earlier file count no more.
         newest = pl.col(_AT) == pl.col(_AT).max().over(KEY)
-        return found.filter(newest).drop(_AT)
+        return pl.concat(parts).filter(newest).drop(_AT).collect()
 
     def slices(self, columns: Sequence[str], rows: int, look: Look | None = None) -> Iterator[pl.DataFrame]:
         """All rows now, at most `rows` of `columns` at once: the base's in its order, then what changed; one at least.
@@ -103,21 +102,19 @@ class Kept:
         With `look` the rows it wants alone, of slices that have one.
         """
         moved = self.moved(dict.fromkeys([*columns, *(look.columns if look else ())]))
-        lazy, away = pl.scan_parquet(self.base), moved.get_column(KEY).implode()
+        lazy, still = pl.scan_parquet(self.base), _not_among(moved)
         private = [] if moved.is_empty() else [KEY]
         for first in range(0, max(self.base_rows, 1), rows):
             if look is not None:
                 seen = lazy.select(*private, *look.columns).slice(first, rows).collect()
                 wanted = look.wanted(seen)
                 if private:
-                    wanted &= ~seen.get_column(KEY).is_in(away)
+                    wanted &= seen.select(still).to_series()
                 yield from _wanted(lazy.select(columns), first, wanted)
                 continue
-            part = lazy.select(*dict.fromkeys([*private, *columns])).slice(first, rows).collect()
-            if private:
-                part = part.filter(~pl.col(KEY).is_in(away))
-            yield part.select(columns)
-        changed = moved.filter(pl.col(OP) == UPSERT)
+            some = lazy.select(*dict.fromkeys([*private, *columns])).slice(first, rows)
+            yield (some.filter(still) if private else some).select(columns).collect()
+        changed = moved.filter(pl.col(OP) == UPSERT) if private else moved
         for part in changed.iter_slices(rows):
             yield part.select(columns) if look is None else part.filter(look.wanted(part)).select(columns)
 
@@ -127,21 +124,26 @@ class Kept:
         if not self.changes:
             return base.select(columns)
         moved = self.moved(columns)
-        rest = base.filter(~pl.col(KEY).is_in(moved.get_column(KEY).implode())).select(columns)
+        rest = base.filter(_not_among(moved)).select(columns)
         return pl.concat([rest, moved.filter(pl.col(OP) == UPSERT).select(columns).lazy()])
 
     def of_keys(self, keys: pl.Series, columns: Sequence[str]) -> pl.DataFrame:
         """The rows now of some keys, given as their digests."""
-        among = pl.col(KEY).is_in(keys.implode())
+        among = pl.col(KEY).is_in(pl.lit(keys).implode())
         if not self.changes:
             return _own(pl.scan_parquet(self.base).filter(among).select(columns).collect())
         moved = self.moved(columns)
-        old = among & ~pl.col(KEY).is_in(moved.get_column(KEY).implode())
+        old = among & _not_among(moved)
         rest = _own(pl.scan_parquet(self.base).filter(old).select(columns).collect())
         return pl.concat([rest, moved.filter(among & (pl.col(OP) == UPSERT)).select(columns)])
 
 
 _AT = "__at"
+
+
+def _not_among(moved: pl.DataFrame) -> pl.Expr:
+    """Rows whose key did not change."""
+    return ~pl.col(KEY).is_in(pl.lit(moved.get_column(KEY)).implode())
 
 
 def _wanted(rows: pl.LazyFrame, first: int, wanted: pl.Series) -> Iterator[pl.DataFrame]:

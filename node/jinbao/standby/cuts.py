@@ -132,6 +132,10 @@ class Witness:
     went_back_at: str = ""
 
 
+_ALL = sa.select(CUT).order_by(CUT.c.stream)
+"""Asked in every round, so built once."""
+
+
 class Cuts:
     """Reads of one zone's cuts."""
 
@@ -145,7 +149,7 @@ class Cuts:
     def all(self) -> list[Cut]:
         """The newest cut of every protected zone, by stream."""
         with self._store.read() as connection:
-            rows = connection.execute(sa.select(CUT).order_by(CUT.c.stream)).all()
+            rows = connection.execute(_ALL).all()
         return [
             Cut(
                 StreamId.parse(r.stream),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from itertools import pairwise
 
 from cryptography import x509
@@ -20,6 +21,8 @@ from jinbao.trust.identity import is_authority
 AUTHORITIES_MAX = 4
 """Root, its cross certificate, issuing: no chain of ours has more between leaf and anchor."""
 
+_SIGNED_KEPT = 256
+"""Certificates whose signature was right and is not looked at again; more than a zone meets, and little memory."""
 
 Step = Callable[[x509.Certificate, x509.Certificate], None]
 """Asked for a certificate and its issuer; raises IdentityError where no way may go over them."""
@@ -110,10 +113,20 @@ def issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     if certificate.issuer != issuer.subject:
         return False  # the signature is the dear part: most candidates end here
     try:
-        certificate.verify_directly_issued_by(issuer)
+        _check_signed(certificate, issuer)
     except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
         return False
     return True
+
+
+@lru_cache(maxsize=_SIGNED_KEPT)
+def _check_signed(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
+    """Raise unless the issuer's key signed the certificate.
+
+    That it did follows from the bytes of both alone, by which they are compared, and is kept. Whether
+    they are in force, may sign, or are revoked is no part of it: that is asked each time.
+    """
+    certificate.verify_directly_issued_by(issuer)
 
 
 def may_sign(authority: x509.Certificate, below: int) -> bool:

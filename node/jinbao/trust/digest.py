@@ -64,33 +64,54 @@ def _cell(name: str, tag: str, shortest: int | None, longest: int | None, *, nul
     return [pl.format(f"{tag}{{}}:", size).fill_null("N"), text]
 
 
+def _texts(frame: pl.DataFrame, columns: Iterable[str]) -> tuple[pl.DataFrame, dict[str, list[pl.Expr]]]:
+    """Some columns as text, and clause D1 for each of them."""
+    texts = frame.select(pl.col(c).cast(pl.String) for c in columns)
+    size = pl.all().str.len_bytes()
+    said = texts.select(
+        size.min().name.prefix("min "), size.max().name.prefix("max "), pl.all().null_count()
+    ).row(0, named=True)
+    return texts, {
+        c: _cell(
+            c,
+            "T" if frame.schema[c] == pl.String else "I",
+            said[f"min {c}"],
+            said[f"max {c}"],
+            nulls=said[c] > 0,
+        )
+        for c in texts.columns
+    }
+
+
+def _row(cells: Mapping[str, list[pl.Expr]], columns: Iterable[str]) -> pl.Expr:
+    """Clause D2."""
+    return pl.concat_str([expr for c in columns for expr in cells[c]], ignore_nulls=True)
+
+
 def encode(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
     """Canonical text of each row (clauses D1, D2), in the frame's order."""
     if frame.is_empty():
         return pl.Series("row", [], pl.String)
-    tags = ["T" if frame.schema[c] == pl.String else "I" for c in columns]
-    texts = frame.select(pl.col(c).cast(pl.String) for c in columns)
-    size = pl.all().str.len_bytes()
-    shortest, longest, nulls = (
-        texts.select(e).row(0) for e in (size.min(), size.max(), pl.all().null_count())
-    )
-    parts = [
-        _cell(name, tag, low, high, nulls=bool(none))
-        for name, tag, low, high, none in zip(columns, tags, shortest, longest, nulls, strict=True)
-    ]
-    whole = pl.concat_str([expr for pair in parts for expr in pair], ignore_nulls=True)
-    return texts.select(whole.alias("row")).to_series()
+    texts, cells = _texts(frame, columns)
+    return texts.select(_row(cells, columns).alias("row")).to_series()
 
 
 def leaves(frame: pl.DataFrame, columns: Sequence[str], key: Sequence[str]) -> pl.DataFrame:
     """One line per row: `bucket` (two hex digits) and `leaf` (hex), unsorted (clause D3)."""
-    coded = pl.DataFrame({"row": encode(frame, columns), "key": encode(frame, key)})
+    if frame.is_empty():
+        return pl.DataFrame(schema={"bucket": pl.String(), "leaf": pl.String()})
+    texts, cells = _texts(frame, dict.fromkeys([*columns, *key]))
     # Looked up: a piece of a hash would keep the whole of it in memory.
-    number = plh.col("key").chash.sha2_256().str.slice(0, 2).str.to_integer(base=16)
-    return coded.select(
+    number = _sha256_of(_row(cells, key)).str.slice(0, 2).str.to_integer(base=16)
+    return texts.select(
         pl.lit(_BUCKET_NAMES).gather(number).alias("bucket"),
-        plh.col("row").chash.sha2_256().alias("leaf"),
+        _sha256_of(_row(cells, columns)).alias("leaf"),
     )
+
+
+def _sha256_of(texts: pl.Expr) -> pl.Expr:
+    """Of each text, in hex."""
+    return plh.CryptographicHashingNameSpace(texts).sha2_256()
 
 
 def root_of(buckets: Mapping[str, str]) -> str:
