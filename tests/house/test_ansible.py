@@ -326,9 +326,9 @@ def test_what_fits_is_refused_nothing(tmp_path: Path) -> None:
 
 
 def test_a_file_is_laid_by_its_own_name_in_a_directory(tmp_path: Path) -> None:
-    """A place that ends with a slash is a directory, any other the file itself; the text is carried whole."""
-    (tmp_path / "trust.pem").write_text("甲\n\n", encoding="utf-8")
-    wanted = {"mode": "0640", "content": "甲\n\n"}
+    """A place that ends with a slash is a directory, any other the file itself; any bytes are carried whole."""
+    (tmp_path / "trust.pem").write_bytes(b"\xff\n")
+    wanted = {"mode": "0640", "base64": "/wo="}
 
     for place, path in (("/etc/trust/", "/etc/trust/trust.pem"), ("/etc/topology", "/etc/topology")):
         laid = FILTERS.to_lay(str(tmp_path / "trust.pem"), place, {"mode": "0640"})

@@ -423,7 +423,11 @@ def lay(controller: Controller, files: list[dict[str, str]], *words: str) -> sub
 def test_files_and_directories_are_laid_at_once(controller: Controller, tmp_path: Path) -> None:
     """Check mode tells what the first run then makes, the second changes nothing, and what was changed is put right."""
     there, mode = tmp_path / "etc", {"mode": "0640"}
-    files = [{"path": str(there), "mode": "0750"}, {"path": str(there / "a.pem"), "content": "甲\n"} | mode]
+    files = [
+        {"path": str(there), "mode": "0750"},
+        {"path": str(there / "a.pem"), "content": "甲\n"} | mode,
+        {"path": str(there / "b"), "base64": "/wo="} | mode,
+    ]
     paths = [str(one["path"]) for one in files]
 
     def laid(*words: str) -> list[str]:
@@ -437,10 +441,12 @@ def test_files_and_directories_are_laid_at_once(controller: Controller, tmp_path
     assert not there.exists()
     assert laid() == paths
     assert (there / "a.pem").read_text(encoding="utf-8") == "甲\n"
+    assert (there / "b").read_bytes() == b"\xff\n"
     assert [oct(path.stat().st_mode & 0o777) for path in (there, there / "a.pem")] == ["0o750", "0o640"]
     assert laid("--check") == laid() == []
     there.chmod(0o700)
     (there / "a.pem").write_text("乙", encoding="utf-8")
+    (there / "b").write_bytes(b"\xff")
     assert laid("--check") == laid() == paths
     assert laid() == []
 

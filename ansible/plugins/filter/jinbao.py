@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -231,10 +232,10 @@ def _ports_refused(settings: Mapping[str, Any], look: Mapping[str, Any]) -> list
 
 
 def to_lay(file: str, place: str, attributes: Mapping[str, str]) -> dict[str, str]:
-    """A text file of the controller for the module `lay`: at `place`, or by its own name in a `place` that ends with /."""
+    """A file of the controller for the module `lay`: at `place`, or by its own name in a `place` that ends with /."""
     source = Path(file)
     path = place + source.name if place.endswith("/") else place
-    return {**attributes, "path": path, "content": source.read_text(encoding="utf-8")}
+    return {**attributes, "path": path, "base64": b64encode(source.read_bytes()).decode()}
 
 
 def new_reds(after: Iterable[Mapping[str, Any]], before: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,10 @@ options:
         type: path
         required: true
       content:
-        description: The whole text of a file; none for a directory.
+        description: The whole text of a file.
+        type: str
+      base64:
+        description: The bytes of a file instead, such as the filter C(jinbao.node.to_lay) reads them. Neither for a directory.
         type: str
       owner:
         description: Account it is to belong to.
@@ -48,11 +52,8 @@ EXAMPLES = r"""
   jinbao.node.lay:
     files:
       - {path: /etc/jinbao/trust, owner: root, group: jinbao, mode: "0750"}
-      - path: /etc/jinbao/trust/trust.pem
-        content: "{{ lookup('ansible.builtin.file', 'trust.pem', rstrip=false) }}"
-        owner: root
-        group: jinbao
-        mode: "0640"
+      - {path: /etc/jinbao-ca/listen, content: "LISTEN=10.14.0.7:7443", mode: "0644"}
+      - "{{ '/srv/jinbao/trust.pem' | jinbao.node.to_lay('/etc/jinbao/trust/', {'mode': '0640'}) }}"
 """
 
 RETURN = r"""
@@ -69,43 +70,51 @@ _ATTRIBUTES = ("seuser", "serole", "setype", "selevel", "secontext", "attributes
 OPTIONS = {
     "path": {"type": "path", "required": True},
     "content": {"type": "str"},
+    "base64": {"type": "str"},
     "owner": {"type": "str"},
     "group": {"type": "str"},
     "mode": {"type": "str", "required": True},
 }
 
 
-def differs(path: Path, content: str | None) -> bool:
-    """Whether a directory, or a file of this content, is yet to be made."""
+def wanted(one: dict[str, Any]) -> bytes | None:
+    """The bytes of a file that is to be there; None for a directory."""
+    if one["base64"] is not None:
+        return b64decode(one["base64"], validate=True)
+    return None if one["content"] is None else str(one["content"]).encode()
+
+
+def differs(path: Path, content: bytes | None) -> bool:
+    """Whether a directory, or a file of these bytes, is yet to be made."""
     if content is None:
         return not path.is_dir()
     try:
-        return path.read_bytes() != content.encode()
+        return path.read_bytes() != content
     except FileNotFoundError:
         return True
 
 
-def make(module: AnsibleModule, path: Path, content: str | None) -> None:
+def make(module: AnsibleModule, path: Path, content: bytes | None) -> None:
     """Make it, whole or not at all."""
     if content is None:
         path.mkdir()
         return
     handle, name = tempfile.mkstemp(dir=module.tmpdir)
     with os.fdopen(handle, "wb") as file:
-        file.write(content.encode())
+        file.write(content)
     module.atomic_move(name, str(path))
 
 
 def lay(module: AnsibleModule, one: dict[str, Any]) -> bool:
     """Whether it was changed, or in check mode would be."""
-    path = Path(one["path"])
-    is_new = differs(path, one["content"])
+    path, content = Path(one["path"]), wanted(one)
+    is_new = differs(path, content)
     if is_new and not module.check_mode:
-        make(module, path, one["content"])
+        make(module, path, content)
     if not path.exists():  # check mode
         return is_new
-    wanted = module.load_file_common_arguments(dict.fromkeys(_ATTRIBUTES) | one, path=str(path))
-    return bool(module.set_fs_attributes_if_different(wanted, is_new))
+    attributes = module.load_file_common_arguments(dict.fromkeys(_ATTRIBUTES) | one, path=str(path))
+    return bool(module.set_fs_attributes_if_different(attributes, is_new))
 
 
 def main() -> None:
