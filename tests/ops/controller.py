@@ -63,10 +63,15 @@ class Controller:
     def _collections(self, release: Release) -> Path:
         return self.place / f"collections-{release.version}"
 
-    def play(self, name: str, *words: str, release: Release | None = None) -> Played:
-        """Run a playbook of a release; RuntimeError where a task failed."""
+    def play(
+        self, name: str, *words: str, release: Release | None = None, cities: tuple[str, ...] = ()
+    ) -> Played:
+        """Run a playbook of a release, by an inventory of other `cities` where some are named.
+
+        RuntimeError where a task failed.
+        """
         of = release or self.release
-        text = province.inventory(self.carried, of.bundle, self.copies, self.cities, self.options)
+        text = province.inventory(self.carried, of.bundle, self.copies, cities or self.cities, self.options)
         with NamedTemporaryFile("w", dir=self.place, prefix="hosts-", suffix=".yml", delete=False) as hosts:
             hosts.write(text)
         program = str(ROOT / ".venv" / "bin" / "ansible-playbook")

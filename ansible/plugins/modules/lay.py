@@ -32,7 +32,7 @@ options:
         description: The whole text of a file.
         type: str
       base64:
-        description: The bytes of a file instead, such as the filter C(jinbao.node.to_lay) reads them. Neither for a directory.
+        description: The bytes of a file instead, as C(jinbao.node.to_lay) reads them. Neither for a directory.
         type: str
       owner:
         description: Account it is to belong to.
