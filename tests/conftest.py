@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+# Tests run on every processor at once: more threads of one of them would wait for the others'.
+os.environ.setdefault("POLARS_MAX_THREADS", "1")
+
 import jinbao  # before anything of a test: what it says to the libraries' processes is read when they are loaded
 
 # Processes of tests start a hundred times; one that may not keep its compiled modules needs twice the time for it.
