@@ -165,16 +165,15 @@ def asked(there: Controller, query: str) -> list[dict[str, str]]:
 def everywhere(there: Controller, version: str, *nodes: str) -> None:
     """Every zone of these nodes runs and is of this release, and so is an authority beside it."""
     for node in nodes:
-        machine = there.network.machines[node]
-        for zone in province.zones_of(node):
-            asked = f"{PROGRAM} status --zone {zone} --json || [ $? = 3 ]"
-            found = json.loads(machine.run("sh", "-c", asked))
-            if not (found["running"] and found["version"] == version):
-                told(f"{node}/{zone} runs {version}, and not {found['version']}", holds=False)
-        if node in {MINISTRY, PROVINCE}:
-            shown = "cat /proc/$(systemctl show --property=MainPID --value jinbao-ca.service)/cmdline"
-            if f"/releases/{version}/" not in (command := machine.run("sh", "-c", shown)):
-                told(f"the authority {node} runs {version}, and not {command[:60]}", holds=False)
+        units = [f"jinbao-{zone}.service" for zone in province.zones_of(node)]
+        units += ["jinbao-ca.service"] if node in {MINISTRY, PROVINCE} else []
+        shown = "tr '\\0' ' ' < /proc/$(systemctl show --property=MainPID --value $unit)/cmdline; echo"
+        said = there.network.machines[node].run(
+            "sh", "-c", f"for unit in {' '.join(units)}; do {shown}; done"
+        )
+        for unit, command in zip(units, said.splitlines(), strict=True):
+            if f"/releases/{version}/" not in command:
+                told(f"{unit} of {node} runs {version}, and not {command[:60]}", holds=False)
     told(f"every zone of {', '.join(nodes)} runs {version}", holds=True)
 
 
