@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from scripts.make_reference import doctor_codes
+from scripts.reference.doctor import doctor_codes
 from tests.appliance.hospital import HOLDS, City, process, well
 from tests.appliance.test_doctor import FAULTS
 from tests.link.zones import SETTINGS, seal, serving
