@@ -11,7 +11,6 @@ import json
 import sys
 
 from reference.commands import commands_here
-from reference.pages import made_pages, renewed
 from reference.places import ROOT
 
 
@@ -20,6 +19,8 @@ def main() -> None:
     if sys.argv[1:] == ["--commands"]:
         sys.stdout.write(json.dumps(commands_here(), ensure_ascii=False))
         return
+    from reference.pages import made_pages, renewed  # noqa: PLC0415  # all of the product, which commands alone are not
+
     for page in made_pages():
         before = page.read_text(encoding="utf-8")
         after = renewed(before)
