@@ -312,12 +312,14 @@ def test_settings_that_do_not_fit_are_refused(
 
 
 def test_what_fits_is_refused_nothing(tmp_path: Path) -> None:
-    """A city that is well, one whose zone has its own port, and a backup site are not refused; a missing file is."""
+    """A city, one whose zone has its own port or what is no port, and a backup site are not refused; a missing file is."""
     own = {"zones": {"production": {}, "exchange": {"http": "10.0.0.1:9102"}}}
+    odd = {"zones": {"production": {}, "exchange": {"http": "10.0.0.1"}}}
     backup = {"node": "140000-backup", "tier": "province", "role": "backup", "zones": {"exchange": {}}}
     missing = str(tmp_path / "topology.sealed")
 
     assert FILTERS.node_refused(CITY, LOOK, []) == []
+    assert FILTERS.node_refused(CITY | odd, LOOK, []) == []
     assert FILTERS.node_refused(CITY | own, LOOK | {"running": {"jinbao-exchange.service": "1"}}, []) == []
     assert FILTERS.node_refused(backup, LOOK, [__file__]) == []
     assert FILTERS.node_refused(CITY, LOOK, [missing]) == [

@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from tests.house.tree import ROOT
-from tests.ops.machines import CACHE, CONTROLLER, base, booted, run
+from tests.ops.machines import CACHE, base, booted, run
 from tests.released.sources import ARCHIVE, HERE, kept, unpack
 
 from jinbao import __version__
@@ -55,7 +55,7 @@ class Release:
         place = self.out / f"installed-on-{base().name}"
         if not place.is_dir():
             self.build(key)
-            with booted({"installs": CONTROLLER}, "") as network:
+            with booted({"installs": "192.0.2.2"}, "") as network:
                 machine = network.machines["installs"]
                 shutil.copyfile(self.bundle, machine.root / "opt" / self.bundle.name)
                 (machine.root / "etc" / "jinbao").mkdir(0o750)

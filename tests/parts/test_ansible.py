@@ -222,6 +222,24 @@ def test_a_changed_bundle_goes_no_further_than_the_controller(
     assert (verified.returncode, said in verified.stderr) == (1, True)
 
 
+@pytest.mark.parametrize("ends", [0, 1], ids=["well", "not well"])
+def test_of_a_brought_bundle_nothing_is_left(tmp_path: Path, ends: int) -> None:
+    """Its installer is given the words and its end is told; bundle, what was unpacked and a killed run's rest are gone."""
+    folder, place = tmp_path / "made" / "jinbao-7.1.0", tmp_path / "opt"
+    folder.mkdir(parents=True)
+    (folder / "install.sh").write_text(f'echo "told $*"; exit {ends}\n', encoding="utf-8")
+    bundle = place / "jinbao-7.1.0.tar.zst"
+    (place / f"{bundle.name}.unpacked" / "jinbao-7.0.0").mkdir(parents=True)
+    subprocess.run(["tar", "--zstd", "-cf", bundle, "-C", folder.parent, folder.name], check=True)
+    script = VERIFIER.with_name("install_bundle.sh").read_text(encoding="utf-8")
+
+    words = ["sh", "-c", script, "install_bundle.sh", str(bundle), "--key", "a b"]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
+
+    assert (ran.returncode, ran.stdout) == (ends, "told --key a b\n"), ran.stderr
+    assert list(place.iterdir()) == []
+
+
 def test_its_scripts_are_shell_that_every_shell_reads() -> None:
     """Shellcheck has nothing to say of what the roles run."""
     scripts = [str(path) for path in COLLECTION.rglob("*.sh")]

@@ -216,10 +216,10 @@ def _shape_refused(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _ports_refused(settings: Mapping[str, Any], look: Mapping[str, Any]) -> list[str]:
-    """Ports of zones that do not run, which something listens on."""
+    """Ports of zones that do not run, which something listens on; what is no port is told where settings are written."""
     zones = settings.get("zones") or {}
     ports = {
-        zone: int(str((one or {}).get("http") or ":0").rpartition(":")[2])
+        zone: str((one or {}).get("http") or "").rpartition(":")[2]
         for zone, one in zones.items()
         if f"jinbao-{zone}.service" not in look["running"]
     }
@@ -227,7 +227,7 @@ def _ports_refused(settings: Mapping[str, Any], look: Mapping[str, Any]) -> list
         f"Port {port} of zone {zone}: expected a free one, got one another program listens on; see ss -ltnp, or set "
         f"node_settings.zones.{zone}.http. 端口 {port} 已被其他程序占用。"
         for zone, port in ports.items()
-        if port and port in look["listening"]
+        if port in map(str, look["listening"])
     ]
 
 

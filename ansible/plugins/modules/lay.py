@@ -119,7 +119,15 @@ def lay(module: AnsibleModule, one: dict[str, Any]) -> bool:
 
 def main() -> None:
     """Answer Ansible."""
-    spec = {"files": {"type": "list", "elements": "dict", "required": True, "options": OPTIONS}}
+    spec = {
+        "files": {
+            "type": "list",
+            "elements": "dict",
+            "required": True,
+            "options": OPTIONS,
+            "mutually_exclusive": [["content", "base64"]],
+        }
+    }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     laid = []
     for one in module.params["files"]:
