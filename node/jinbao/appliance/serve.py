@@ -299,8 +299,9 @@ class ZoneService:
         if not address:
             return
         wait_s = zone.settings.pace.follow_wait_s
-        client = known.client = self._client(neighbour, address, Lane.ALL)
-        self._worker(f"follow {neighbour}", lambda: self._round(known, client, wait_s))
+        name = f"follow {neighbour}"
+        client = known.client = self._client(neighbour, address, Lane.ALL, name)
+        self._worker(name, lambda: self._round(known, client, wait_s))
         if self.takes.buckets(neighbour):
             self._divide(known, client)
 
@@ -308,11 +309,17 @@ class ZoneService:
         """Follow a neighbour in two lanes from now on: what is limited no longer keeps back what is not."""
         client.lane = Lane.CONTROL
         wait_s = self.zone.settings.pace.follow_wait_s
-        bulk = known.bulk = self._client(known.peer, client.address, Lane.BULK)
-        self._worker(f"fetch {known.peer}", lambda: self._bulk_round(known, bulk, wait_s))
-        return self.workers[f"fetch {known.peer}"]
+        name = f"fetch {known.peer}"
+        bulk = known.bulk = self._client(known.peer, client.address, Lane.BULK, name)
+        self._worker(name, lambda: self._bulk_round(known, bulk, wait_s))
+        return self.workers[name]
 
-    def _client(self, neighbour: Endpoint, address: str, lane: Lane) -> LineClient:
+    def _client(self, neighbour: Endpoint, address: str, lane: Lane, worker: str) -> LineClient:
+        """What the named worker asks a neighbour by."""
+
+        def heard() -> None:
+            self.workers[worker].heard()  # a worker is made after what it asks by
+
         return LineClient(
             self.standing,
             neighbour,
@@ -321,6 +328,7 @@ class ZoneService:
             lane=lane,
             takes=self.takes,
             sleep=self._sleep,
+            heard=heard,
         )
 
     def _bulk_round(self, known: Following, bulk: LineClient, wait_s: float) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from jinbao.flow.ports import Observer
-from jinbao.model.errors import JinbaoError
+from jinbao.model.errors import JinbaoError, LinkError
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,11 @@ class Worker:
     def give_sign(self) -> None:
         """Show that the round goes on; called in it, where something became durable."""
         self._sign_monotonic = time.monotonic()
+
+    def heard(self) -> None:
+        """The other end of the line answers, though the round goes on: what kept the last one from it is over."""
+        if isinstance(self.last_error, LinkError):
+            self.last_error = None
 
     def busy_s(self, now: float) -> float:
         """How long it shows no sign of life in a round, at the monotonic time `now`; 0 between rounds."""

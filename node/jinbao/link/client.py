@@ -63,14 +63,16 @@ class LineClient:
         lane: Lane = Lane.ALL,
         takes: Shaper | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        heard: Callable[[], None] = lambda: None,
     ) -> None:
         """`returned` asks for what our own node once sent there, instead of what is for us (clause 2.9).
 
         `lane`: which streams (clause 2.10), another one counts from the next call on; `takes`: how fast bulk may come,
-        and `sleep` waits for that, or raises LinkError.
+        and `sleep` waits for that, or raises LinkError. `heard` is called when the other end lets a call for headers in,
+        before the wait for news (clause 2.12).
         """
         self.lane, self._takes, self._sleep = lane, takes or free_line(), sleep
-        self._opens_monotonic = 0.0
+        self._heard, self._opens_monotonic = heard, 0.0
         self.endpoint = peer
         self._returned = returned
         self.address = address
@@ -109,6 +111,9 @@ class LineClient:
         size = 0
         with self._told("follow"):
             self._call = call(request, timeout=wait_s + self._limits.call_s)
+            self._call.initial_metadata()
+            if self._call.is_active():
+                self._heard()
             for message in self._call:
                 found.append(envelope_of(message))
                 size += message.ByteSize()

@@ -282,12 +282,16 @@ class LineServer:
             limit = min(request.limit or self._limits.headers_max, self._limits.headers_max)
             deadline = self._loop.time() + min(request.wait_ms / 1000, self._limits.follow_wait_s_max)
             found: list[SealedBatch] = []
+            is_heard = False
             while not found:
                 told = self._told  # news that comes while the journal is read is not waited for again
                 found = await self._quota.read(peer, lambda: offered(peer, marks, limit, lane))
                 await self._caller(context, caller)
                 for sealed in found:
                     await self._send(context, envelope_message(sealed))
+                if not found and not is_heard:
+                    await context.send_initial_metadata(())  # so the caller knows it was let in
+                    is_heard = True
                 if not found and not await self._news_before(deadline, told):
                     return
 

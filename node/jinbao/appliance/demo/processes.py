@@ -25,7 +25,7 @@ from jinbao.model.zone import Endpoint, Tier, Zone
 from jinbao.sample.generate import generate
 
 PERIOD = 202410
-_READY_S, _RUN_S, _STOP_S, _POLL_S = 120.0, 900.0, 30.0, 0.2
+_READY_S, _RUN_S, _STOP_S, _SETTLE_S, _POLL_S = 120.0, 900.0, 30.0, 30.0, 0.2
 STATE = "demo.json"
 
 Talk = Callable[[str, dict[str, Any]], None]
@@ -281,6 +281,18 @@ class DemoNetwork:
         """End every zone and start it again: what is asked afterwards is read from disk."""
         self.stop()
         self.start()
+
+    def settle(self) -> None:
+        """Wait until every zone is ready, at most a while: one that was started first missed its neighbours."""
+        deadline = time.monotonic() + _SETTLE_S
+        while not all(map(self._is_ready, self.endpoints())) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+
+    def _is_ready(self, endpoint: Endpoint) -> bool:
+        try:
+            return bool(self.ask(endpoint, "status")["ready"])
+        except JinbaoError:
+            return False  # starting again
 
     def stop(self, *nodes: str) -> None:
         """End zones by SIGTERM, by SIGKILL what does not end."""

@@ -43,6 +43,7 @@ def run_demo(
         moved = time.monotonic() - began
         talk("moved", {"seconds": round(moved, 1)})
         result = conclude(network, moved)
+        network.settle()
         then(network, result)
     finally:
         again = network.end()
