@@ -101,7 +101,6 @@ lock: .venv/.installed  ## renew requirements/*.txt from pyproject.toml
 	$(LOCK) --group ansible --constraints requirements/dev.txt --output-file requirements/ansible.txt
 	$(LOCK) --group bench --constraints requirements/dev.txt --output-file requirements/bench.txt
 	$(LOCK) --group docs --constraints requirements/dev.txt --output-file requirements/docs.txt
-	echo pip | $(LOCK) --output-file requirements/pip.txt -
 	echo uv | $(LOCK) --constraints requirements/dev.txt --output-file requirements/uv.txt -
 
 clean:  ## remove .venv, caches and what was built

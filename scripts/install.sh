@@ -150,11 +150,16 @@ hold_machine() {
 }
 
 # 3. The release beside the others.
-# The pip of the bundle: it is not installed, and Debian's need not be there.
-run_pip() {
-  for pip in "$here"/tools/pip-*.whl; do
-    "$python" -I "$pip/pip" --isolated --disable-pip-version-check --python "$release/venv/bin/python" "$@"
-  done
+# The uv of the bundle, which lays wheels down: beside the release while that is made, where programs may be run.
+unpack_uv() {
+  "$python" -I -m zipfile -e "$here"/tools/uv-*.whl "$release/.uv"
+  chmod 0755 "$release"/.uv/uv-*.data/scripts/uv
+}
+
+# Only what it is told here counts, no settings of the machine.
+run_uv() {
+  env -i PATH="$PATH" LC_ALL=C "$release"/.uv/uv-*.data/scripts/uv pip "$@" --quiet --no-config --offline \
+    --cache-dir "$release/.uv/cache" --python "$release/venv/bin/python"
 }
 
 # Most wheels of a release are those of the one before: linked, they take less time and no room.
@@ -167,6 +172,22 @@ link_unchanged() {
     rm -rf "$release/venv"
     "$python" -I -m venv --without-pip "$release/venv"
   }
+}
+
+# Compiled modules come with the bundle for a Python of its kind. Else: by all processors, without what no zone imports.
+compile_modules() {
+  magic=$("$python" -I -c 'import importlib.util; print(importlib.util.MAGIC_NUMBER.hex())')
+  if [ -f "$here/tools/compiled-$magic.tar" ]; then
+    need tar tar
+    # What was linked stays: it holds the sum of the former release, and to write it anew would be to write there too.
+    for site in "$release"/venv/lib/python*/site-packages; do
+      tar -xf "$here/tools/compiled-$magic.tar" --skip-old-files --no-same-owner --no-same-permissions -C "$site"
+    done
+  else
+    "$release/venv/bin/python" -I -m compileall -qq -j 0 -x '/tests?/' "$release/venv/lib" ||
+      say "some modules are not compiled: zones start more slowly" "部分模块未能编译：分区启动较慢"
+  fi
+  (cd "$release/venv" && find lib -name '*.pyc' -exec sha256sum {} +) >"$release/COMPILED"
 }
 
 make_release() {
@@ -182,14 +203,12 @@ make_release() {
   say "installing $version into $release" "正在安装 $version 到 $release"
   "$python" -I -m venv --without-pip "$release/venv"
   link_unchanged
-  # What was linked pip finds installed.
-  run_pip install --quiet --no-cache-dir --no-index --find-links "$here/wheels" --only-binary :all: --no-deps \
-    --require-hashes --no-compile -r "$here/requirements.txt"
-  # By all processors, and without what no zone imports.
-  "$release/venv/bin/python" -I -m compileall -qq -j 0 -x '/tests?/' "$release/venv/lib" ||
-    say "some modules are not compiled: zones start more slowly" "部分模块未能编译：分区启动较慢"
-  (cd "$release/venv" && find lib -name '*.pyc' -exec sha256sum {} +) >"$release/COMPILED"
-  run_pip check >/dev/null
+  unpack_uv
+  # What was linked uv finds installed.
+  run_uv install --no-index --find-links "$here/wheels" --no-build --no-deps --require-hashes -r "$here/requirements.txt"
+  compile_modules
+  run_uv check
+  rm -rf "$release/.uv"
   for name in units tiers docs monitoring ansible sbom.cdx.json SHA256SUMS SHA256SUMS.sig BUNDLE LICENSE CHANGELOG.md install.sh; do
     [ ! -e "$here/$name" ] || cp -R "$here/$name" "$release/"
   done

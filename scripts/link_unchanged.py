@@ -5,7 +5,7 @@ usage: link_unchanged.py WHEELS FORMER NEW: a directory of wheels, two releases,
 
 A file is linked only once it holds the sum which the bundle's own wheel names for it, a compiled module only once it
 holds the one which the former release wrote down when it was made (COMPILED): damage does not spread. A wheel that
-makes commands, lays files elsewhere, or of which one file is missing or differs, is left to pip. Needs the standard
+makes commands, lays files elsewhere, or of which one file is missing or differs, is left to uv. Needs the standard
 library alone.
 """
 
@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 
 
 def main() -> None:
-    """Link every wheel that can be; raises OSError where the disk does not link, with nothing half done left to pip."""
+    """Link every wheel that can be; raises OSError where the disk does not link, with nothing half done left to uv."""
     wheels, former, new = map(Path, sys.argv[1:])
     site = Path("lib") / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
     compiled = dict(_compiled(former / "COMPILED"))
@@ -54,7 +54,7 @@ def _take(archive: zipfile.ZipFile, old: Path, new: Path, compiled: dict[str, st
         (new / name).parent.mkdir(parents=True, exist_ok=True)
         os.link(old / name, new / name)
     (new / record).write_bytes(listed)
-    (new / info / "INSTALLER").write_text("pip\n", encoding="ascii")
+    (new / info / "INSTALLER").write_text("uv\n", encoding="ascii")
 
 
 def _is_plain(name: str, info: str) -> bool:

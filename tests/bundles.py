@@ -11,12 +11,15 @@ import sys
 import zipfile
 from collections.abc import Mapping
 from functools import cache
+from importlib.metadata import version as version_of
 from pathlib import Path
 
-import pip
+import uv
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.house.tree import ROOT
 
+from jinbao.appliance.bundle.building import COMPILER, LINKER
+from jinbao.appliance.bundle.compiling import compile_wheels
 from jinbao.appliance.bundle.contents import (
     INFO,
     INSTALLER,
@@ -32,6 +35,8 @@ from jinbao.appliance.bundle.sbom import read_wheel, sbom
 from jinbao.authority.release_keys import ReleaseKey
 
 KEY = ReleaseKey(Ed25519PrivateKey.from_private_bytes(bytes(32)))
+
+UV = version_of("uv")
 
 STEADY = "steady_words"
 """The package of a wheel that is the same in every release."""
@@ -58,8 +63,9 @@ def small_bundle(into: Path, info: BundleInfo) -> Path:
         "".join(f"{w.name}=={w.version} --hash=sha256:{w.sha256}\n" for w in (wheel, steady)),
         encoding="utf-8",
     )
-    (directory / TOOLS / f"pip-{pip.__version__}-py3-none-any.whl").write_bytes(_pip())
-    shutil.copy(ROOT / "scripts" / "link_unchanged.py", directory / TOOLS)
+    (directory / TOOLS / f"uv-{UV}-py3-none-any.whl").write_bytes(_uv())
+    shutil.copy(ROOT / LINKER, directory / TOOLS)
+    compile_wheels(ROOT / COMPILER, directory / WHEELS, directory / TOOLS)
     (directory / SBOM).write_bytes(sbom(info, wheel, [steady]))
     (directory / INFO).write_text(info.text(), encoding="utf-8")
     shutil.copytree(ROOT / "units", directory / "units")
@@ -83,14 +89,11 @@ def public_key(into: Path) -> Path:
 
 
 @cache
-def _pip() -> bytes:
-    """The pip of the Python that runs here, as a wheel carries it."""
+def _uv() -> bytes:
+    """The uv that runs here, as a wheel carries it."""
     held = io.BytesIO()
-    place = Path(pip.__file__).parent
-    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(place.rglob("*")):
-            if path.is_file() and path.suffix != ".pyc":
-                archive.write(path, f"pip/{path.relative_to(place).as_posix()}")
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.write(uv.find_uv_bin(), f"uv-{UV}.data/scripts/uv")
     return held.getvalue()
 
 

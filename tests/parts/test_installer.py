@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import os
 import platform
 import re
@@ -9,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,14 +22,16 @@ from tests.house.tree import ROOT
 
 from jinbao import __version__
 from jinbao.appliance.bundle.building import build
-from jinbao.appliance.bundle.contents import SIGNATURE, SUMS, BundleInfo
+from jinbao.appliance.bundle.compiling import NAME
+from jinbao.appliance.bundle.contents import SIGNATURE, SUMS, TOOLS, BundleInfo
 from jinbao.appliance.bundle.packing import unpack, verify
 
 pytestmark = pytest.mark.parts
 
 OFFLINE = ["unshare", "--user", "--map-root-user", "--net"]
 FIRST, SECOND = small_info("7.1.0"), small_info("7.2.0")
-KILLS_S = (0.05, 0.4, 1.0, 1.8, 2.6, 3.4, 4.2)
+KILLS = (0.02, 0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
+"""Shares of the time that an installation takes here."""
 
 
 class Host:
@@ -158,6 +163,32 @@ def test_what_did_not_change_is_linked_and_outlives_the_release_it_came_from(hos
     assert not (host.prefix / "releases" / "7.1.0").exists()
 
 
+def test_modules_come_compiled_with_the_bundle(host: Host) -> None:
+    """A module is laid down as it was compiled and signed, and its sum is written down for the release after."""
+    host.install(FIRST)
+
+    laid = _installed(host, "7.1.0", COMPILED).read_bytes()
+    with tarfile.open(host.bundle(FIRST) / TOOLS / NAME) as tar:
+        signed = tar.extractfile(f"{STEADY}/{COMPILED}")
+        assert signed is not None
+        assert laid == signed.read()
+    written = (host.prefix / "releases" / "7.1.0" / "COMPILED").read_text(encoding="utf-8")
+    assert f"{hashlib.sha256(laid).hexdigest()}  lib/" in written
+
+
+def test_another_python_compiles_modules_itself(host: Host) -> None:
+    """Compiled modules of another kind of Python are passed by, and the release is compiled on the host."""
+    tools = host.bundle(FIRST) / TOOLS
+    (tools / NAME).rename(tools / "compiled-00000000.tar")
+    sign_again(host.bundle(FIRST))
+
+    host.install(FIRST)
+
+    laid = _installed(host, "7.1.0", COMPILED)
+    assert laid.read_bytes()[:4] == importlib.util.MAGIC_NUMBER
+    assert int.from_bytes(laid.read_bytes()[4:8], "little") == 0, "dated by its source, as a host compiles"
+
+
 @pytest.mark.parametrize("name", ["words.py", COMPILED])
 def test_damage_in_the_former_release_does_not_spread(host: Host, name: str) -> None:
     """A file that is not as it was signed, or a compiled module not as it was made, is made anew for the next release."""
@@ -272,8 +303,11 @@ def test_two_installers_do_not_meet(host: Host) -> None:
 
 def test_killed_at_any_moment_the_host_has_a_whole_release(host: Host) -> None:
     """After each kill `current` runs, old or new; the next run makes the new one, whatever lies half made."""
+    host.bundle(FIRST)
+    began = time.monotonic()
     host.install(FIRST)
-    for after_s in KILLS_S:
+    took_s = time.monotonic() - began
+    for after_s in (share * took_s for share in KILLS):
         shutil.rmtree(host.prefix / "releases" / SECOND.version, ignore_errors=True)
         (host.prefix / "current").unlink()
         (host.prefix / "current").symlink_to(f"releases/{FIRST.version}")

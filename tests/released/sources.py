@@ -26,7 +26,6 @@ KEPT = (
     "tiers",
     "monitoring",
     "ansible",
-    "requirements/pip.txt",
     "requirements/runtime.txt",
     "requirements/uv.txt",
     "pyproject.toml",

@@ -19,6 +19,7 @@ from pathlib import Path
 from packaging.markers import Marker
 
 from jinbao import __version__
+from jinbao.appliance.bundle.compiling import compile_wheels
 from jinbao.appliance.bundle.contents import (
     INFO,
     INSTALLER,
@@ -35,8 +36,9 @@ from jinbao.appliance.bundle.sbom import Wheel, read_wheel, sbom
 from jinbao.authority.release_keys import ReleaseKey
 from jinbao.model.errors import LocalError, UsageError
 
-LOCK, PIP = Path("requirements") / "runtime.txt", Path("requirements") / "pip.txt"
+LOCK, UV = Path("requirements") / "runtime.txt", Path("requirements") / "uv.txt"
 SCRIPT, LINKER = Path("scripts") / INSTALLER, Path("scripts") / "link_unchanged.py"
+COMPILER = Path("scripts") / "compile_wheel.py"
 FOLDERS = ("units", "tiers", "docs", "monitoring", "ansible")
 """Of the checkout, as far as they are there."""
 
@@ -52,7 +54,7 @@ def build(checkout: Path, arch: str, out: Path, key: ReleaseKey | None) -> Path:
 
     Raises UsageError where there is no checkout, LocalError where pip or the build of our wheel fails.
     """
-    for needed in (LOCK, PIP, SCRIPT, LINKER, Path("pyproject.toml")):
+    for needed in (LOCK, UV, SCRIPT, LINKER, COMPILER, Path("pyproject.toml")):
         if not (checkout / needed).is_file():
             raise UsageError("checkout", expected=f"a directory with {needed}", got=str(checkout))
     info = BundleInfo(__version__, arch, f"{sys.version_info.major}.{sys.version_info.minor}")
@@ -61,10 +63,11 @@ def build(checkout: Path, arch: str, out: Path, key: ReleaseKey | None) -> Path:
         directory = scratch / info.name
         wheels, tools = directory / WHEELS, directory / TOOLS
         fetched = _fetch(checkout / LOCK, info, wheels, scratch)
-        pip = _fetch(checkout / PIP, info, tools, scratch)
+        uv = _fetch(checkout / UV, info, tools, scratch)
         own = _own(checkout, wheels)
+        compile_wheels(checkout / COMPILER, wheels, tools)
         (directory / REQUIREMENTS).write_text(_requirements([*fetched, own]), encoding="utf-8")
-        (directory / SBOM).write_bytes(sbom(info, own, [*fetched, *pip]))
+        (directory / SBOM).write_bytes(sbom(info, own, [*fetched, *uv]))
         _copy(checkout, directory)
         (directory / INFO).write_text(info.text(), encoding="utf-8")
         return _finished(directory, out / f"{info.name}{SUFFIX}", key)

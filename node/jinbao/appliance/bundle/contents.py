@@ -19,7 +19,7 @@ from jinbao.model.errors import LocalError, UnprovableError
 SUMS, SIGNATURE, INFO = "SHA256SUMS", "SHA256SUMS.sig", "BUNDLE"
 REQUIREMENTS, WHEELS, SBOM, INSTALLER = "requirements.txt", "wheels", "sbom.cdx.json", "install.sh"
 TOOLS = "tools"
-"""What the installer runs: pip, and the linker of what did not change."""
+"""What the installer takes: uv, compiled modules, and the linker of what did not change."""
 
 ARCHES = ("x86_64", "aarch64")
 GLIBC_MIN = "2.28"
