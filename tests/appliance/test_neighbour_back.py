@@ -21,7 +21,7 @@ LONG_S = 60.0
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[OpenZone, OpenZone]:
     """A province's and its city's exchange zones, whose calls wait long for news."""
-    pace = {**SETTINGS["pace"], "follow_wait_s": LONG_S}
+    pace = {**SETTINGS["pace"], "follow_wait_s": LONG_S, "backoff_max_s": 600.0}
     _, settings = make_network(tmp_path, DEMO_NODES, overrides={**SETTINGS, "pace": pace})
     province, city = (open_zone(settings[e.node], e.zone) for e in (PROVINCE, CITY))
     return province, city
@@ -39,6 +39,40 @@ def test_a_neighbour_that_is_back_makes_ready_before_it_has_news(
         with serving(city):
             await_(lambda: service.workers[follows].last_error is None, 20)
             assert service.workers[follows].busy_s(time.monotonic()) > 0, "it waits for news still"
+
+
+def test_a_neighbour_that_calls_is_followed_again_at_once(pair: tuple[OpenZone, OpenZone]) -> None:
+    """After a night of failures the wait is long; it ends when the neighbour comes and calls, and its news comes."""
+    province, city = pair
+    seal(city, 1)
+    with serving(province) as service:
+        worker = service.workers[f"follow {CITY}"]
+        worker._pace.failures = 20
+        failed = worker.rounds
+        worker.wake()
+        await_(lambda: worker.rounds > failed, 20)
+        with serving(city):
+            await_(lambda: service.following[CITY].accepted > 0, 20)
+
+
+def test_a_call_ends_a_wait_only_now_and_then(pair: tuple[OpenZone, OpenZone]) -> None:
+    """A neighbour that calls without end and cannot be reached has us try no oftener than every few seconds."""
+    province, _ = pair
+    with serving(province) as service:
+        worker = service.workers[f"follow {CITY}"]
+        worker._pace.failures = 20
+        failed = worker.rounds
+        worker.wake()
+        await_(lambda: worker.rounds > failed, 20)
+        worker.called()
+        await_(lambda: worker.rounds > failed + 1, 20)
+        worker._pace.failures = 20
+        tried = worker.rounds
+        for _ in range(100):
+            worker.called()
+            time.sleep(0.01)
+
+        assert worker.rounds <= tried + 1
 
 
 def test_a_neighbour_that_only_answers_clears_no_other_fault(pair: tuple[OpenZone, OpenZone]) -> None:

@@ -194,7 +194,14 @@ class ZoneService:
             refused=self._refused,
             limits=self._limits,
             gives=self.gives,
+            greeted=self._greeted,
         )
+
+    def _greeted(self, caller: Endpoint) -> None:
+        """Whoever calls is there: it is followed again at once, if the last rounds did not reach it."""
+        for name in (f"follow {caller}", f"fetch {caller}"):
+            if name in self.workers:
+                self.workers[name].called()
 
     def _refused(self, caller: str, exc: JinbaoError) -> None:
         self.zone.observer.event("peer_refused", caller=caller, code=exc.code, reason=str(exc))

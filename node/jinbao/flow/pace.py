@@ -44,6 +44,14 @@ class Pace:
         wait = min(self._limits.backoff_s * 2.0 ** min(self.failures - 1, 30), self._limits.backoff_max_s)
         return wait * (1 + self._limits.jitter_share * (2 * self._rng.random() - 1))
 
+    def begin_anew(self) -> None:
+        """What failures were counted says nothing of what comes."""
+        self.failures = 0
+
+
+_CALLED_S = 5.0
+"""How often another zone's call may end a wait: one that calls without end has us try no oftener."""
+
 
 class Worker:
     """One thread that calls `step` at its pace until stopped; a failed step is told and tried again.
@@ -69,6 +77,7 @@ class Worker:
         self.last_success_monotonic = 0.0
         self.rounds = 0
         self._sign_monotonic = 0.0  # 0 between rounds
+        self._called_monotonic = -_CALLED_S
         self.last_error: JinbaoError | None = None
 
     def start(self) -> None:
@@ -99,6 +108,14 @@ class Worker:
         """The other end of the line answers, though the round goes on: what kept the last one from it is over."""
         if isinstance(self.last_error, LinkError):
             self.last_error = None
+
+    def called(self) -> None:
+        """The other end of the line called us: if the last round did not reach it, the next one is now."""
+        now = time.monotonic()
+        if isinstance(self.last_error, LinkError) and now - self._called_monotonic > _CALLED_S:
+            self._called_monotonic = now
+            self._pace.begin_anew()
+            self.wake()
 
     def busy_s(self, now: float) -> float:
         """How long it shows no sign of life in a round, at the monotonic time `now`; 0 between rounds."""

@@ -84,8 +84,9 @@ class LineServer:
         refused: Callable[[str, JinbaoError], None],
         limits: LinkLimits,
         gives: Shaper | None = None,
+        greeted: Callable[[Endpoint], None] = lambda _: None,
     ) -> None:
-        """`gives`: how fast bulk may leave; without one as fast as it is taken."""
+        """`gives`: how fast bulk may leave; without one as fast as it is taken. `greeted`: told who said hello."""
         self._standing, self._address, self._counter = standing, address, counter
         self._check = CallerCheck(
             standing.me, book=standing.book, topology=standing.topology, now=standing.now
@@ -94,7 +95,7 @@ class LineServer:
         self._loop = asyncio.new_event_loop()
         self._pool = ThreadPoolExecutor(limits.workers_max, thread_name_prefix="line-read")
         self._thread = threading.Thread(target=self._loop.run_forever, name="line-server", daemon=True)
-        self._gives = gives or free_line()
+        self._gives, self._greeted = gives or free_line(), greeted
         self._quota = PeerQuota(limits, self._pool, self._loop.time)
         self._unjudged = asyncio.Semaphore(limits.unjudged_max)
         self._news: asyncio.Condition | None = None
@@ -273,6 +274,7 @@ class LineServer:
                 trust=standing.staple(),
             )
             await self._send(context, answer)
+            self._greeted(still.endpoint)
 
     async def _follow(self, _requests: object, context: Context) -> None:
         """Answer with what is beyond the marks; wait for news at most as long as was asked."""
