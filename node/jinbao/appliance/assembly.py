@@ -19,7 +19,8 @@ from zoneinfo import ZoneInfo
 from jinbao.appliance.adapters import LibraryAdapter, SourceCapture, StateAdapter
 from jinbao.appliance.callers import RoleBook
 from jinbao.appliance.database.copies import MIGRATED, make_before
-from jinbao.appliance.database.usable import database_url, require_usable, setting_of
+from jinbao.appliance.database.urls import database_url, setting_of
+from jinbao.appliance.database.usable import require_usable
 from jinbao.appliance.ending import Ending
 from jinbao.appliance.judging import ConvertAndJudge
 from jinbao.appliance.metrics import Metrics, count_entry

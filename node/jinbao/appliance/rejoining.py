@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from jinbao.appliance.assembly import OpenZone, open_zone
-from jinbao.appliance.database.usable import database_url, setting_of, shown
+from jinbao.appliance.database.urls import database_url, setting_of, shown
 from jinbao.appliance.diverging import REJOIN, body_of, ended
 from jinbao.appliance.questions import Asked, dispatch
 from jinbao.appliance.set_aside import Note, aside_path, asides, read_note, require_free, set_aside

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from jinbao.appliance.assembly import projections_of, stored_batch
 from jinbao.appliance.database.dumping import tables_of
 from jinbao.appliance.database.filling import Rooms, filling, now_text
-from jinbao.appliance.database.usable import database_url, shown
+from jinbao.appliance.database.urls import database_url, shown
 from jinbao.appliance.restored import note_restored
 from jinbao.appliance.settings import Settings
 from jinbao.authority.copy_keys import Opens, load_copy_key, zone_opens

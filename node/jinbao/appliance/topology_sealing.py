@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from jinbao.appliance.admin_client import is_running
 from jinbao.appliance.assembly import MIGRATIONS, OpenZone
 from jinbao.appliance.database.opening import stopped
-from jinbao.appliance.database.usable import database_url, require_usable, setting_of
+from jinbao.appliance.database.urls import database_url, setting_of
+from jinbao.appliance.database.usable import require_usable
 from jinbao.appliance.settings import Settings
 from jinbao.appliance.topology_file import parse_topology, require_root, sealed
 from jinbao.appliance.zone_lock import LockedError

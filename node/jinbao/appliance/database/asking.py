@@ -7,10 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from jinbao.appliance.admin_client import ask, is_running
-from jinbao.appliance.database.checking import RELEASE, Finding, look
-from jinbao.appliance.database.dumping import tables_of
-from jinbao.appliance.database.opening import readings, stopped
-from jinbao.appliance.database.usable import database_url, setting_of, shown
+from jinbao.appliance.database.findings import RELEASE, Finding
+from jinbao.appliance.database.urls import database_url, setting_of, shown
 from jinbao.appliance.settings import Settings
 from jinbao.model.errors import JinbaoError, UsageError
 from jinbao.model.zone import Zone
@@ -41,6 +39,10 @@ def check(settings: Settings, zone: Zone, for_release: str = "") -> dict[str, An
 
 
 def _look(settings: Settings, zone: Zone, for_release: str) -> list[dict[str, Any]]:
+    from jinbao.appliance.database.checking import look  # noqa: PLC0415  # the store: only where no zone answers
+    from jinbao.appliance.database.dumping import tables_of  # noqa: PLC0415  # as above
+    from jinbao.appliance.database.opening import readings, stopped  # noqa: PLC0415  # as above
+
     _, projections, _ = readings(settings, zone)
     with stopped(settings, zone) as store:
         reserve = settings.limits.disk_reserve_bytes

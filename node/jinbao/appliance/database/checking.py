@@ -9,24 +9,18 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import sqlalchemy as sa
 
 from jinbao.appliance.assembly import MIGRATIONS
+from jinbao.appliance.database.findings import Finding, Level
 from jinbao.appliance.database.usable import Server, begun_at, server, unreachable
 from jinbao.model.quoting import quoted
 from jinbao.store.engine import Store
 from jinbao.store.migrations import revisions
 from jinbao.store.partition import SCHEMA as PARTS_SCHEMA
 from jinbao.store.refusals import with_driver
-
-Level = Literal["ok", "note", "wrong"]
-
-RELEASE = r"\d+\.\d+(\.\w+)?"
-"""A release as it is asked after, `1.2.0` or `1.2`."""
 
 SERVER_MIN = 12
 """PostgreSQL 12 attaches a partition without stopping its readers; nothing newer is needed."""
@@ -41,16 +35,6 @@ CONNECTIONS = 12
 """Two to write, eight to read, and one or two for bulk reads."""
 
 _DURABLE = ("on", "local", "remote_write", "remote_apply")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at."""
-
-    thing: str
-    expected: str
-    got: str
-    level: Level
 
 
 def look(

@@ -18,11 +18,7 @@ from jinbao.appliance.database.dumping import dump, tables_of
 from jinbao.appliance.database.filling import Rooms, filling, now_text
 from jinbao.appliance.database.opening import readings, stopped
 from jinbao.appliance.database.upgrading import plan
-from jinbao.appliance.database.usable import (
-    database_url,
-    setting_of,
-    shown,
-)
+from jinbao.appliance.database.urls import database_url, setting_of, shown
 from jinbao.appliance.settings import Settings
 from jinbao.flow.following import needed
 from jinbao.journal.ledger import Ledger

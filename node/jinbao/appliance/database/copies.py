@@ -17,7 +17,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from jinbao import __version__
-from jinbao.appliance.database.usable import shown
+from jinbao.appliance.database.urls import shown
 from jinbao.appliance.settings import Settings
 from jinbao.journal.segments import hash_of
 from jinbao.journal.tables import ACT

@@ -19,7 +19,8 @@ from jinbao.appliance.database.checking import look
 from jinbao.appliance.database.dumping import tables_of
 from jinbao.appliance.database.opening import opened
 from jinbao.appliance.database.upgrading import bring_up
-from jinbao.appliance.database.usable import UNFINISHED, begun_at, require_answer, shown
+from jinbao.appliance.database.urls import shown
+from jinbao.appliance.database.usable import UNFINISHED, begun_at, require_answer
 from jinbao.journal.segments import SegmentShelf
 from jinbao.library.room import LibraryProjection
 from jinbao.model.errors import LocalError

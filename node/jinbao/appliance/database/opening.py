@@ -9,7 +9,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from jinbao.appliance.assembly import projections_of
-from jinbao.appliance.database.usable import PATIENCE, database_url, setting_of, shown
+from jinbao.appliance.database.urls import PATIENCE, database_url, setting_of, shown
 from jinbao.appliance.settings import Settings
 from jinbao.appliance.zone_lock import Purpose, lock, require_owner
 from jinbao.journal.segments import SegmentShelf

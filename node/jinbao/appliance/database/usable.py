@@ -13,15 +13,12 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from jinbao.model.errors import JinbaoError, LocalError, SettingsError
+from jinbao.appliance.database.urls import shown
+from jinbao.model.errors import LocalError
 from jinbao.model.quoting import quoted
-from jinbao.model.zone import Zone
 from jinbao.store.engine import Store
 from jinbao.store.migrations import Revisions, revisions
 from jinbao.store.refusals import with_driver
-
-PATIENCE = "connect_timeout"
-"""libpq's word for how long a connection is waited for, in seconds."""
 
 UNFINISHED = sa.Table(
     "unfinished_conversion",
@@ -30,24 +27,6 @@ UNFINISHED = sa.Table(
     sa.Column("begun_at", sa.Text, nullable=False),
 )
 """There only while a conversion into this database is under way, or was cut off."""
-
-
-def setting_of(zone: Zone) -> str:
-    """The setting that names a zone's database."""
-    return f"zones.{zone}.database"
-
-
-def database_url(text: str, thing: str, refusal: type[JinbaoError] = SettingsError) -> sa.URL:
-    """A zone database's URL as `thing` gives it; raises `refusal` for what is none of ours."""
-    expected = "postgresql+psycopg://ROLE@HOST/DATABASE or sqlite:////FILE"
-    try:
-        url = sa.make_url(text)
-        kind = (url.get_backend_name(), url.get_driver_name())
-    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError) as exc:
-        raise refusal(thing, expected=expected, got="another text") from exc
-    if kind not in {("postgresql", "psycopg"), ("sqlite", "pysqlite")} or not url.database:
-        raise refusal(thing, expected=expected, got=shown(url))
-    return url
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +56,6 @@ def server(url: sa.URL) -> Server:
             text.decode("ascii", "replace") if isinstance(text, bytes) else str(text),
             connection.info.parameter_status("server_encoding") or "",
         )
-
-
-def shown(url: sa.URL) -> str:
-    """A database's URL without its password, and without how long we wait for it."""
-    return url.difference_update_query([PATIENCE]).render_as_string(hide_password=True)
 
 
 def require_usable(store: Store, folders: Sequence[Path]) -> Revisions:

@@ -22,7 +22,7 @@ from typing import Any
 from jinbao.appliance import admin_client
 from jinbao.appliance.assembly import utc_now
 from jinbao.appliance.database.opening import stopped
-from jinbao.appliance.database.usable import database_url, setting_of
+from jinbao.appliance.database.urls import database_url, setting_of
 from jinbao.appliance.doctor.facts import Facts, gather
 from jinbao.appliance.doctor.findings import UnknownError, Words
 from jinbao.appliance.settings import Settings

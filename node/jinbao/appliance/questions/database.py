@@ -6,8 +6,9 @@ from dataclasses import asdict
 
 from pydantic import Field
 
-from jinbao.appliance.database.checking import RELEASE, look
+from jinbao.appliance.database.checking import look
 from jinbao.appliance.database.dumping import tables_of
+from jinbao.appliance.database.findings import RELEASE
 from jinbao.appliance.questions.registry import Arguments, Asked, Body, question
 
 
