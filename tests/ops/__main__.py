@@ -57,40 +57,43 @@ def changed(*played: Played) -> bool:
     return all(one.changed for one in played)
 
 
-def found_authorities(there: Controller, older: Release, begun: Future[Played]) -> None:
+def found_authorities(there: Controller, begun: Future[Played]) -> None:
     """The root, offline; the authorities of ministry and province, which the root certifies by what is carried.
 
-    The province's was `begun`: its release needs no bundle of today's.
+    The province's was `begun`: its release needs no bundle of today's. It takes its certificate in with the topology.
     """
-    authorities = (
+    programs, authority, _ = at_once(
+        lambda: there.play("site", "-l", f"{BACKUP},{CITIES[1]}", "--tags", "jinbao_install"),
         lambda: there.play("site", "-l", f"ca-{MINISTRY}"),
-        lambda: there.play("site", "-l", f"ca-{PROVINCE}", release=older),
-    )
-    programs = ("--tags", "jinbao_install")
-    backup, *others = at_once(
-        lambda: there.play("site", "-l", BACKUP, *programs),
-        authorities[0],
         begun.result,
-        lambda: there.play("site", "-l", CITIES[1], *programs),
     )
-    told("every machine has its release, and the authorities ask for certificates", changed(backup, *others))
-    there.copies["drill_key"] = re.findall(r'drill_key = \\"(.+?)\\"', backup.said)[0]
+    told(
+        "every machine has its release, and the authorities ask for certificates",
+        changed(programs, authority),
+    )
+    there.copies["drill_key"] = re.findall(r'drill_key = \\"(.+?)\\"', programs.said)[0]
     there.jinbao(f"ca init root --domain {DOMAIN}")
     for node in (MINISTRY, PROVINCE):
         there.jinbao(f"ca issue root --request carried/{node}.csr --out carried/{node}.pem")
     there.jinbao("ca export root --out carried/root.pem")
-    shutil.copyfile(there.carried / "root.pem", there.carried / "trust.pem")
+    for file in ("above.pem", "trust.pem"):
+        shutil.copyfile(there.carried / "root.pem", there.carried / file)
     there.options |= {
         "ca_certificate": f"{there.carried}/{{{{ ca_issuing }}}}.pem",
-        "ca_trust_documents": [str(there.carried / "trust.pem")],
+        "ca_trust_documents": [str(there.carried / "above.pem")],
         "node_trust_documents": [str(there.carried / "trust.pem")],
     }
-    told("the authorities answer", changed(*at_once(*authorities)))
-    for node in (MINISTRY, PROVINCE):
-        published = there.network.machines[node].root / "var" / "lib" / "jinbao-ca" / "trust.pem"
-        told(f"the authority {node} publishes what others need to trust", within(60, published.is_file))
-        with (there.carried / "trust.pem").open("a", encoding="utf-8") as file:
-            file.write(published.read_text(encoding="utf-8"))
+    told("the ministry's authority answers", there.play("site", "-l", f"ca-{MINISTRY}").changed > 0)
+    carry(there, MINISTRY, "above.pem", "trust.pem")
+
+
+def carry(there: Controller, node: str, *files: str) -> None:
+    """What an authority publishes is carried to whoever is to trust it: authorities read `above.pem`, nodes `trust.pem`."""
+    place = there.network.machines[node].root / "var" / "lib" / "jinbao-ca" / "trust.pem"
+    told(f"the authority {node} publishes what others need to trust", within(60, place.is_file))
+    for name in files:
+        with (there.carried / name).open("a", encoding="utf-8") as file:
+            file.write(place.read_text(encoding="utf-8"))
 
 
 def found_network(there: Controller) -> None:
@@ -125,24 +128,18 @@ def seal(there: Controller, version: int) -> None:
 def converge(there: Controller, older: Release) -> None:
     """Everything, from nothing, by two operators at once."""
     first, second = CITIES
-
-    def at_the_ministry() -> list[Played]:
-        there.play("site", "-l", f"ca-{MINISTRY}")
-        return at_once(
-            *(lambda n=node: there.play("site", "-l", n) for node in (MINISTRY, f"{BACKUP},{WATCH}"))
-        )
-
-    def at_the_province() -> list[Played]:
-        there.play("site", "-l", f"ca-{PROVINCE}", release=older)
-        return at_once(
-            lambda: there.play("site", "-l", PROVINCE, release=older),
-            lambda: there.play("site", "-l", first, release=older),
-            lambda: there.play("site", "-l", second),
-        )
-
-    with ThreadPoolExecutor() as pool:
-        operators = pool.submit(at_the_ministry), pool.submit(at_the_province)
-        played = [one for operator in operators for one in operator.result()]
+    authorities = at_once(
+        lambda: there.play("site", "-l", f"ca-{MINISTRY}"),
+        lambda: there.play("site", "-l", f"ca-{PROVINCE}", release=older),
+    )
+    told("the authorities know the topology, and the province's answers", changed(*authorities))
+    carry(there, PROVINCE, "trust.pem")
+    played = at_once(
+        lambda: there.play("site", "-l", f"{MINISTRY},{second}"),
+        lambda: there.play("site", "-l", f"{BACKUP},{WATCH}"),
+        lambda: there.play("site", "-l", PROVINCE, release=older),
+        lambda: there.play("site", "-l", first, release=older),
+    )
     told("ministry, province, two cities and the backup site run", changed(*played))
     everywhere(there, older.version, PROVINCE, first)
     everywhere(there, there.release.version, MINISTRY, BACKUP, second)
@@ -207,18 +204,17 @@ def upgrade(there: Controller, older: Release) -> None:
     newer = there.release.version
     back, renewed = CITIES
     with business.at_work(there, CITIES) as clerk:
-        upgraded, brought, *again = at_once(
+        upgraded, brought, again = at_once(
             lambda: there.play("upgrade", "-e", "upgrade_serial=2"),
             lambda: there.play(
                 "site", "-l", ADDED, "--tags", "jinbao_install", cities=(*there.cities, ADDED)
             ),
-            lambda: there.play("site", "-l", f"ca-{MINISTRY},{MINISTRY}"),
-            lambda: there.play("site", "-l", f"{BACKUP},{renewed},{WATCH}"),
+            lambda: there.play("site", "-l", f"ca-{MINISTRY},{MINISTRY},{BACKUP},{renewed},{WATCH}"),
         )
         told("the upgrade passes", changed(upgraded))
         told(
             "a second run on what is of today's release changes nothing",
-            not any(one.changed for one in again),
+            not again.changed,
         )
         told("the city to come has its release", changed(brought))
         everywhere(there, newer, MINISTRY, PROVINCE, *there.cities, BACKUP)
@@ -285,7 +281,7 @@ def deploy() -> None:
                 business.lay_down(there, city)
             built.result()
             told(f"there is a bundle of {newer.version}", holds=True)
-            found_authorities(there, older, begun)
+            found_authorities(there, begun)
             found_network(there)
             converge(there, older)
             equal(there, "by two releases")

@@ -28,7 +28,7 @@ PARTS = {
     "systemd-nspawn": "systemd-container",
     "zstd": "zstd",
 }
-# python3-venv is for the release 0.2.0: today's installer brings its own pip.
+# python3-venv is for the release 0.2.0: today's installer brings its own uv.
 PACKAGES = (
     "dbus,iproute2,openssh-server,openssl,postgresql-15,procps,prometheus,prometheus-alertmanager,python3,python3-apt,"
     "python3-venv,systemd,systemd-sysv,tzdata,zstd"

@@ -92,7 +92,7 @@ def settings(node: str, copies: Mapping[str, str]) -> dict[str, Any]:
         for zone, one in zones.items():
             one["database"] = f"postgresql+psycopg://jinbao-{zone}@/jinbao-{zone}?host=/var/run/postgresql"
     found: dict[str, Any] = {"node": node, "tier": tier_of(node), "period": PERIOD, "zones": zones}
-    found["pace"] = {"interval_s": 3.0}
+    found["pace"] = {"interval_s": 3.0, "backoff_max_s": 10.0}
     if node == BACKUP:
         found["role"] = "backup"
     elif node != MINISTRY:
