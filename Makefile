@@ -58,7 +58,7 @@ demo: .venv/.installed  ## three tiers on this machine; ARGS="--once --persons 2
 	@$(BIN)/jinbao demo $(ARGS)
 
 test: .venv/.installed  ## all tests that need wheels only
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not parts and not night" $(ARGS) tests
+	TMPDIR=$$(scripts/scratch.sh) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not parts and not night" $(ARGS) tests
 
 test-parts: .venv/.fuzz .venv/.ansible  ## tests that need Debian packages, roles and playbooks, a moment of fuzzing
 	@missing=$$(for part in $(PARTS); do command -v $${part%%:*} >/dev/null || echo "$${part##*:}"; done); \

@@ -207,7 +207,8 @@ make_release() {
   # What was linked uv finds installed.
   run_uv install --no-index --find-links "$here/wheels" --no-build --no-deps --require-hashes -r "$here/requirements.txt"
   compile_modules
-  run_uv check
+  run_uv check || fail "wheels of $version" "$version 的各 wheel" "each to have what it needs" "one that has not" \
+    "tell whoever released it" "请告知发布方"
   rm -rf "$release/.uv"
   for name in units tiers docs monitoring ansible sbom.cdx.json SHA256SUMS SHA256SUMS.sig BUNDLE LICENSE CHANGELOG.md install.sh; do
     [ ! -e "$here/$name" ] || cp -R "$here/$name" "$release/"

@@ -57,43 +57,38 @@ def changed(*played: Played) -> bool:
     return all(one.changed for one in played)
 
 
-def found_authorities(there: Controller, begun: Future[Played]) -> None:
+def found_authorities(there: Controller, older: Release, begun: Future[Played]) -> None:
     """The root, offline; the authorities of ministry and province, which the root certifies by what is carried.
 
-    The province's was `begun`: its release needs no bundle of today's. It takes its certificate in with the topology.
+    The province's was `begun`: its release needs no bundle of today's.
     """
-    programs, authority, _ = at_once(
-        lambda: there.play("site", "-l", f"{BACKUP},{CITIES[1]}", "--tags", "jinbao_install"),
+    authorities = (
         lambda: there.play("site", "-l", f"ca-{MINISTRY}"),
+        lambda: there.play("site", "-l", f"ca-{PROVINCE}", release=older),
+    )
+    programs, *asked = at_once(
+        lambda: there.play("site", "-l", f"{BACKUP},{CITIES[1]}", "--tags", "jinbao_install"),
+        authorities[0],
         begun.result,
     )
-    told(
-        "every machine has its release, and the authorities ask for certificates",
-        changed(programs, authority),
-    )
+    told("every machine has its release, and the authorities ask for certificates", changed(programs, *asked))
     there.copies["drill_key"] = re.findall(r'drill_key = \\"(.+?)\\"', programs.said)[0]
     there.jinbao(f"ca init root --domain {DOMAIN}")
     for node in (MINISTRY, PROVINCE):
         there.jinbao(f"ca issue root --request carried/{node}.csr --out carried/{node}.pem")
     there.jinbao("ca export root --out carried/root.pem")
-    for file in ("above.pem", "trust.pem"):
-        shutil.copyfile(there.carried / "root.pem", there.carried / file)
+    shutil.copyfile(there.carried / "root.pem", there.carried / "trust.pem")
     there.options |= {
         "ca_certificate": f"{there.carried}/{{{{ ca_issuing }}}}.pem",
-        "ca_trust_documents": [str(there.carried / "above.pem")],
+        "ca_trust_documents": [str(there.carried / "trust.pem")],
         "node_trust_documents": [str(there.carried / "trust.pem")],
     }
-    told("the ministry's authority answers", there.play("site", "-l", f"ca-{MINISTRY}").changed > 0)
-    carry(there, MINISTRY, "above.pem", "trust.pem")
-
-
-def carry(there: Controller, node: str, *files: str) -> None:
-    """What an authority publishes is carried to whoever is to trust it: authorities read `above.pem`, nodes `trust.pem`."""
-    place = there.network.machines[node].root / "var" / "lib" / "jinbao-ca" / "trust.pem"
-    told(f"the authority {node} publishes what others need to trust", within(60, place.is_file))
-    for name in files:
-        with (there.carried / name).open("a", encoding="utf-8") as file:
-            file.write(place.read_text(encoding="utf-8"))
+    told("the authorities answer", changed(*at_once(*authorities)))
+    for node in (MINISTRY, PROVINCE):
+        published = there.network.machines[node].root / "var" / "lib" / "jinbao-ca" / "trust.pem"
+        told(f"the authority {node} publishes what others need to trust", within(60, published.is_file))
+        with (there.carried / "trust.pem").open("a", encoding="utf-8") as file:
+            file.write(published.read_text(encoding="utf-8"))
 
 
 def found_network(there: Controller) -> None:
@@ -126,14 +121,13 @@ def seal(there: Controller, version: int) -> None:
 
 
 def converge(there: Controller, older: Release) -> None:
-    """Everything, from nothing, by two operators at once."""
+    """Everything, from nothing, by several operators at once."""
     first, second = CITIES
     authorities = at_once(
         lambda: there.play("site", "-l", f"ca-{MINISTRY}"),
         lambda: there.play("site", "-l", f"ca-{PROVINCE}", release=older),
     )
-    told("the authorities know the topology, and the province's answers", changed(*authorities))
-    carry(there, PROVINCE, "trust.pem")
+    told("the authorities know the topology", changed(*authorities))
     played = at_once(
         lambda: there.play("site", "-l", f"{MINISTRY},{second}"),
         lambda: there.play("site", "-l", f"{BACKUP},{WATCH}"),
@@ -281,7 +275,7 @@ def deploy() -> None:
                 business.lay_down(there, city)
             built.result()
             told(f"there is a bundle of {newer.version}", holds=True)
-            found_authorities(there, begun)
+            found_authorities(there, older, begun)
             found_network(there)
             converge(there, older)
             equal(there, "by two releases")
