@@ -156,10 +156,11 @@ unpack_uv() {
   chmod 0755 "$release"/.uv/uv-*.data/scripts/uv
 }
 
-# Only what it is told here counts, no settings of the machine.
+# Only what it is told here counts, no settings of the machine; it works in the bundle's folder. Started by a name without
+# the prefix, which may hold a =.
 run_uv() {
-  env -i PATH="$PATH" LC_ALL=C "$release"/.uv/uv-*.data/scripts/uv pip "$@" --quiet --no-config --offline \
-    --cache-dir "$release/.uv/cache" --python "$release/venv/bin/python"
+  (cd "$release/.uv" && env -i PATH="$PATH" LC_ALL=C ./uv-*.data/scripts/uv pip "$@" --quiet --no-config --offline \
+    --cache-dir "$release/.uv/cache" --directory "$here" --python "$release/venv/bin/python")
 }
 
 # Most wheels of a release are those of the one before: linked, they take less time and no room.
@@ -179,9 +180,9 @@ compile_modules() {
   magic=$("$python" -I -c 'import importlib.util; print(importlib.util.MAGIC_NUMBER.hex())')
   if [ -f "$here/tools/compiled-$magic.tar" ]; then
     need tar tar
-    # What was linked stays: it holds the sum of the former release, and to write it anew would be to write there too.
+    # What was linked stays: it is the same, and to write it anew would be to write to the former release too.
     for site in "$release"/venv/lib/python*/site-packages; do
-      tar -xf "$here/tools/compiled-$magic.tar" --skip-old-files --no-same-owner --no-same-permissions -C "$site"
+      (cd "$site" && tar -xf "$here/tools/compiled-$magic.tar" --skip-old-files --no-same-owner --no-same-permissions)
     done
   else
     "$release/venv/bin/python" -I -m compileall -qq -j 0 -x '/tests?/' "$release/venv/lib" ||
@@ -205,11 +206,11 @@ make_release() {
   link_unchanged
   unpack_uv
   # What was linked uv finds installed.
-  run_uv install --no-index --find-links "$here/wheels" --no-build --no-deps --require-hashes -r "$here/requirements.txt"
+  run_uv install --no-index --find-links wheels --no-build --no-deps --require-hashes -r requirements.txt
   compile_modules
   run_uv check || fail "wheels of $version" "$version 的各 wheel" "each to have what it needs" "one that has not" \
     "tell whoever released it" "请告知发布方"
-  rm -rf "$release/.uv"
+  rm -rf "$release/.uv" "$release/venv/.lock"
   for name in units tiers docs monitoring ansible sbom.cdx.json SHA256SUMS SHA256SUMS.sig BUNDLE LICENSE CHANGELOG.md install.sh; do
     [ ! -e "$here/$name" ] || cp -R "$here/$name" "$release/"
   done

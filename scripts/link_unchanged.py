@@ -3,10 +3,10 @@
 
 usage: link_unchanged.py WHEELS FORMER NEW: a directory of wheels, two releases, NEW with an empty venv of the same Python.
 
-A file is linked only once it holds the sum which the bundle's own wheel names for it, a compiled module only once it
-holds the one which the former release wrote down when it was made (COMPILED): damage does not spread. A wheel that
-makes commands, lays files elsewhere, or of which one file is missing or differs, is left to uv. Needs the standard
-library alone.
+A file is linked only once it holds the sum which the bundle's own wheel names for it; a compiled module only where it
+is the one that lies in the bundle for this Python, or where none does once it holds the sum which the former release
+wrote down when it was made (COMPILED): damage does not spread. A wheel that makes commands, lays files elsewhere, or
+of which one file is missing or differs, is left to uv. Needs the standard library alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import hashlib
 import importlib.util
 import os
 import sys
+import tarfile
 import zipfile
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
@@ -26,10 +27,20 @@ def main() -> None:
     """Link every wheel that can be; raises OSError where the disk does not link, with nothing half done left to uv."""
     wheels, former, new = map(Path, sys.argv[1:])
     site = Path("lib") / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    compiled = dict(_compiled(former / "COMPILED"))
+    signed = Path(__file__).with_name(f"compiled-{importlib.util.MAGIC_NUMBER.hex()}.tar")
+    compiled = dict(_signed(signed, site) if signed.is_file() else _compiled(former / "COMPILED"))
     for wheel in sorted(wheels.glob("*.whl")):
         with zipfile.ZipFile(wheel) as archive:
             _take(archive, former / "venv" / site, new / "venv" / site, compiled)
+
+
+def _signed(path: Path, site: Path) -> Iterator[tuple[str, str]]:
+    """Path within `venv`, and SHA-256, of each compiled module of the bundle."""
+    with tarfile.open(path) as tar:
+        for member in tar:
+            file = tar.extractfile(member)
+            if file is not None:
+                yield (site / member.name).as_posix(), hashlib.sha256(file.read()).hexdigest()
 
 
 def _compiled(path: Path) -> Iterator[tuple[str, str]]:

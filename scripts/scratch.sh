@@ -7,7 +7,8 @@ need_mib=8192
 
 usual=${TMPDIR:-/tmp}
 free=$(df -Pm "$memory" 2>/dev/null | awk 'NR == 2 { print $4 }')
-if [ -z "${TMPDIR:-}" ] && [ "${free:-0}" -ge "$need_mib" ]; then
+spare=$(awk '$1 == "MemAvailable:" { print int($2 / 1024) }' /proc/meminfo 2>/dev/null || true)
+if [ -z "${TMPDIR:-}" ] && [ "${free:-0}" -ge "$need_mib" ] && [ "${spare:-0}" -ge "$need_mib" ]; then
   program=$(mktemp "$memory/jb-XXXXXX" 2>/dev/null) || program=
   if [ -n "$program" ]; then
     trap 'rm -f "$program"' EXIT

@@ -52,6 +52,14 @@ def test_a_zone_without_a_server_does_not_load_its_driver() -> None:
     assert said.split("\n")[0] == "False ()"
 
 
+def test_a_running_zone_is_asked_of_its_database_without_a_store() -> None:
+    """Who only asks loads neither the store nor what reads columns."""
+    asked = "import sys, jinbao.appliance.database.asking; print({'jinbao.store', 'polars', 'alembic'} & set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout
+
+    assert said.strip() == "set()"
+
+
 def test_errors_of_a_loaded_driver_are_waited_for() -> None:
     """Once it is loaded its errors are waited for by name, and without a name the one that all others are."""
     import psycopg

@@ -26,7 +26,16 @@ class Played:
     @property
     def changed(self) -> int:
         """How many tasks changed something, or in check mode would."""
-        return sum(map(int, re.findall(r"changed=(\d+)", self.said)))
+        return sum(self._by_host)
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether something changed at each host."""
+        return all(self._by_host)
+
+    @property
+    def _by_host(self) -> list[int]:
+        return list(map(int, re.findall(r"changed=(\d+)", self.said)))
 
 
 @dataclass

@@ -348,14 +348,15 @@ def a_zone_with(step: str, body: str, directory: Path) -> Path:
     return directory / settings.node / "node.toml"
 
 
-def go_back(controller: Controller, config: Path, runs: str, **more: object) -> str:
+def go_back(controller: Controller, config: Path, runs: str, times: int = 1, **more: object) -> str:
     """What the real tasks say that look before a node goes back to 0.3.0, where the zone runs that one or not."""
     tasks = COLLECTION / "roles" / "node" / "tasks" / "rollback_preflight.yml"
     found = yaml.safe_load(tasks.read_text(encoding="utf-8"))
     assert found[0]["ansible.builtin.import_tasks"] == "look.yml"
     programs = {
         "runuser": 'shift 3; exec "$@"',  # a machine of tests has no accounts of ours
-        "jinbao": f'JINBAO_CONFIG={config} exec {sys.executable} -m jinbao.cli.main "$@"',
+        "jinbao": f'echo "$*" >> {controller.directory}/asked\n'
+        f'JINBAO_CONFIG={config} exec {sys.executable} -m jinbao.cli.main "$@"',
     }
     (controller.directory / "bin").mkdir()
     for name, text in programs.items():
@@ -376,10 +377,23 @@ def go_back(controller: Controller, config: Path, runs: str, **more: object) -> 
         },
     }
     path = f"{controller.directory / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    ran = controller.play(*found[1:], variables=variables | more, PATH=path)
+    ran = controller.play(*found[1:] * times, variables=variables | more, PATH=path)
     said = " ".join(ran.stdout.split())
     assert (ran.returncode == 0) == ("failed=0" in said), said
     return said
+
+
+def test_every_zone_is_asked_once_before_a_node_goes_back(controller: Controller, tmp_path: Path) -> None:
+    """One zone that is well speaks for no other; and a node that is looked at again is not asked again."""
+    config = a_zone_with("expand", EXPAND, tmp_path / "net")
+    open_zone(load(config), Zone.DECISION).close()
+    look = {"releases": {"previous": "0.3.0"}, "enrolled": ["decision", "exchange"], "running": {}}
+
+    said = go_back(controller, config, "", times=2, node_zones=["decision", "exchange"], node_look=look)
+
+    assert "failed=0" in said, said
+    asked = (controller.directory / "asked").read_text(encoding="utf-8").splitlines()
+    assert sorted(line.partition("--zone ")[2].split()[0] for line in asked) == ["decision", "exchange"]
 
 
 def test_a_node_whose_schema_was_contracted_does_not_go_back(controller: Controller, tmp_path: Path) -> None:

@@ -205,6 +205,18 @@ def test_damage_in_the_former_release_does_not_spread(host: Host, name: str) -> 
     assert fresh.stat().st_ino != damaged.stat().st_ino
 
 
+def test_a_place_may_have_any_name(tmp_path: Path) -> None:
+    """What programs that are called would take for a setting, a list or an escape in a path is a name."""
+    place = tmp_path / "a=b c,d#e\\f"
+    place.mkdir()
+    host = Host(place)
+
+    for info in (FIRST, SECOND):
+        host.install(info)
+
+    assert host.says() == "jinbao, version 7.2.0"
+
+
 def test_without_a_former_release_there_is_no_way_back(host: Host) -> None:
     """The first release cannot be gone back from, and stays."""
     host.install(FIRST)

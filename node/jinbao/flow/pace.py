@@ -44,13 +44,14 @@ class Pace:
         wait = min(self._limits.backoff_s * 2.0 ** min(self.failures - 1, 30), self._limits.backoff_max_s)
         return wait * (1 + self._limits.jitter_share * (2 * self._rng.random() - 1))
 
-    def begin_anew(self) -> None:
-        """What failures were counted says nothing of what comes."""
-        self.failures = 0
+    def ease(self) -> None:
+        """Wait for seconds after the next failure, however many there were."""
+        self.failures = min(self.failures, _EASED)
 
 
+_EASED = 3
 _CALLED_S = 5.0
-"""How often another zone's call may end a wait: one that calls without end has us try no oftener."""
+"""How often another zone's call may end a wait: one that calls without end has us try every few seconds."""
 
 
 class Worker:
@@ -105,7 +106,7 @@ class Worker:
         self._sign_monotonic = time.monotonic()
 
     def heard(self) -> None:
-        """The other end of the line answers, though the round goes on: what kept the last one from it is over."""
+        """The other end of the line let us in, though the round goes on: what kept the last one from it is over."""
         if isinstance(self.last_error, LinkError):
             self.last_error = None
 
@@ -114,7 +115,7 @@ class Worker:
         now = time.monotonic()
         if isinstance(self.last_error, LinkError) and now - self._called_monotonic > _CALLED_S:
             self._called_monotonic = now
-            self._pace.begin_anew()
+            self._pace.ease()
             self.wake()
 
     def busy_s(self, now: float) -> float:

@@ -68,11 +68,11 @@ class LineClient:
         """`returned` asks for what our own node once sent there, instead of what is for us (clause 2.9).
 
         `lane`: which streams (clause 2.10), another one counts from the next call on; `takes`: how fast bulk may come,
-        and `sleep` waits for that, or raises LinkError. `heard` is called when the other end lets a call for headers in,
-        before the wait for news (clause 2.12).
+        and `sleep` waits for that, or raises LinkError. `heard` is called where it was hello or the call for headers that
+        failed last, once the other end lets one in, before the wait for news (clause 2.12).
         """
         self.lane, self._takes, self._sleep = lane, takes or free_line(), sleep
-        self._heard, self._opens_monotonic = heard, 0.0
+        self._heard, self._failed_in, self._opens_monotonic = heard, "", 0.0
         self.endpoint = peer
         self._returned = returned
         self.address = address
@@ -112,7 +112,8 @@ class LineClient:
         with self._told("follow"):
             self._call = call(request, timeout=wait_s + self._limits.call_s)
             self._call.initial_metadata()
-            if self._call.is_active():
+            if self._call.is_active() and self._failed_in in {"hello", "follow"}:
+                self._failed_in = ""
                 self._heard()
             for message in self._call:
                 found.append(envelope_of(message))
@@ -289,6 +290,7 @@ class LineClient:
         try:
             yield
         except grpc.RpcError as exc:
+            self._failed_in = act
             self.close()
             raise self._error(act, exc) from exc
         except grpc.FutureCancelledError as exc:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -245,8 +245,16 @@ class LineServer:
         """Send one message; a caller that takes nothing for `call_s`, or a chunk's time, is cut off."""
         limits = self._limits
         within_s = limits.chunk_s if isinstance(message, wire.Chunk) else limits.call_s
+        await self._taken(context, context.write(message), within_s)
+
+    async def _let_in(self, context: Context) -> None:
+        """Tell the caller that it was let in, and waits for news alone (clause 2.12)."""
+        await self._taken(context, context.send_initial_metadata(()), self._limits.call_s)
+
+    @staticmethod
+    async def _taken(context: Context, sending: Awaitable[None], within_s: float) -> None:
         try:
-            await asyncio.wait_for(context.write(message), within_s)
+            await asyncio.wait_for(sending, within_s)
         except TimeoutError:
             most = f"a caller that takes it within {within_s:g} s"
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"answer: expected {most}")
@@ -292,7 +300,7 @@ class LineServer:
                 for sealed in found:
                     await self._send(context, envelope_message(sealed))
                 if not found and not is_heard:
-                    await context.send_initial_metadata(())  # so the caller knows it was let in
+                    await self._let_in(context)
                     is_heard = True
                 if not found and not await self._news_before(deadline, told):
                     return

@@ -25,7 +25,7 @@ NAME = f"compiled-{importlib.util.MAGIC_NUMBER.hex()}.tar"
 def compile_wheels(script: Path, wheels: Path, into: Path) -> Path:
     """Compile the modules of every wheel by `script` into one tar of paths below site-packages; returns it.
 
-    Raises LocalError where a wheel cannot be read.
+    Raises LocalError where a wheel cannot be read, or none has a module.
     """
     with tempfile.TemporaryDirectory(prefix=".compiled-", dir=into) as scratch:
         site = Path(scratch)
@@ -35,9 +35,11 @@ def compile_wheels(script: Path, wheels: Path, into: Path) -> Path:
 
 
 def _compile(script: Path, wheel: Path, site: Path) -> None:
+    """One wheel by a process of its own, which no setting of whoever builds has do otherwise."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     ran = subprocess.run(  # noqa: S603  # our own interpreter and script
         [sys.executable, str(script), str(wheel), str(site)],
-        env=os.environ | {"PYTHONHASHSEED": "0"},
+        env=bare | {"PYTHONHASHSEED": "0"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -48,8 +50,11 @@ def _compile(script: Path, wheel: Path, site: Path) -> None:
 
 
 def _together(site: Path, target: Path) -> Path:
+    found = sorted(site.rglob("*.pyc"))
+    if not found:
+        raise LocalError("wheels of the bundle", expected="modules to compile", got="none")
     with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as tar:
-        for path in sorted(site.rglob("*.pyc")):
+        for path in found:
             member = tarfile.TarInfo(path.relative_to(site).as_posix())
             member.size, member.mtime, member.mode = path.stat().st_size, MADE_AT, 0o644
             with path.open("rb") as file:

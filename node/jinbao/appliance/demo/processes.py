@@ -283,14 +283,20 @@ class DemoNetwork:
         self.start()
 
     def settle(self) -> None:
-        """Wait until every zone is ready, at most a while: one that was started first missed its neighbours."""
+        """Wait half a minute at most until every zone is ready: one that was started first missed its neighbours.
+
+        One that is not by then says so itself: what was proved is proved all the same.
+        """
         deadline = time.monotonic() + _SETTLE_S
         while not all(map(self._is_ready, self.endpoints())) and time.monotonic() < deadline:
+            self.revive()
             time.sleep(_POLL_S)
 
     def _is_ready(self, endpoint: Endpoint) -> bool:
         try:
-            return bool(self.ask(endpoint, "status")["ready"])
+            return is_running(self.settings[endpoint.node], endpoint.zone) and bool(
+                self.ask(endpoint, "status")["ready"]
+            )
         except JinbaoError:
             return False  # starting again
 
