@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.bundles import KEY, public_key, sign_again, small_bundle, small_info
 from tests.house.tree import ROOT
 
-from jinbao.appliance.bundle.building import LOCK, lock_for, platforms, sign
-from jinbao.appliance.bundle.contents import SIGNATURE, SUMS, read_sums
+from jinbao.appliance.bundle.building import COMPILER, LOCK, lock_for, platforms, sign
+from jinbao.appliance.bundle.compiling import compile_wheels
+from jinbao.appliance.bundle.contents import SIGNATURE, SUMS, WHEELS, read_sums
 from jinbao.appliance.bundle.packing import SUFFIX, pack, unpack, verify
 from jinbao.authority.release_keys import ReleaseKey, create_release_key, load_release_key
 from jinbao.model.errors import JinbaoError, LocalError, UnprovableError, UsageError
@@ -41,6 +42,26 @@ def packed(folder: Path, into: Path) -> Path:
     into.mkdir(exist_ok=True)
     pack(folder, into / f"{folder.name}{SUFFIX}")
     return into / f"{folder.name}{SUFFIX}"
+
+
+def test_modules_are_compiled_alike_whoever_builds(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the builder's own Python is told to do otherwise does not show in the modules of a bundle."""
+    made = []
+    for place in ("first", "second"):
+        (tmp_path / place).mkdir()
+        made.append(compile_wheels(ROOT / COMPILER, folder / WHEELS, tmp_path / place).read_bytes())
+        monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path / "elsewhere"))
+        monkeypatch.setenv("PYTHONOPTIMIZE", "1")
+
+    assert made[0] == made[1]
+
+
+def test_a_bundle_without_a_module_is_not_built(tmp_path: Path) -> None:
+    """Where nothing could be compiled the build ends, and no target is left to find that out."""
+    with pytest.raises(LocalError, match="expected modules to compile, got none"):
+        compile_wheels(ROOT / COMPILER, tmp_path, tmp_path)
 
 
 def test_the_same_files_are_the_same_bytes(folder: Path, tmp_path: Path) -> None:
