@@ -14,6 +14,12 @@ from dataclasses import dataclass
 from jinbao.flow.ports import Observer
 from jinbao.model.errors import JinbaoError, LinkError
 
+_EASED = 3
+"""Failures in a row that count once the other end was seen: the next wait is of seconds."""
+
+_CALLED_S = 5.0
+"""How often another zone's call may end a wait: one that calls without end has us try every few seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class PaceLimits:
@@ -47,11 +53,6 @@ class Pace:
     def ease(self) -> None:
         """Wait for seconds after the next failure, however many there were."""
         self.failures = min(self.failures, _EASED)
-
-
-_EASED = 3
-_CALLED_S = 5.0
-"""How often another zone's call may end a wait: one that calls without end has us try every few seconds."""
 
 
 class Worker:

@@ -52,7 +52,7 @@ _SAID_CHARACTERS_MAX = 1500
 def build(checkout: Path, arch: str, out: Path, key: ReleaseKey | None) -> Path:
     """Build the bundle of a checkout into the directory `out`; returns its file.
 
-    Raises UsageError where there is no checkout, LocalError where pip or the build of our wheel fails.
+    Raises UsageError where there is no checkout, LocalError where pip, the build of our wheel or the compiling fails.
     """
     for needed in (LOCK, UV, SCRIPT, LINKER, COMPILER, Path("pyproject.toml")):
         if not (checkout / needed).is_file():

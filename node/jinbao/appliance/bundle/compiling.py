@@ -15,7 +15,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from jinbao.appliance.bundle.packing import MADE_AT
+from jinbao.appliance.bundle.packing import add
 from jinbao.model.errors import LocalError
 
 NAME = f"compiled-{importlib.util.MAGIC_NUMBER.hex()}.tar"
@@ -55,8 +55,5 @@ def _together(site: Path, target: Path) -> Path:
         raise LocalError("wheels of the bundle", expected="modules to compile", got="none")
     with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as tar:
         for path in found:
-            member = tarfile.TarInfo(path.relative_to(site).as_posix())
-            member.size, member.mtime, member.mode = path.stat().st_size, MADE_AT, 0o644
-            with path.open("rb") as file:
-                tar.addfile(member, file)
+            add(tar, path, path.relative_to(site).as_posix())
     return target

@@ -52,17 +52,18 @@ def pack(directory: Path, target: Path) -> None:
             tarfile.open(fileobj=cast("IO[bytes]", packed), mode="w|", format=tarfile.GNU_FORMAT) as tar,
         ):
             for name in ordered:
-                _add(tar, directory, name)
+                mode = 0o755 if name == INSTALLER else 0o644
+                add(tar, directory / name, f"{directory.name}/{name}", mode)
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _add(tar: tarfile.TarFile, directory: Path, name: str) -> None:
-    member = tarfile.TarInfo(f"{directory.name}/{name}")
-    member.size = (directory / name).stat().st_size
-    member.mtime, member.mode = MADE_AT, 0o755 if name == INSTALLER else 0o644
-    with (directory / name).open("rb") as file:
+def add(tar: tarfile.TarFile, path: Path, name: str, mode: int = 0o644) -> None:
+    """Add a file's bytes under a name, and nothing of whose it is or when it was made."""
+    member = tarfile.TarInfo(name)
+    member.size, member.mtime, member.mode = path.stat().st_size, MADE_AT, mode
+    with path.open("rb") as file:
         tar.addfile(member, file)
 
 
